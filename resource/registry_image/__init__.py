@@ -1,0 +1,1 @@
+"""A Concourse resource for container images: check, in and out over one verified core."""

@@ -1,0 +1,140 @@
+"""Typed reads of untrusted JSON: each says where in the document it stands when it finds something else.
+
+>>> reader = JSONReader({"size": 3}, "manifest layer 2")
+>>> reader.integer("size")
+3
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from registry_image.errors import InvalidManifest, quote
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+#: How deep a document of a registry may nest. Real ones need about six; a decoder recurses with its input.
+MAX_DEPTH = 64
+
+
+def parse_json(raw: bytes, what: str) -> JSON:
+    """``raw`` as JSON. Raises InvalidManifest, naming ``what``, unless it is UTF-8 JSON that nests at most MAX_DEPTH."""
+    _check_depth(raw, what)
+    try:
+        document: JSON = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidManifest(f"{what}: not valid JSON: {error}: it begins {quote(raw[:60])}") from error
+    return document
+
+
+def _no_constant(name: str) -> JSON:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_depth(raw: bytes, what: str) -> None:
+    # Counting brackets, those inside strings included, can only overestimate; so a document that passes is shallow,
+    # and one that does not gets the exact count.
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    in_string = escaped = False
+    for byte in raw:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidManifest(f"{what}: not valid JSON: nested more than {MAX_DEPTH} deep")
+        elif byte in b"]}":
+            depth -= 1
+
+
+class JSONReader:
+    """One JSON object and where it stands. Every method raises InvalidManifest with that place in its message."""
+
+    __slots__ = ("_object", "where")
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise InvalidManifest(f"{where}: expected an object, got {_kind(value)}")
+        self._object: Mapping[str, object] = value
+        self.where = where
+
+    def has(self, key: str) -> bool:
+        """Whether ``key`` is there with a value; null counts as absent."""
+        return self._object.get(key) is not None
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._object.get(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str):
+            raise self._wrong(key, "a string", value)
+        return value
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        value = self._object.get(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong(key, "an integer", value)
+        return value
+
+    def child(self, key: str) -> JSONReader:
+        return JSONReader(self._object.get(key), f"{self.where}: {key}")
+
+    def children(self, key: str) -> Iterator[JSONReader]:
+        """The objects of an array; none if it is absent or null, as Go's encoder writes an empty slice."""
+        for position, value in enumerate(self._array(key)):
+            yield JSONReader(value, f"{self.where}: {key}[{position}]")
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """An array of strings; empty if it is absent or null."""
+        values = self._array(key)
+        for value in values:
+            if not isinstance(value, str):
+                raise self._wrong(key, "an array of strings", value)
+        return tuple(value for value in values if isinstance(value, str))
+
+    def text_map(self, key: str) -> dict[str, str]:
+        """An object whose values are strings; empty if it is absent or null."""
+        value = self._object.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self._wrong(key, "an object of strings", value)
+        return dict(value)
+
+    def _array(self, key: str) -> list[object]:
+        value = self._object.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._wrong(key, "an array", value)
+        return value
+
+    def _wrong(self, key: str, expected: str, value: object) -> InvalidManifest:
+        return InvalidManifest(f"{self.where}: {key}: expected {expected}, got {_kind(value)}")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,51 @@
+"""Image configs (image spec, config.md): how an image is run, and what its layers hash to unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from registry_image.decode import JSONReader, parse_json
+from registry_image.errors import InvalidManifest
+from registry_image.oci.digest import Digest
+from registry_image.oci.platform import Platform
+
+#: The most that is read of an image config, in bytes. Real ones stay under 100 kB; history and labels can grow.
+MAX_CONFIG_SIZE = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """``raw`` is the exact document; ``created`` its RFC 3339 text, or ""."""
+
+    raw: bytes
+    platform: Platform
+    diff_ids: tuple[Digest, ...]
+    created: str = ""
+    env: tuple[str, ...] = ()
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_config(raw: bytes, *, what: str = "image config") -> ImageConfig:
+    """Raises InvalidManifest unless ``raw`` is an image config."""
+    reader = JSONReader(parse_json(raw, what), what)
+    run = reader.child("config") if reader.has("config") else JSONReader({}, what)
+    rootfs = reader.child("rootfs")
+    try:
+        diff_ids = tuple(Digest.parse(text) for text in rootfs.texts("diff_ids"))
+    except InvalidManifest as error:
+        raise InvalidManifest(f"{what}: rootfs: diff_ids: {error.message}") from error
+    return ImageConfig(
+        raw=raw,
+        platform=Platform.of(reader.text("os", ""), reader.text("architecture", ""), reader.text("variant", "")),
+        diff_ids=diff_ids,
+        created=reader.text("created", ""),
+        env=run.texts("Env"),
+        user=run.text("User", ""),
+        entrypoint=run.texts("Entrypoint"),
+        cmd=run.texts("Cmd"),
+        labels=run.text_map("Labels"),
+    )

@@ -1,0 +1,48 @@
+"""Descriptors (image spec, descriptor.md): what points at content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from registry_image.decode import JSONReader
+from registry_image.errors import InvalidManifest
+from registry_image.oci.digest import Digest
+from registry_image.oci.platform import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """``size`` is in bytes. ``platform`` is as an index says it, normalised; None where it says nothing."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    artifact_type: str = ""
+    urls: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, reader: JSONReader) -> Descriptor:
+        """Raises InvalidManifest."""
+        size = reader.integer("size")
+        if size < 0:
+            raise InvalidManifest(f"{reader.where}: size: negative: {size}")
+        try:
+            digest = Digest.parse(reader.text("digest"))
+        except InvalidManifest as error:
+            raise InvalidManifest(f"{reader.where}: {error.message}") from error
+        return cls(
+            media_type=reader.text("mediaType", ""),
+            digest=digest,
+            size=size,
+            platform=_platform(reader.child("platform")) if reader.has("platform") else None,
+            artifact_type=reader.text("artifactType", ""),
+            urls=reader.texts("urls"),
+            annotations=reader.text_map("annotations"),
+        )
+
+
+def _platform(reader: JSONReader) -> Platform:
+    return Platform.of(reader.text("os", ""), reader.text("architecture", ""), reader.text("variant", ""))

@@ -1,0 +1,96 @@
+"""Names of repositories and tags, with Docker Hub's shorthand (distribution/reference)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from registry_image.errors import InvalidManifest, RequestError, quote
+from registry_image.oci.digest import Digest
+
+DOCKER_HUB = "index.docker.io"
+_DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+#: What Docker Hub's API answers on.
+_DOCKER_HUB_API = "registry-1.docker.io"
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_HOST = re.compile(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?",
+    re.ASCII,
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+#: Length of a repository name without its host, in characters (distribution/reference, NameTotalLengthMax).
+MAX_NAME_LENGTH = 255
+
+
+def is_tag(text: str) -> bool:
+    """Whether ``text`` follows the grammar of tags (distribution spec, "Pulling manifests")."""
+    return _TAG.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryName:
+    """A registry's host and a path in it: ``RepositoryName.parse("alpine")`` is ``index.docker.io/library/alpine``."""
+
+    host: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> RepositoryName:
+        """Raises RequestError unless ``text`` is ``[host[:port]/]path``. A first part with a dot, a colon or named
+        ``localhost`` is a host; otherwise the name is Docker Hub's."""
+        first, slash, rest = text.partition("/")
+        if slash and ("." in first or ":" in first or first == "localhost"):
+            host, path = first, rest
+        else:
+            host, path = DOCKER_HUB, text
+        if not _HOST.fullmatch(host):
+            raise RequestError(f"repository {quote(text)}: {quote(host)} is not a host name")
+        if host in _DOCKER_HUB_NAMES:
+            host = DOCKER_HUB
+            if "/" not in path:
+                path = f"library/{path}"
+        if not _PATH.fullmatch(path) or len(path) > MAX_NAME_LENGTH:
+            raise RequestError(
+                f"repository {quote(text)}: {quote(path)} is not a repository name",
+                hint="names are lower-case letters, digits and single . _ - or / between them",
+            )
+        return cls(host, path)
+
+    @property
+    def is_docker_hub(self) -> bool:
+        return self.host == DOCKER_HUB
+
+    @property
+    def api_host(self) -> str:
+        """The host (and port) that serves the distribution API."""
+        return _DOCKER_HUB_API if self.is_docker_hub else self.host
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """``repository[:tag][@digest]`` as a user writes it; ``name`` is the text before tag and digest, as spelled."""
+
+    name: str
+    repository: RepositoryName
+    tag: str | None
+    digest: Digest | None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Raises RequestError for what is no reference."""
+        rest, at, digest_text = text.partition("@")
+        try:
+            digest = Digest.parse(digest_text) if at else None
+        except InvalidManifest as error:
+            raise RequestError(f"repository {quote(text)}: {error.message}") from error
+        head, slash, last = rest.rpartition("/")
+        last, colon, tag = last.partition(":")
+        name = f"{head}{slash}{last}"
+        if colon and not is_tag(tag):
+            raise RequestError(f"repository {quote(text)}: {quote(tag)} is not a tag")
+        return cls(name, RepositoryName.parse(name), tag if colon else None, digest)

@@ -1,0 +1,107 @@
+"""The house rules of docs/design.md, held against the code: floors, cycles, sizes, one importer of requests."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "resource" / "registry_image"
+FLOORS = {
+    "errors": 0,
+    "progress": 0,
+    "decode": 1,
+    "semver": 1,
+    "oci": 2,
+    "net": 3,
+    "archive": 3,
+    "storage": 4,
+    "rootfs": 4,
+    "signing": 4,
+    "auth": 5,
+    "registry": 6,
+    "transfer": 6,
+    "concourse": 7,
+}
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = ("registry_image", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_by(path: Path) -> set[str]:
+    """The modules of ours that ``path`` imports, anywhere in it, `from package import module` resolved."""
+    known = {module_name(module) for module in MODULES}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path.name}:{node.lineno}: relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= inner or {node.module}
+    return {name for name in found if name.split(".")[0] == "registry_image"}
+
+
+def room(name: str) -> str:
+    """The package or top module below registry_image that holds ``name``, "" for registry_image itself."""
+    return name.split(".")[1] if "." in name else ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_imports_only_from_floors_below_and_from_its_own_room(path: Path) -> None:
+    own = room(module_name(path))
+    for name in imported_by(path):
+        other = room(name)
+        if other and own and other != own:
+            assert FLOORS[other] < FLOORS[own], f"{module_name(path)} imports {name}"
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    graph = {module_name(path): imported_by(path) for path in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail, name))
+        if name not in done:
+            for other in graph.get(name, ()):
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= MAX_MODULE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{node.name}: {length} lines"
+
+
+def test_requests_is_imported_in_one_module_only() -> None:
+    importers = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.split(".")[0] == "requests" for name in names):
+                importers.add(module_name(path))
+    assert importers <= {"registry_image.net.client"}
+
+
+def test_the_import_package_is_not_called_resource() -> None:
+    # The standard library on Unix has a module of that name.
+    assert not (SOURCE.parent / "__init__.py").exists()
