@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 
 
 def parse_json(raw: bytes, what: str) -> JSON:
-    """``raw`` as JSON. Raises InvalidManifest, naming ``what``, unless it is UTF-8 JSON that nests at most MAX_DEPTH."""
+    """``raw`` as JSON. Raises InvalidManifest, naming ``what``, unless it is UTF-8 JSON at most MAX_DEPTH deep."""
     _check_depth(raw, what)
     try:
         document: JSON = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)

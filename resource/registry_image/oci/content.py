@@ -33,7 +33,7 @@ class ContentReader(Protocol):
         """
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        """Manifests whose ``subject`` is ``digest``: signatures, attestations (distribution spec, Listing referrers)."""
+        """Manifests whose ``subject`` is ``digest``: signatures, attestations (distribution spec, referrers)."""
 
 
 class ContentWriter(Protocol):
