@@ -9,7 +9,7 @@ from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest, UnsupportedMediaType, quote
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Digest
+from registry_image.oci.digest import Digest, verify
 
 #: The most that is read of a manifest, in bytes; the distribution spec asks registries to take 4 MiB.
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
@@ -56,17 +56,23 @@ class Index(RawManifest):
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_manifest(raw: bytes, *, content_type: str = "", what: str = "manifest") -> Manifest | Index:
-    """The manifest or index in ``raw``; its digest is computed (sha256), not believed.
+def parse_manifest(
+    raw: bytes, *, digest: Digest | None = None, content_type: str = "", what: str = "manifest"
+) -> Manifest | Index:
+    """The manifest or index in ``raw``, held against ``digest`` before it is parsed; without one it gets its sha256.
 
     ``content_type`` is what the transport said, and must agree with the document's own ``mediaType`` if both are there.
-    Raises InvalidManifest, or UnsupportedMediaType for Docker schema 1 and for what is neither manifest nor index.
+    Raises DigestMismatch, InvalidManifest, or UnsupportedMediaType for Docker schema 1 and for what is neither manifest
+    nor index.
     """
     if len(raw) > MAX_MANIFEST_SIZE:
         raise InvalidManifest(f"{what}: larger than {MAX_MANIFEST_SIZE} bytes")
+    if digest is None:
+        digest = Digest.of(raw)
+    else:
+        verify(raw, digest, what)
     reader = JSONReader(parse_json(raw, what), what)
     media_type = _media_type(reader, content_type.partition(";")[0].strip(), what)
-    digest = Digest.of(raw)
     if media_type in mediatype.MANIFESTS:
         return _read_manifest(reader, raw, media_type, digest)
     if media_type in mediatype.INDEXES:

@@ -77,7 +77,11 @@ class Platform:
 
 
 def choose(wanted: Platform, offered: Iterable[Platform]) -> int | None:
-    """The position of the best match for ``wanted``, the first of equals; None if nothing matches."""
+    """The position of the best match for ``wanted``, the first of equals; None if nothing matches.
+
+    Where no variant is wanted and only others than the default are offered, the first of those is taken, as
+    registry-image does.
+    """
     positions: dict[Platform, int] = {}
     for position, platform in enumerate(offered):
         if not platform.is_unknown:
@@ -85,4 +89,8 @@ def choose(wanted: Platform, offered: Iterable[Platform]) -> int | None:
     for candidate in wanted.fallbacks():
         if candidate in positions:
             return positions[candidate]
+    if not wanted.variant:
+        for platform, position in positions.items():
+            if (platform.os, platform.architecture) == (wanted.os, wanted.architecture):
+                return position
     return None
