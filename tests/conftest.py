@@ -1,0 +1,66 @@
+"""Fixtures that several rooms of the tests share. Registries live for the session; repository names are unique."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.registry import Config, Registry, docker_registry
+
+StartRegistry = Callable[[Config], Registry]
+
+
+@pytest.fixture(scope="session")
+def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRegistry]:
+    """Start a docker-registry; two calls with the same configuration give the same one."""
+    running: dict[Config, Registry] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(config: Config) -> Registry:
+            if config not in running:
+                directory = tmp_path_factory.mktemp("registry")
+                running[config] = stack.enter_context(docker_registry(directory, config))
+            return running[config]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def registry(start_registry: StartRegistry) -> Registry:
+    """A real registry, open to everyone, over plain HTTP."""
+    return start_registry(Config())
+
+
+@pytest.fixture(scope="session")
+def htpasswd_registry(start_registry: StartRegistry) -> Registry:
+    """A real registry that wants Basic credentials."""
+    return start_registry(Config(auth="htpasswd"))
+
+
+@pytest.fixture(scope="session")
+def tls_registry(start_registry: StartRegistry) -> Registry:
+    """A real registry behind TLS, its certificate signed by a throwaway authority; open to everyone."""
+    return start_registry(Config(tls=True))
+
+
+@pytest.fixture(scope="session")
+def token_registry(start_registry: StartRegistry) -> Registry:
+    """A real registry that wants tokens of a token server: everyone may pull, an account may push."""
+    return start_registry(Config(auth="token"))
+
+
+@pytest.fixture(scope="session")
+def cache_registry(registry: Registry, start_registry: StartRegistry) -> Registry:
+    """A real pull-through cache of `registry`."""
+    return start_registry(Config(proxy=registry.url))
+
+
+@pytest.fixture
+def repository_name(request: pytest.FixtureRequest) -> str:
+    """A repository name that no other test uses."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60].strip("-")
+    return f"{words}/{uuid.uuid4().hex[:12]}"
