@@ -19,7 +19,7 @@ import gzip as zlib_gzip
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
-import zstandard
+from backports import zstd as libzstd
 
 Dialect: TypeAlias = Literal["v7", "ustar", "gnu", "pax"]
 Text: TypeAlias = str | bytes
@@ -287,7 +287,8 @@ def gzip(data: bytes, *, level: int = 6) -> bytes:
 
 def zstd(data: bytes, *, level: int = 3) -> bytes:
     """One frame, with its size and a checksum."""
-    return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(data)
+    parameter = libzstd.CompressionParameter
+    return libzstd.compress(data, options={parameter.compression_level: level, parameter.checksum_flag: 1})
 
 
 def zstd_skippable(data: bytes = b"skipped") -> bytes:

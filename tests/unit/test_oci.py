@@ -273,7 +273,7 @@ def test_the_content_type_decides_where_the_document_is_silent() -> None:
     ids=lambda body: repr(body[:30]),
 )
 def test_what_is_no_manifest_is_refused_with_a_place(body: bytes) -> None:
-    with pytest.raises(InvalidManifest, match="^here: "):
+    with pytest.raises(InvalidManifest, match=r"^here: "):
         parse_manifest(body, what="here")
 
 
@@ -338,7 +338,7 @@ def test_brackets_inside_strings_do_not_count_as_depth() -> None:
 
 
 def test_reads_say_where_they_stand() -> None:
-    with pytest.raises(InvalidManifest, match="^here: a: expected a string, got a number$"):
+    with pytest.raises(InvalidManifest, match=r"^here: a: expected a string, got a number$"):
         JSONReader({"a": 1}, "here").text("a")
 
 
