@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from email.message import Message
 
 import pytest
 
+from tests.support import images, parts
 from tests.support.registry import Config, Registry
 
 
@@ -78,3 +80,25 @@ def test_a_pull_through_cache_asks_its_origin(registry: Registry, start_registry
     before = registry.mark()
     assert status_of(f"{cache.url}/v2/some/name/manifests/latest")[0] == 404
     assert "/v2/some/name/manifests/latest" in [request.target for request in registry.requests(before)]
+
+
+@pytest.mark.parametrize("flavour", ["registry", "htpasswd_registry", "tls_registry", "token_registry"])
+@pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
+def test_an_index_pushed_by_the_tests_is_there(
+    flavour: str, docker: bool, repository_name: str, request: pytest.FixtureRequest
+) -> None:
+    chosen: Registry = request.getfixturevalue(flavour)
+    tar = bytes(10240)
+    inner = images.image(images.layer(tar), images.layer(tar, "zstd"), images.layer(tar, "none"), docker=docker)
+    outer = images.index(images.on(inner, "amd64"), images.on(inner, "arm64", variant="v8"), docker=docker)
+    assert images.push(chosen, repository_name, outer, "latest", "1.0") == outer.digest
+    assert tags_of(chosen, repository_name) == ["1.0", "latest"]
+
+
+def tags_of(registry: Registry, repository: str) -> list[str]:
+    """The tags skopeo finds."""
+    command = [parts.need("skopeo"), "list-tags", "--tls-verify=false", f"docker://{registry.host}/{repository}"]
+    if registry.username:
+        command += [f"--creds={registry.username}:{registry.password}"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return sorted(json.loads(found.stdout)["Tags"])
