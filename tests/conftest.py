@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 
 StartRegistry = Callable[[Config], Registry]
@@ -64,3 +65,10 @@ def repository_name(request: pytest.FixtureRequest) -> str:
     """A repository name that no other test uses."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60].strip("-")
     return f"{words}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker Engine. Tests that use it carry ``pytest.mark.xdist_group("engine")``: one engine is enough."""
+    with docker_engine() as running:
+        yield running

@@ -35,6 +35,7 @@ PACKAGES = {
     "chattr": "e2fsprogs",
     "mkfs.ext4": "e2fsprogs",
     "mount": "mount",
+    "umount": "mount",
     "git": "git",
     "shellcheck": "shellcheck",
 }
