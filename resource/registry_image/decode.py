@@ -73,6 +73,13 @@ class JSONReader:
         """Whether ``key`` is there with a value; null counts as absent."""
         return self._object.get(key) is not None
 
+    def is_text(self, key: str) -> bool:
+        """For fields that may hold a string or something else."""
+        return isinstance(self._object.get(key), str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._object)
+
     def text(self, key: str, default: str | None = None) -> str:
         value = self._object.get(key)
         if value is None and default is not None:
@@ -89,8 +96,20 @@ class JSONReader:
             raise self._wrong(key, "an integer", value)
         return value
 
+    def boolean(self, key: str, *, default: bool = False) -> bool:
+        value = self._object.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false", value)
+        return value
+
     def child(self, key: str) -> JSONReader:
         return JSONReader(self._object.get(key), f"{self.where}: {key}")
+
+    def json(self, key: str) -> str:
+        """The value written as JSON, for documents that are handed on as text."""
+        return json.dumps(self._object.get(key))
 
     def children(self, key: str) -> Iterator[JSONReader]:
         """The objects of an array; none if it is absent or null, as Go's encoder writes an empty slice."""

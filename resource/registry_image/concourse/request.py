@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
-from registry_image.concourse.source import Source
+from registry_image.concourse.source import Source, parse_digest, read_platform, read_source
+from registry_image.concourse.validation import Kind, read_document
 from registry_image.concourse.version import Cursor, Version
+from registry_image.decode import JSONReader
+from registry_image.errors import InvalidManifest, RequestError
+from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import Reference, RepositoryName
 
 Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
+IfExists: TypeAlias = Literal["overwrite", "skip", "fail"]
+
+#: Fields that the schemas know and this version cannot honour yet: refused, never ignored.
+UNBUILT = frozenset(
+    {
+        "source.aws_region",
+        "source.aws_role_arn",
+        "source.aws_role_arns",
+        "source.azure_acr",
+        "source.gcp",
+        "source.oidc_token",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +76,7 @@ class PutRequest:
     tags: tuple[str, ...] = ()
     additional_tags: str = ""
     tag_prefix: str = ""
-    if_exists: Literal["overwrite", "skip", "fail"] = "overwrite"
+    if_exists: IfExists = "overwrite"
     annotations: Mapping[str, str] = field(default_factory=dict)
     mount_from: tuple[RepositoryName, ...] = ()
     create_repository: bool = False
@@ -68,14 +85,73 @@ class PutRequest:
 
 def parse_check(raw: bytes) -> CheckRequest:
     """Raises RequestError."""
-    raise NotImplementedError
+    source, _, version = _read(raw, "check")
+    cursor = Cursor(tag=version.text("tag", ""), digest=_well_formed(version.text("digest", "")))
+    return CheckRequest(source=source, version=cursor if cursor.tag or cursor.digest else None)
 
 
 def parse_get(raw: bytes, destination: str) -> GetRequest:
     """Raises RequestError."""
-    raise NotImplementedError
+    source, params, version = _read(raw, "get")
+    formats = params.texts("formats") or (params.text("format", "rootfs"),)
+    if params.has("formats") and params.has("format"):
+        raise RequestError("params: `format` and `formats` are both set", hint="name all of them in `formats`")
+    return GetRequest(
+        source=source,
+        version=Version(tag=version.text("tag", ""), digest=parse_digest(version.text("digest"), "version.digest")),
+        destination=destination,
+        formats=tuple(form for form in get_args(Format) if form in formats),
+        platform=read_platform(params) if params.has("platform") else source.platform,
+        skip_download=params.boolean("skip_download"),
+    )
 
 
 def parse_put(raw: bytes, directory: str) -> PutRequest:
     """Raises RequestError."""
-    raise NotImplementedError
+    source, params, _ = _read(raw, "put")
+    if source.content_trust:
+        raise RequestError(
+            "source.content_trust: signing by Notary v1 is retired: its public server ends in December 2026",
+            hint="remove `content_trust`; signatures will be made the way cosign makes them",
+        )
+    if_exists = params.text("if_exists", "overwrite")
+    return PutRequest(
+        source=source,
+        directory=directory,
+        image=params.text("image", ""),
+        images=tuple(
+            ImagePart(path=part.text("path"), platform=read_platform(part) if part.has("platform") else None)
+            for part in params.children("images")
+        ),
+        from_reference=Reference.parse(params.text("from")) if params.has("from") else None,
+        platforms=tuple(Platform.parse(text) for text in params.texts("platforms")),
+        version=params.text("version", ""),
+        keep_v=params.boolean("keep_v"),
+        bump_aliases=params.boolean("bump_aliases"),
+        tags=params.texts("tags"),
+        additional_tags=params.text("additional_tags", ""),
+        tag_prefix=params.text("tag_prefix", ""),
+        if_exists=next(word for word in get_args(IfExists) if word == if_exists),
+        annotations=params.text_map("annotations"),
+        mount_from=tuple(RepositoryName.parse(text) for text in params.texts("mount_from")),
+        create_repository=params.boolean("create_repository"),
+        dry_run=params.boolean("dry_run"),
+    )
+
+
+def _read(raw: bytes, kind: Kind) -> tuple[Source, JSONReader, JSONReader]:
+    """The source, and readers of the params and the version, empty if absent."""
+    document = read_document(raw, kind)
+    source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
+    for reader in (source, params):
+        for key in reader:
+            if f"{reader.where}.{key}" in UNBUILT:
+                raise RequestError(f"{reader.where}.{key}: not supported by this version yet")
+    return read_source(source), params, version
+
+
+def _well_formed(digest: str) -> Digest | None:
+    try:
+        return Digest.parse(digest)
+    except InvalidManifest:
+        return None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
+from registry_image.concourse.logins import read_auths, read_pair
+from registry_image.decode import JSONReader
+from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.tls import ClientCertificate
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
-from registry_image.oci.reference import RepositoryName
+from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, is_host, is_tag, registry_host
 
 Sort: TypeAlias = Literal["registry", "semver", "numeric", "created", "lexical"]
 Progress: TypeAlias = Literal["bars", "plain", "none"]
@@ -91,8 +94,8 @@ class Source:
     credentials: Credentials | None = None
     auths: Mapping[str, Credentials] = field(default_factory=dict)
     client_certs: tuple[ClientCertificate, ...] = ()
-    aws: AWS = AWS()  # noqa: RUF009 - frozen, so safe to share
-    azure: Azure = Azure()  # noqa: RUF009
+    aws: AWS = AWS()
+    azure: Azure = Azure()
     gcp: GCP | None = None
     oidc_token: str = field(default="", repr=False)
     platform: Platform
@@ -106,3 +109,154 @@ class Source:
     progress: Progress = "bars"
     debug: bool = False
     warnings: tuple[str, ...] = ()
+
+
+def read_source(reader: JSONReader) -> Source:
+    """``reader`` holds a source that conforms to the schema. Raises RequestError for what a schema cannot tell."""
+    warnings: list[str] = []
+    reference = Reference.parse(reader.text("repository"))
+    digest = parse_digest(reader.text("digest"), "source.digest") if reader.has("digest") else None
+    tag = reader.text("tag") if reader.has("tag") else None
+    if tag is not None and not is_tag(tag):
+        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
+    return Source(
+        name=reference.name,
+        repository=reference.repository,
+        tag=_agreed("tag", tag, reference.tag),
+        digest=_agreed("digest", digest, reference.digest),
+        tag_regex=reader.text("tag_regex", ""),
+        exclude_regex=reader.text("exclude_regex", ""),
+        sort=_sort(reader),
+        variant=reader.text("variant", ""),
+        semver_constraint=reader.text("semver_constraint", ""),
+        pre_releases=reader.boolean("pre_releases"),
+        pre_release_prefixes=reader.texts("pre_release_prefixes"),
+        latest=reader.boolean("latest", default=True),
+        on_missing="fail" if reader.text("on_missing", "") == "fail" else "empty",
+        credentials=read_pair(reader, warnings),
+        auths=read_auths(reader, warnings),
+        client_certs=tuple(
+            ClientCertificate(certificate=each.text("cert"), key=each.text("key"), host=each.text("domain"))
+            for each in reader.children("client_certs")
+        ),
+        aws=_aws(reader, warnings),
+        azure=_azure(reader),
+        gcp=_gcp(reader.child("gcp")) if reader.has("gcp") else None,
+        oidc_token=reader.text("oidc_token", ""),
+        platform=read_platform(reader) if reader.has("platform") else Platform.of_this_machine(),
+        label_regex=reader.text("label_regex", ""),
+        annotation_regex=reader.text("annotation_regex", ""),
+        registry_mirrors=_mirrors(reader, warnings),
+        insecure=reader.boolean("insecure"),
+        ca_certs=reader.texts("ca_certs"),
+        content_trust=reader.has("content_trust"),
+        max_concurrent_downloads=reader.integer("max_concurrent_downloads", DEFAULT_CONCURRENT_DOWNLOADS),
+        progress=next(known for known in get_args(Progress) if known == reader.text("progress", "bars")),
+        debug=reader.boolean("debug"),
+        warnings=tuple(warnings),
+    )
+
+
+def parse_digest(text: str, where: str) -> Digest:
+    """Raises RequestError."""
+    try:
+        return Digest.parse(text)
+    except InvalidManifest as error:
+        raise RequestError(f"{where}: {error.message}") from None
+
+
+def read_platform(reader: JSONReader) -> Platform:
+    """The field ``platform``: a text, or an object whose blanks are the machine's. Raises RequestError."""
+    if reader.is_text("platform"):
+        return Platform.parse(reader.text("platform"))
+    wanted, machine = reader.child("platform"), Platform.of_this_machine()
+    architecture = wanted.text("architecture", "")
+    return Platform.of(
+        wanted.text("os", machine.os),
+        architecture or machine.architecture,
+        wanted.text("variant", "" if architecture else machine.variant),
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _agreed(field_name: str, given: _T | None, in_repository: _T | None) -> _T | None:
+    """``repository`` may carry a tag and a digest too, but then it must say the same as the field."""
+    if given is not None and in_repository is not None and given != in_repository:
+        raise RequestError(
+            f"source: `{field_name}` is {quote(str(given))}, but `repository` says {quote(str(in_repository))}"
+        )
+    return given if given is not None else in_repository
+
+
+def _sort(reader: JSONReader) -> Sort:
+    order = reader.text("sort", "created" if reader.boolean("created_at_sort") else "registry")
+    if reader.boolean("created_at_sort") and order != "created":
+        raise RequestError(f"source: `created_at_sort` and `sort: {order}` are both set")
+    return next(known for known in get_args(Sort) if known == order)
+
+
+def _aws(reader: JSONReader, warnings: list[str]) -> AWS:
+    roles = reader.texts("aws_role_arns")
+    if roles and reader.has("aws_role_arn"):
+        raise RequestError(
+            "source: `aws_role_arn` and `aws_role_arns` are both set", hint="list all in `aws_role_arns`"
+        )
+    if reader.has("aws_ecr_registry_id"):
+        warnings.append("source.aws_ecr_registry_id is the older name of aws_account_id")
+    return AWS(
+        region=reader.text("aws_region", ""),
+        access_key_id=reader.text("aws_access_key_id", ""),
+        secret_access_key=reader.text("aws_secret_access_key", ""),
+        session_token=reader.text("aws_session_token", ""),
+        role_arns=roles or ((reader.text("aws_role_arn"),) if reader.has("aws_role_arn") else ()),
+        external_id=reader.text("aws_external_id", ""),
+        account_id=reader.text("aws_account_id", reader.text("aws_ecr_registry_id", "")),
+    )
+
+
+def _azure(reader: JSONReader) -> Azure:
+    return Azure(
+        acr=reader.boolean("azure_acr"),
+        client_id=reader.text("azure_client_id", ""),
+        client_secret=reader.text("azure_client_secret", ""),
+        tenant_id=reader.text("azure_tenant_id", ""),
+        environment=reader.text("azure_environment", ""),
+    )
+
+
+def _gcp(reader: JSONReader) -> GCP:
+    return GCP(
+        service_account_json=_pasted(reader, "service_account_json"),
+        workload_identity_provider=reader.text("workload_identity_provider", ""),
+        service_account=reader.text("service_account", ""),
+    )
+
+
+def _pasted(reader: JSONReader, key: str) -> str:
+    """A JSON document that was written into the pipeline as a text or as an object."""
+    return reader.text(key, "") if reader.is_text(key) or not reader.has(key) else reader.json(key)
+
+
+def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
+    mirrors = {}
+    if reader.has("registry_mirror"):
+        mirrors[DOCKER_HUB] = _mirror(reader.child("registry_mirror"), warnings)
+    if reader.has("registry_mirrors"):
+        table = reader.child("registry_mirrors")
+        mirrors.update({registry_host(key): _mirror(table.child(key), warnings) for key in table})
+    return mirrors
+
+
+def _mirror(reader: JSONReader, warnings: list[str]) -> Mirror:
+    """``host`` is host, host:port or URL, with a path or not."""
+    text = reader.text("host")
+    scheme, separator, rest = text.rpartition("://")
+    host, _, prefix = rest.partition("/")
+    if not is_host(host) or (separator and scheme not in ("http", "https")):
+        # Not quoted: somebody may have written user:password@ into it.
+        raise RequestError(f"{reader.where}.host: expected host, host:port or an http(s) URL without user and query")
+    return Mirror(
+        host=host, prefix=prefix.strip("/"), insecure=scheme == "http", credentials=read_pair(reader, warnings)
+    )

@@ -24,6 +24,18 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAX_NAME_LENGTH = 255
 
 
+def registry_host(text: str) -> str:
+    """The host of `RepositoryName` in what people write for a registry: ``docker.io``, ``https://ghcr.io/v2/``, and
+    Docker's own key for Docker Hub, ``https://index.docker.io/v1/``."""
+    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
+
+
+def is_host(text: str) -> bool:
+    """Whether ``text`` is ``host`` or ``host:port`` as a name may begin with."""
+    return _HOST.fullmatch(text) is not None
+
+
 def is_tag(text: str) -> bool:
     """Whether ``text`` follows the grammar of tags (distribution spec, "Pulling manifests")."""
     return _TAG.fullmatch(text) is not None

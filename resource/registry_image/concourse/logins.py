@@ -1,0 +1,86 @@
+"""Credentials as a pipeline writes them: pairs, a map of hosts, a pasted Docker ``config.json``."""
+
+from __future__ import annotations
+
+from registry_image.auth.credentials import Credentials
+from registry_image.decode import JSONReader, parse_json
+from registry_image.errors import InvalidManifest, RequestError, quote
+from registry_image.oci.reference import registry_host
+
+
+def read_pair(reader: JSONReader, warnings: list[str]) -> Credentials | None:
+    """``username`` and ``password``. Half a pair is anonymous, as for registry-image, but never silently."""
+    username, password = reader.text("username", ""), reader.text("password", "")
+    if username and password:
+        return Credentials(username=username, password=password)
+    if username or password:
+        given, missing = ("username", "password") if username else ("password", "username")
+        warnings.append(f"{reader.where}: {given} without {missing}: going on anonymously")
+    return None
+
+
+def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
+    """``auths`` over ``docker_config_json``, by registry host. Raises RequestError for half a pair."""
+    found: dict[str, Credentials] = {}
+    if reader.has("docker_config_json"):
+        found |= _read_docker_config(_docker_config(reader), warnings)
+    if reader.has("auths"):
+        auths = reader.child("auths")
+        found |= {registry_host(host): _read_entry(auths.child(host)) for host in auths}
+    return found
+
+
+def _read_entry(entry: JSONReader) -> Credentials:
+    username, password = entry.text("username", ""), entry.text("password", "")
+    token = entry.text("identity_token", "")
+    if not token and not (username and password):
+        raise RequestError(f"{entry.where}: expected username and password, or identity_token")
+    return Credentials(username=username, password=password, identity_token=token)
+
+
+def _docker_config(reader: JSONReader) -> JSONReader:
+    where = "source.docker_config_json"
+    if not reader.is_text("docker_config_json"):
+        return reader.child("docker_config_json")
+    try:
+        return JSONReader(parse_json(reader.text("docker_config_json").encode(), where), where)
+    except InvalidManifest:
+        # The error's own text would repeat the beginning of what may be a secret.
+        raise RequestError(f"{where}: not a JSON object") from None
+
+
+def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
+    """Docker's own format (docker/cli, config/configfile): ``auth`` is base64 of user:password; an ``identitytoken``
+    goes before it."""
+    if config.has("credsStore") or config.has("credHelpers"):
+        warnings.append("source.docker_config_json: credential helpers are not run")
+    if not config.has("auths"):
+        return {}
+    found = {}
+    try:
+        auths = config.child("auths")
+        for key in auths:
+            entry = auths.child(key)
+            username, password = entry.text("username", ""), entry.text("password", "")
+            if entry.text("auth", ""):
+                username, password = _decode(entry.text("auth"), key)
+            token = entry.text("identitytoken", "")
+            if token or (username and password):
+                found[registry_host(key)] = Credentials(
+                    username=username, password="" if token else password, identity_token=token
+                )
+    except InvalidManifest as error:
+        raise RequestError(error.message) from None
+    return found
+
+
+def _decode(auth: str, key: str) -> tuple[str, str]:
+    from base64 import b64decode
+
+    try:
+        username, colon, password = b64decode(auth, validate=True).decode("utf-8").partition(":")
+    except ValueError:
+        colon = ""
+    if not colon:
+        raise RequestError(f"source.docker_config_json: auths {quote(key)}: auth is not base64 of user:password")
+    return username, password.rstrip("\0")
