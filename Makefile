@@ -1,0 +1,62 @@
+# Two commands do everything: `make demo` shows the main job, `make test` passes the tests.
+# `make help` lists the others.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.set-up
+CODE := resource tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup parts demo test lint format fuzz bench requirements clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+setup: $(STAMP) ## Make .venv with everything needed to run, test and develop
+
+# Pinned and hashed. From `wheelhouse/` alone when it is there, else from wherever pip is configured to look.
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
+	  $$(test -d wheelhouse && echo --no-index --find-links=wheelhouse) --requirement requirements-dev.txt
+	@touch $@
+
+parts: setup ## Install the real parts that tests use (Debian, as root)
+	@.ci/install-parts $(PY)
+
+demo: setup ## check → in of an image with a hard-linked git, from a registry started for it
+	@$(PY) -m benchmarks.demo
+
+# Two cores are enough to keep both the registry and the tests busy; a group keeps the Docker Engine to one worker.
+test: parts ## Run the tests; ARGS=… goes to pytest
+	@$(PY) -m pytest -q --numprocesses=auto --dist=loadgroup $(ARGS)
+
+lint: setup ## Hold format, style, types and scripts against the rules
+	@$(VENV)/bin/ruff format --check $(CODE)
+	@$(VENV)/bin/ruff check $(CODE)
+	@$(VENV)/bin/mypy
+
+format: setup ## Format the code, fix what can be fixed
+	@$(VENV)/bin/ruff format $(CODE)
+	@$(VENV)/bin/ruff check --fix $(CODE)
+
+fuzz: setup ## Run the property tests for long; ARGS=… goes to pytest
+	@$(PY) -m pytest -q --hypothesis-profile=fuzz --timeout=0 tests/property tests/security $(ARGS)
+
+bench: setup ## Measure speed against other tools and against the machine's own floor
+	@$(PY) -m benchmarks
+
+# The two files hold versions and hashes for every platform and Python that the project runs on.
+COMPILE = .cache/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+  --custom-compile-command "make requirements"
+requirements: ## Pin the newest versions that pyproject.toml allows
+	@$(PYTHON) -m venv .cache/uv
+	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(COMPILE) pyproject.toml --output-file requirements.txt
+	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist wheelhouse
+	find . -name __pycache__ -prune -exec rm -rf {} +
