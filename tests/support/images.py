@@ -190,6 +190,18 @@ def write_layout(directory: Path, content: Content, name: str = "latest") -> Non
     (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [listed]}))
 
 
+def read_layout(directory: Path) -> Content:
+    """The single image that `write_layout` wrote to ``directory``."""
+    blobs = directory / "blobs" / "sha256"
+
+    def read(descriptor: dict[str, str]) -> Blob:
+        return blob((blobs / descriptor["digest"].removeprefix("sha256:")).read_bytes(), descriptor["mediaType"])
+
+    manifest = read(json.loads((directory / "index.json").read_text())["manifests"][0])
+    listed = json.loads(manifest.data)
+    return Content(manifest=manifest, blobs=tuple(read(each) for each in (listed["config"], *listed["layers"])))
+
+
 def push(registry: Registry, repository: str, content: Content, *tags: str) -> str:
     """Push ``content`` and all below it into ``repository``, under ``tags`` (by digest alone without); its digest."""
     connection = _connect(registry)

@@ -34,6 +34,8 @@ PACKAGES = {
     "unshare": "util-linux",
     "chattr": "e2fsprogs",
     "mkfs.ext4": "e2fsprogs",
+    "chroot": "coreutils",
+    "gzip": "gzip",
     "mount": "mount",
     "umount": "mount",
     "git": "git",
