@@ -72,13 +72,23 @@ class TransportError(ResourceError):
 class RegistryError(ResourceError):
     """A registry answered, and the answer was no.
 
-    ``status`` is the HTTP status; ``code`` the first code of the registry's error body (``NAME_UNKNOWN``), or "".
+    ``status`` is the HTTP status; ``code`` the first code of the registry's error body (``NAME_UNKNOWN``), or "";
+    ``retry_after`` the wait that the registry asked for, in seconds, or None.
     """
 
-    def __init__(self, message: str, *, status: int, code: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str = "",
+        hint: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 class NotFound(RegistryError):
@@ -90,21 +100,9 @@ class Unauthorized(RegistryError):
 
 
 class RateLimited(RegistryError):
-    """429. ``retry_after`` is the wait that the registry asked for, in seconds, or None."""
+    """429: too many requests, for now."""
 
     retryable = True
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 429,
-        code: str = "",
-        hint: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code, hint=hint)
-        self.retry_after = retry_after
 
 
 class Unavailable(RegistryError):

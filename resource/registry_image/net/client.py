@@ -6,153 +6,236 @@ Python package, keep cookies, re-quote presigned URLs and send credentials along
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol, TypeAlias
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from registry_image.errors import ResourceError
-from registry_image.net.retry import RetryPolicy
-from registry_image.net.tls import TLS
-from registry_image.oci.digest import Buffer
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies
+
+from registry_image.errors import ResourceError, TransportError
+from registry_image.net.attempts import Attempts, Clock
+from registry_image.net.exchange import Answer, Auth, Request
+from registry_image.net.faults import FOREIGN, NoTLS, explain
+from registry_image.net.origin import follow, is_loopback_name, origin_of
+from registry_image.net.redact import show_host
+from registry_image.net.refusal import MAX_ERROR_BODY, refusal
+from registry_image.net.response import Response
+from registry_image.net.retry import RetryPolicy, parse_retry_after
+from registry_image.net.tls import TLS, ClientCertificate
 from registry_image.progress import Listener
 
-#: A body that can be sent again: bytes, or a function that opens a fresh iterator over pieces (then `Request.length`).
-Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
+if TYPE_CHECKING:
+    import ssl
+
+    from urllib3 import BaseHTTPResponse
+
+#: Seconds to reach a host; a listening one answers within one round trip, retransmissions take 1, 3 and 7 seconds.
+CONNECT_TIMEOUT = 15.0
+#: Seconds without a byte after which a connection counts as broken.
+STALL_TIMEOUT = 60.0
+#: Redirects followed for one request; object stores behind registries take one or two.
+MAX_REDIRECTS = 10
+#: Kept-alive connections: 16 look-ups and as many downloads as anybody configures.
+POOL = 32
+#: Tries to log in for one request: a first token, and another if that one is stale or grants too little.
+MAX_CHALLENGES = 2
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: Those that repeat the method and the body (RFC 9110, 15.4).
+_REPEATING_REDIRECTS = frozenset({307, 308})
+_LEADING_NUMBER = re.compile(r"\s*([0-9]{1,9})", re.ASCII)
+_USER_AGENT = "registry-image-resource"
+_Got = TypeVar("_Got")
 
 
-class Headers(Protocol):
-    """Names are case-insensitive."""
+@dataclass(slots=True)
+class Traffic:
+    """So far: HTTP requests answered, and what the registry last said is left of its rate limit."""
 
-    def get(self, name: str, default: str = "") -> str: ...
-
-    def all(self, name: str) -> list[str]:
-        """Every line of that name, in order, such as each WWW-Authenticate."""
-
-
-class Auth(Protocol):
-    """Puts Authorization on requests to one registry. Shared by threads."""
-
-    @property
-    def host(self) -> str:
-        """Host and port as in a URL: to no other origin is Authorization ever sent."""
-
-    def authorization(self) -> str:
-        """The header's value for the next request, renewed if about to expire; "" while none is known to be needed."""
-
-    def challenged(self, refused: str, challenges: list[str]) -> bool:
-        """After a 401 to a request that carried ``refused``: whether another try makes sense. May raise AuthError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request, and what it is for.
-
-    ``what`` begins every error text: "check ghcr.io/org/img:1.2". Statuses in ``accept`` are answers; every other one
-    at or above 300 is raised as a RegistryError. A body that is a function needs ``length``, its size in bytes.
-    ``policy`` None is the client's. ``timeout`` None is the client's stall limit, in seconds. ``proxy`` False goes straight (IMDS).
-    """
-
-    method: str
-    url: str
-    what: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body | None = field(default=None, repr=False)
-    length: int | None = None
-    auth: Auth | None = None
-    accept: Collection[int] = ()
-    policy: RetryPolicy | None = None
-    timeout: float | None = None
-    proxy: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A whole, small answer. ``url`` is where it came from after redirects: the base of a relative Location or Link."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    url: str = field(repr=False)
-
-
-class Response:
-    """An answer whose body is still to be read. A context manager; leaving it gives the connection back or closes it."""
-
-    status: int
-    headers: Headers
-    url: str
-
-    def stream(self) -> Iterator[Buffer]:
-        """The body in pieces of up to 256 KiB. Raises TransportError if it breaks or ends before Content-Length."""
-        raise NotImplementedError
-
-    def read(self, limit: int) -> bytes:
-        """The whole body. Raises ContentError if it has more than ``limit`` bytes, or TransportError."""
-        raise NotImplementedError
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Response:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """Time, as parameters: ``monotonic`` for spans, ``now`` for dates (Unix time), ``sleep`` to wait. All in seconds."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
-
-
-class Attempts:
-    """The tries of one piece of work, under a RetryPolicy: ``failed`` waits or raises, ``progressed`` starts afresh."""
-
-    def failed(self, error: ResourceError) -> None:
-        """Waits before the next try, and says so to the listener; raises ``error`` if no further try makes sense."""
-        raise NotImplementedError
-
-    def progressed(self) -> None:
-        """Something was achieved since the last failure: the budget is whole again."""
-        raise NotImplementedError
+    requests: int = 0
+    quota: int | None = None
 
 
 class Client:
-    """Shared by all threads of a step; keeps connections alive. ``requests`` counts the HTTP requests sent so far;
-    ``quota`` is what the registry last said is left of the rate limit, or None."""
+    """Shared by all threads of a step; keeps connections alive. ``traffic`` counts."""
 
-    requests: int
-    quota: int | None
-
-    def __init__(self, *, tls: TLS, policy: RetryPolicy, listener: Listener, clock: Clock = Clock()) -> None:  # noqa: B008
-        raise NotImplementedError
+    def __init__(self, *, tls: TLS, policy: RetryPolicy, listener: Listener, clock: Clock | None = None) -> None:
+        self._tls = tls
+        self._policy = policy
+        self._listener = listener
+        self.clock = clock or Clock()
+        self._lock = threading.Lock()
+        self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
+        self._plain_allowed: set[str] = set()
+        self._plain_found: set[str] = set()
+        self.traffic = Traffic()
 
     def allow_plain_http(self, host: str) -> None:
         """From now on ``https://host`` means plain HTTP where no TLS answers (a bad certificate stays an error)."""
-        raise NotImplementedError
+        self._plain_allowed.add(host)
 
     def fetch(self, request: Request, limit: int) -> Answer:
         """Sends ``request`` and reads the whole answer, at most ``limit`` bytes, retrying within the policy.
 
-        Raises RegistryError (NotFound, Unauthorized, RateLimited, Unavailable), TransportError, AuthError, ContentError.
+        Raises RegistryError and its kinds, TransportError, AuthError, or ContentError for an answer over the limit.
         """
-        raise NotImplementedError
+
+        def once() -> Answer:
+            with self._exchange(request) as response:
+                body = response.read(limit)
+            return Answer(status=response.status, headers=response.headers, body=body, url=response.url)
+
+        return self._retrying(request, once)
 
     def open(self, request: Request) -> Response:
         """As `fetch`, but leaves the body to the caller: only what happens before it is retried."""
-        raise NotImplementedError
+        return self._retrying(request, lambda: self._exchange(request))
 
-    def attempts(self, what: str, policy: RetryPolicy | None = None) -> Attempts:
+    def attempts(self, policy: RetryPolicy | None = None) -> Attempts:
         """For work of several requests that is retried as a whole, such as an upload session."""
-        raise NotImplementedError
+        return Attempts(policy or self._policy, self._listener, self.clock)
 
     def close(self) -> None:
         """Closes idle connections."""
-        raise NotImplementedError
+        for adapter in self._adapters.values():
+            adapter.close()
+
+    def _retrying(self, request: Request, act: Callable[[], _Got]) -> _Got:
+        attempts = self.attempts(request.policy)
+        while True:
+            try:
+                return act()
+            except ResourceError as error:
+                attempts.failed(error)
+
+    def _exchange(self, request: Request) -> Response:
+        """Redirects and logins; an answer that is not wanted is raised."""
+        auth = request.auth
+        for challenges_left in range(MAX_CHALLENGES, -1, -1):
+            authorization = auth.authorization() if auth else ""
+            response = self._follow(request, authorization)
+            if response.status != HTTPStatus.UNAUTHORIZED or auth is None or not challenges_left:
+                break
+            if not self._is_home(auth, response.url):
+                break
+            refused = self._refusal(request, response)
+            if not auth.challenged(authorization, response.headers.all("www-authenticate")):
+                raise refused
+        if 200 <= response.status < 300 or response.status in request.accept:
+            return response
+        raise self._refusal(request, response)
+
+    def _refusal(self, request: Request, response: Response) -> ResourceError:
+        with response:
+            try:
+                body = response.read(MAX_ERROR_BODY, cut=True)
+            except TransportError:
+                body = b""
+        header = response.headers.get("retry-after")
+        return refusal(
+            f"{request.what}: {show_host(response.url)}",
+            response.status,
+            body,
+            login=request.auth.login if request.auth else "",
+            retry_after=parse_retry_after(header, self.clock.now()) if header else None,
+        )
+
+    def _is_home(self, auth: Auth, url: str) -> bool:
+        return origin_of(url) == origin_of(self._found(auth.home))
+
+    def _found(self, url: str) -> str:
+        """``url`` in the scheme that its host was found to speak."""
+        scheme, _, rest = url.partition("://")
+        return f"http://{rest}" if scheme == "https" and rest.partition("/")[0] in self._plain_found else url
+
+    def _follow(self, request: Request, authorization: str) -> Response:
+        url = request.url
+        for _ in range(MAX_REDIRECTS):
+            response = self._send_found(request, url, authorization)
+            location = response.headers.get("location")
+            safe = request.method in ("GET", "HEAD") or response.status in _REPEATING_REDIRECTS
+            if response.status not in _REDIRECTS or not location or not safe:
+                return response
+            response.close()
+            url = follow(response.url, location)
+            request.check_redirect(url)
+        raise TransportError(f"{request.what}: redirected more than {MAX_REDIRECTS} times", retryable=False)
+
+    def _send_found(self, request: Request, url: str, authorization: str) -> Response:
+        """Over the scheme that was found for the host: TLS, or plain HTTP where no TLS answers and that is allowed."""
+        found = self._found(url)
+        host = url.removeprefix("https://").partition("/")[0]
+        if found != url or host not in self._plain_allowed:
+            return self._send(request, found, authorization)
+        try:
+            return self._send(request, url, authorization)
+        except NoTLS:
+            # Without credentials: what answers here has not shown yet that it is the registry.
+            response = self._send(request, url.replace("https", "http", 1), "")
+            self._plain_found.add(host)
+            return response
+
+    def _send(self, request: Request, url: str, authorization: str) -> Response:
+        scheme, hostname, _ = origin_of(url)
+        prepared = PreparedRequest()
+        prepared.method = request.method
+        prepared.url = url
+        prepared.headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"})
+        prepared.headers.update(request.headers)
+        if authorization and request.auth and self._is_home(request.auth, url):
+            prepared.headers["Authorization"] = authorization
+        if callable(request.body):
+            prepared.headers["Content-Length"] = str(request.length)
+            # urllib3 takes any iterable; requests' stubs do not say so of a prepared request.
+            prepared.body = cast("bytes", request.body())
+        else:
+            prepared.body = request.body
+        proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
+        timeout = (request.timeout or CONNECT_TIMEOUT, request.timeout or STALL_TIMEOUT)
+        host = show_host(url)
+        adapter = self._adapter(
+            self._tls.certificate_for(host) if scheme == "https" else None, secure=scheme == "https"
+        )
+        try:
+            raw: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
+        except FOREIGN as error:
+            raise explain(error, request.what, host) from error
+        self._count(raw.headers.get("ratelimit-remaining", ""))
+        return Response(raw, url, request.what, self.clock.monotonic)
+
+    def _count(self, remaining: str) -> None:
+        number = _LEADING_NUMBER.match(remaining)  # Docker Hub: "20;w=21600", twenty left in a window of six hours
+        with self._lock:
+            self.traffic.requests += 1
+            if number:
+                self.traffic.quota = int(number[1])
+
+    def _adapter(self, certificate: ClientCertificate | None, *, secure: bool) -> _Adapter:
+        key = (certificate, secure)
+        with self._lock:
+            if key not in self._adapters:
+                # The system's roots take longer to read than a plain request takes: only when TLS is spoken.
+                self._adapters[key] = _Adapter(self._tls.context(certificate) if secure else None)
+            return self._adapters[key]
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with our TLS context, wherever it would have used its own list of authorities."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        super().__init__(pool_connections=POOL, pool_maxsize=POOL)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
+        super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: object) -> object:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+
+    def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
+        """Here requests would point the connection at certifi's file; the context has said it all."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from dataclasses import dataclass, field
+
+from registry_image.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCertificate:
-    """A certificate chain and its key, both PEM text, shown to ``host`` (host[:port]) only; "" shows it to every server."""
+    """A certificate chain and its key, both PEM text, shown only to ``host`` (host[:port]); "" is every server."""
 
     certificate: str
     key: str = field(repr=False)
@@ -20,3 +24,47 @@ class TLS:
 
     ca_certs: tuple[str, ...] = ()
     client_certs: tuple[ClientCertificate, ...] = ()
+
+    def certificate_for(self, host: str) -> ClientCertificate | None:
+        """The first that names ``host``, else the first that names none."""
+        named = (item for item in self.client_certs if item.host == host)
+        return next(named, next((item for item in self.client_certs if not item.host), None))
+
+    def context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
+        """Raises RequestError, naming the field, for what is no certificate."""
+        # The system's store as OpenSSL finds it: SSL_CERT_FILE, SSL_CERT_DIR, else /etc/ssl/certs.
+        context = ssl.create_default_context()
+        # Strict since Python 3.13: it refuses private authorities whose certificates lack an extension, as many do.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        for position, pem in enumerate(self.ca_certs):
+            try:
+                context.load_verify_locations(cadata=pem)
+            except (ssl.SSLError, ValueError) as error:
+                raise RequestError(
+                    f"ca_certs[{position}]: no certificate can be read from it: {error}",
+                    hint="each entry is the text of a PEM file, BEGIN CERTIFICATE line and all",
+                ) from error
+        if certificate is not None:
+            _load_chain(context, certificate)
+        return context
+
+
+def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    # OpenSSL's wrapper reads keys from files only. An unnamed file in memory keeps ours off the disk, where other
+    # teams' containers could find it.
+    handle = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    try:
+        os.write(handle, f"{certificate.certificate}\n{certificate.key}\n".encode())
+        context.load_cert_chain(f"/proc/self/fd/{handle}", password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise RequestError(
+            f"client_certs: the certificate or its key cannot be used: {getattr(error, 'reason', None) or error}",
+            hint="both are PEM texts, the key without a password",
+        ) from error
+    finally:
+        os.close(handle)
+
+
+def _no_password() -> str:
+    # Without it OpenSSL would ask a terminal that is not there.
+    raise ValueError("the key is encrypted")

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
+from urllib.parse import quote as url_quote
 
-from registry_image.auth.credentials import CredentialProvider
-from registry_image.net.client import Auth, Client
+from registry_image.auth.bearer import Login
+from registry_image.auth.credentials import CredentialProvider, anonymous
+from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound
+from registry_image.net.client import Client
+from registry_image.net.exchange import Answer, Auth, Headers, Request
+from registry_image.net.origin import is_loopback_name, is_private_network, origin_of
+from registry_image.net.response import Response
+from registry_image.net.retry import ONCE, RetryPolicy
+from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
-from registry_image.oci.manifest import Index, Manifest
+from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
 from registry_image.oci.reference import RepositoryName
+from registry_image.registry.download import Download
+from registry_image.registry.foreign import open_foreign
+from registry_image.registry.referrers import fallback_tag, read_referrers
+from registry_image.registry.tags import MAX_PAGE_SIZE, PAGE, pages, read_tags
+
+_ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT)}
+_OK = 200
+_NOT_FOUND = 404
+#: Statuses of a HEAD that say nothing yet: some registries answer them to HEAD alone (Nexus: 404).
+_ASK_WITH_GET = (403, 404, 405)
 
 
 class Repository:
@@ -27,36 +46,147 @@ class Repository:
         credentials: CredentialProvider | None = None,
         *,
         insecure: bool = False,
+        policy: RetryPolicy | None = None,
     ) -> None:
         self.client = client
         self.name = name
-        raise NotImplementedError
+        self._credentials = credentials or anonymous
+        self._insecure = insecure
+        self._policy = policy
+        self._lock = threading.Lock()
+        self._logins: dict[tuple[str, ...], Login] = {}
+        hostname = origin_of(self.url(""))[1]
+        if insecure or is_loopback_name(hostname) or (credentials is None and is_private_network(hostname)):
+            client.allow_plain_http(name.api_host)
 
     def url(self, path: str) -> str:
         """``https://<host>/v2/<name>/<path>``; the client knows when that host speaks plain HTTP."""
-        raise NotImplementedError
+        return f"https://{self.name.api_host}/v2/{self.name.path}/{path}"
 
     def auth(self, *actions: str, mount_from: str = "") -> Auth:
         """The login for these actions (``pull``; ``pull``, ``push``), one object for each set, so tokens are shared.
 
-        ``mount_from`` is the path of another repository on this registry: a token of its own with both scopes.
+        ``mount_from`` is the path of another repository on this registry: a token of its own with both scopes, since
+        some servers grant one scope only and would leave the ordinary token without the right to push.
         """
-        raise NotImplementedError
+        scopes = [f"repository:{self.name.path}:{','.join(actions)}"]
+        if mount_from:
+            scopes.append(f"repository:{mount_from}:pull")
+        key = tuple(scopes)
+        with self._lock:
+            if key not in self._logins:
+                host = self.name.api_host
+                self._logins[key] = Login(self.client, host, key, self._credentials, insecure=self._insecure)
+            return self._logins[key]
 
     def resolve(self, tag: str) -> Descriptor | None:
-        """One HEAD where nothing is amiss; GET when HEAD cannot answer. ``tag`` may be a digest's text."""
-        raise NotImplementedError
+        """One HEAD where nothing is amiss; GET when HEAD cannot answer. ``tag`` may be a digest's text.
+
+        The descriptor's size is 0 where the registry does not say it.
+        """
+        what = f"resolve {self._named(tag)}"
+        accept = (403, 405) if self.name.is_docker_hub else _ASK_WITH_GET
+        try:
+            answer = self.client.fetch(self._manifest_request("HEAD", tag, what, accept), 0)
+            if answer.status == _OK and (found := _from_head(answer.headers)) is not None:
+                return _as_asked(found, tag, what)
+            answer = self.client.fetch(self._manifest_request("GET", tag, what), MAX_MANIFEST_SIZE)
+        except NotFound:
+            return None
+        return _parse(answer, Digest.parse(tag) if ":" in tag else None, what).descriptor
 
     def manifest(self, digest: Digest) -> Manifest | Index:
-        raise NotImplementedError
+        what = f"manifest {self.name}@{digest}"
+        answer = self.client.fetch(self._manifest_request("GET", str(digest), f"get {what}"), MAX_MANIFEST_SIZE)
+        return _parse(answer, digest, what)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         """Resumed by Range where the connection broke; the pieces are not verified (see ContentReader)."""
-        raise NotImplementedError
+        return closing(self.download(descriptor).pieces())
+
+    def download(self, descriptor: Descriptor, *, offset: int = 0) -> Download:
+        """The same from ``offset`` on, for who has the bytes before it from elsewhere."""
+        what = f"get blob {self.name}@{descriptor.digest}"
+
+        def open_blob(headers: dict[str, str], accept: tuple[int, ...]) -> Response:
+            request = Request(
+                method="GET",
+                url=self.url(f"blobs/{descriptor.digest}"),
+                what=what,
+                headers=headers,
+                auth=self.auth("pull"),
+                accept=accept,
+                policy=ONCE,
+            )
+            try:
+                return self.client.open(request)
+            except NotFound:
+                if not descriptor.urls:
+                    raise
+                return open_foreign(self.client, request, descriptor, self.name.api_host, insecure=self._insecure)
+
+        return Download(open_blob, descriptor, what, self.client.attempts(self._policy), offset=offset)
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        raise NotImplementedError
+        what = f"referrers of {self.name}@{digest}"
+        try:
+            answers = pages(self.url(f"referrers/{digest}"), lambda url: self._list(url, what, MAX_MANIFEST_SIZE), what)
+            return read_referrers((answer.body for answer in answers), what)
+        except NotFound:
+            pass
+        try:
+            request = self._manifest_request("GET", fallback_tag(digest), what)
+            return read_referrers([self.client.fetch(request, MAX_MANIFEST_SIZE).body], what)
+        except NotFound:
+            return ()
 
     def tags(self) -> Iterator[str]:
-        """Every tag, in the registry's order, page by page as asked for. Raises NotFound for a missing repository."""
-        raise NotImplementedError
+        """Every tag, in the registry's order; a page is asked for when it is needed. Raises NotFound for a missing
+        repository."""
+        what = f"list tags of {self.name}"
+        answers = pages(self.url(f"tags/list?n={PAGE}"), lambda url: self._list(url, what, MAX_PAGE_SIZE), what)
+        return read_tags(answers, what)
+
+    def _list(self, url: str, what: str, limit: int) -> Answer:
+        request = Request(method="GET", url=url, what=what, auth=self.auth("pull"), policy=self._policy)
+        return self.client.fetch(request, limit)
+
+    def _named(self, tag: str) -> str:
+        return f"{self.name}{'@' if ':' in tag else ':'}{tag}"
+
+    def _manifest_request(self, method: str, reference: str, what: str, accept: tuple[int, ...] = ()) -> Request:
+        return Request(
+            method=method,
+            url=self.url(f"manifests/{url_quote(reference, safe=':')}"),
+            what=what,
+            headers=_ACCEPT,
+            auth=self.auth("pull"),
+            accept=accept,
+            policy=self._policy,
+        )
+
+
+def _from_head(headers: Headers) -> Descriptor | None:
+    """None if the digest is missing (ECR, Artifactory and Red Hat leave it out at times) or is none."""
+    try:
+        digest = Digest.parse(headers.get("docker-content-digest"))
+    except InvalidManifest:
+        return None
+    length = headers.get("content-length")
+    media_type = headers.get("content-type").partition(";")[0].strip()
+    return Descriptor(media_type=media_type, digest=digest, size=int(length) if length.isdecimal() else 0)
+
+
+def _as_asked(found: Descriptor, reference: str, what: str) -> Descriptor:
+    if ":" in reference and str(found.digest) != reference:
+        raise DigestMismatch(what, expected=reference, actual=str(found.digest))
+    return found
+
+
+def _parse(answer: Answer, digest: Digest | None, what: str) -> Manifest | Index:
+    content_type = answer.headers.get("content-type")
+    if content_type.startswith("text/html"):
+        raise ContentError(
+            f"{what}: expected a manifest, got a web page", hint="the host does not look like a registry"
+        )
+    return parse_manifest(answer.body, digest=digest, content_type=content_type, what=what)

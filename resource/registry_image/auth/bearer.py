@@ -1,0 +1,204 @@
+"""Logging in to a registry: Basic, or a token from the server it names (distribution, token.md and oauth.md).
+
+What to ask and what an answer means are pure functions here; `Login` holds the state and makes the requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from registry_image.auth.challenge import Challenge, choose, parse_challenges
+from registry_image.auth.credentials import CredentialProvider, Credentials
+from registry_image.decode import JSONReader, parse_json
+from registry_image.errors import AuthError, InvalidManifest, RegistryError
+from registry_image.net.client import Client
+from registry_image.net.exchange import Answer, Request
+from registry_image.net.origin import why_not
+from registry_image.net.redact import show_url
+from registry_image.net.retry import ONCE
+
+#: The most that is read of a token server's answer, in bytes; cloud tokens reach some 10 KiB.
+MAX_TOKEN_ANSWER = 256 * 1024
+#: Longest token that is put into a header, in bytes; servers refuse headers beyond 8 to 32 KiB.
+MAX_TOKEN = 64 * 1024
+#: Seconds a token is good for if the server does not say (token.md).
+DEFAULT_LIFE = 60.0
+#: A token is renewed this many seconds before its end, or after three quarters of its life if that is later.
+RENEW_BEFORE = 30.0
+_CLIENT_ID = "registry-image-resource"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """``life`` in seconds from when it was asked for."""
+
+    value: str = field(repr=False)
+    life: float
+
+
+def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
+    """``wanted`` and those of the challenge that it does not cover; a challenge may hold several, space-separated."""
+    scopes = list(wanted)
+    for scope in challenged.split():
+        resource, _, actions = scope.rpartition(":")
+        covered = any(
+            known.rpartition(":")[0] == resource and set(actions.split(",")) <= set(known.rpartition(":")[2].split(","))
+            for known in scopes
+        )
+        if not covered:
+            scopes.append(scope)
+    return tuple(scopes)
+
+
+def read_token(body: bytes, what: str) -> Token:
+    """The token server's answer. Raises AuthError, which repeats nothing of it: it may be half a token."""
+    try:
+        reader = JSONReader(parse_json(body, what), what)
+        value = reader.text("token", "") or reader.text("access_token", "")
+        life = reader.integer("expires_in", 0)
+    except InvalidManifest as error:
+        raise AuthError(f"{what}: the answer of the token server cannot be read") from error
+    if not value or len(value) > MAX_TOKEN or not (value.isascii() and value.isprintable()):
+        raise AuthError(f"{what}: the answer of the token server holds no usable token")
+    return Token(value=value, life=float(life) if life > 0 else DEFAULT_LIFE)
+
+
+class Login:
+    """An `Auth` for one registry and set of scopes. The first challenge tells what to do; threads share the token."""
+
+    def __init__(
+        self,
+        client: Client,
+        host: str,
+        scopes: tuple[str, ...],
+        credentials: CredentialProvider,
+        *,
+        insecure: bool,
+    ) -> None:
+        self._client = client
+        self._host = host
+        self._scopes = scopes
+        self._credentials = credentials
+        self._insecure = insecure
+        self._lock = threading.Lock()
+        self._challenge: Challenge | None = None
+        self._value = ""
+        self._renew_at = float("inf")
+        self._login = ""
+
+    @property
+    def home(self) -> str:
+        return f"https://{self._host}"
+
+    @property
+    def login(self) -> str:
+        return self._login
+
+    def authorization(self) -> str:
+        with self._lock:
+            if self._client.clock.monotonic() >= self._renew_at and self._challenge is not None:
+                self._answer(self._challenge)
+            return self._value
+
+    def challenged(self, refused: str, challenges: list[str]) -> bool:
+        with self._lock:
+            if self._value != refused:
+                return True  # another thread has logged in since
+            challenge = choose(parse_challenges(challenges))
+            if challenge is None:
+                return False
+            self._challenge = challenge
+            self._answer(challenge)
+            return bool(self._value) and self._value != refused
+
+    def _answer(self, challenge: Challenge) -> None:
+        credentials = self._credentials()
+        self._login = credentials.login if credentials else ""
+        if challenge.scheme == "basic":
+            self._value = credentials.basic() if credentials else ""
+            return
+        asked_at = self._client.clock.monotonic()
+        token = self._token(challenge, credentials)
+        self._value = f"Bearer {token.value}"
+        self._renew_at = asked_at + max(token.life - RENEW_BEFORE, token.life * 0.75)
+
+    def _token(self, challenge: Challenge, credentials: Credentials | None) -> Token:
+        realm = challenge.parameters["realm"]
+        self._check(realm)
+        service = challenge.parameters.get("service", "")
+        scopes = merge_scopes(self._scopes, challenge.parameters.get("scope", ""))
+        what = f"log in to {self._host}: token server"
+        try:
+            answer = None
+            if credentials and credentials.identity_token:
+                answer = self._post(realm, what, _refresh_form(credentials.identity_token, service, scopes))
+            if answer is None:
+                answer = self._get(realm, what, credentials, _query(service, scopes))
+        except RegistryError as error:
+            if error.retryable:
+                raise
+            raise AuthError(error.message, hint=error.hint) from error
+        return read_token(answer.body, what)
+
+    def _post(self, realm: str, what: str, form: str) -> Answer | None:
+        """None where the server knows no POST: many know only the older GET (oauth.md, "fall back")."""
+        request = Request(
+            method="POST",
+            url=realm,
+            what=what,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=form.encode("ascii"),
+            accept=(404, 405),
+            policy=ONCE,  # the request that was challenged is tried again as a whole, and nobody waits under the lock
+            check_redirect=self._check,
+        )
+        answer = self._client.fetch(request, MAX_TOKEN_ANSWER)
+        return answer if answer.status not in request.accept else None
+
+    def _get(self, realm: str, what: str, credentials: Credentials | None, query: str) -> Answer:
+        separator = "&" if "?" in realm else "?"
+        request = Request(
+            method="GET",
+            url=f"{realm}{separator}{query}" if query else realm,
+            what=what,
+            auth=_Basic(realm, credentials) if credentials else None,
+            policy=ONCE,
+            check_redirect=self._check,
+        )
+        return self._client.fetch(request, MAX_TOKEN_ANSWER)
+
+    def _check(self, url: str) -> None:
+        problem = why_not(url, self._host, insecure=self._insecure)
+        if problem:
+            raise AuthError(
+                f"log in to {self._host}: refused to ask the token server it names, {show_url(url)}: {problem}",
+                hint="set `insecure: true` if this registry is meant to be like that",
+            )
+
+
+class _Basic:
+    """An `Auth` that says the same from the start: for the token server, which does not challenge."""
+
+    def __init__(self, home: str, credentials: Credentials) -> None:
+        self.home = home
+        self.login = credentials.login
+        self._value = credentials.basic()
+
+    def authorization(self) -> str:
+        return self._value
+
+    def challenged(self, refused: str, challenges: list[str]) -> bool:
+        return False
+
+
+def _query(service: str, scopes: tuple[str, ...]) -> str:
+    pairs = [("service", service)] if service else []
+    return urlencode(pairs + [("scope", scope) for scope in scopes])
+
+
+def _refresh_form(identity_token: str, service: str, scopes: tuple[str, ...]) -> str:
+    form = {"grant_type": "refresh_token", "refresh_token": identity_token, "client_id": _CLIENT_ID}
+    return urlencode({**form, "service": service, "scope": " ".join(scopes)})

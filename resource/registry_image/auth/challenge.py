@@ -1,0 +1,60 @@
+"""WWW-Authenticate: how a registry wants us to log in (RFC 9110, 11.6.1; RFC 6750, 3; distribution, token.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+#: Longest header line that is parsed, in characters; http.client itself takes 64 KiB.
+MAX_CHALLENGE = 8192
+
+_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))', re.ASCII | re.DOTALL)
+_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|(?=,)|$)", re.ASCII)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """``scheme`` and the parameters' names in lower case; values as they are."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+def parse_challenges(lines: Iterable[str]) -> tuple[Challenge, ...]:
+    """All challenges of all header lines, in order. What cannot be read ends its line: what came before it counts."""
+    return tuple(challenge for line in lines for challenge in _parse_line(line[:MAX_CHALLENGE]))
+
+
+def _parse_line(line: str) -> Iterable[Challenge]:
+    position = 0
+    scheme = ""
+    parameters: dict[str, str] = {}
+    while position < len(line):
+        if line[position] in ", \t":
+            position += 1
+        elif scheme and (match := _PARAMETER.match(line, position)):
+            name, quoted, plain = match.groups()
+            parameters.setdefault(name.lower(), _ESCAPE.sub(r"\1", quoted) if quoted is not None else plain)
+            position = match.end()
+        elif match := _SCHEME.match(line, position):
+            if scheme:
+                yield Challenge(scheme, parameters)
+            scheme, parameters = match[1].lower(), {}
+            position = match.end()
+        else:
+            break
+    if scheme:
+        yield Challenge(scheme, parameters)
+
+
+def choose(challenges: Iterable[Challenge]) -> Challenge | None:
+    """The one to answer: Bearer before Basic, since a registry that offers both means Basic for its token server."""
+    known = {challenge.scheme: challenge for challenge in reversed(list(challenges)) if _usable(challenge)}
+    return known.get("bearer") or known.get("basic")
+
+
+def _usable(challenge: Challenge) -> bool:
+    return challenge.scheme == "basic" or bool(challenge.parameters.get("realm"))

@@ -1,0 +1,99 @@
+"""No answer came: which of the ways that can happen it was, in a sentence for whoever must mend it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from http.client import HTTPException
+
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError
+
+from registry_image.errors import TransportError, quote
+
+#: What comes out of requests (an OSError), urllib3, http.client, ssl and socket; ValueError for what no URL can hold.
+FOREIGN = (OSError, HTTPError, HTTPException, ValueError)
+
+_PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_CLIENT_CERTIFICATE = "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAILURE", "UNKNOWN_CA"
+
+
+class NoTLS(TransportError):
+    """Nothing that speaks TLS answered at the address; plain HTTP may (only tried where that is allowed)."""
+
+
+def explain(error: BaseException, what: str, host: str) -> TransportError:
+    """The TransportError that says what ``error``, from the socket or any layer above it, means for ``what``."""
+    chain = list(_causes(error))
+    begin = f"{what}: {host}"
+    if any(isinstance(cause, ProxyError) for cause in chain):
+        return TransportError(
+            f"{begin}: the proxy failed: {_last_words(chain)}",
+            hint="see the variables http_proxy, https_proxy and no_proxy of the worker",
+        )
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            return _explain_tls(cause, begin)
+    for cause in chain:
+        found = _explain_socket(cause, begin)
+        if found is not None:
+            return found
+    return TransportError(f"{begin}: the connection failed: {_last_words(chain)}")
+
+
+def _explain_tls(cause: ssl.SSLError, begin: str) -> TransportError:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return TransportError(
+            f"{begin}: TLS: the certificate is not trusted: {cause.verify_message}",
+            hint="if this is a private certificate authority, add its certificate to `ca_certs`",
+            retryable=False,
+        )
+    reason = cause.reason or ""
+    if reason in _PLAIN_REASONS:
+        return NoTLS(
+            f"{begin}: TLS: the server answered without it",
+            hint="if this registry speaks plain HTTP only, set `insecure: true`",
+            retryable=False,
+        )
+    if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
+        return NoTLS(f"{begin}: TLS: the server closed the connection")
+    hint = None
+    if reason.endswith(_CLIENT_CERTIFICATE):
+        hint = "the server may want a certificate of yours: `client_certs`"
+    return TransportError(f"{begin}: TLS: {reason.replace('_', ' ').lower() or cause}", hint=hint, retryable=False)
+
+
+def _explain_socket(cause: BaseException, begin: str) -> TransportError | None:
+    if isinstance(cause, socket.gaierror):
+        return TransportError(
+            f"{begin}: DNS: {cause.strerror}",
+            hint="is the host in `repository` spelled right, and does the worker resolve it?",
+            retryable=cause.errno != socket.EAI_NONAME,
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return NoTLS(f"{begin}: connection refused", hint="nothing listens there: is the port right?")
+    if isinstance(cause, ConnectTimeoutError):
+        return NoTLS(f"{begin}: no connection in time", hint="is a firewall in between, or a proxy needed?")
+    if isinstance(cause, TimeoutError):
+        return TransportError(f"{begin}: stalled: no byte came in time")
+    if isinstance(cause, ConnectionResetError | BrokenPipeError):
+        return NoTLS(f"{begin}: the connection was reset")
+    if isinstance(cause, HTTPException | OSError):
+        return TransportError(f"{begin}: the connection broke: {quote(str(cause) or type(cause).__name__)}")
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and all it came from, outermost first: urllib3 keeps causes in `reason` and in its arguments."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, BaseException) and id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            waiting += [getattr(item, "reason", None), *item.args, item.__cause__, item.__context__]
+
+
+def _last_words(chain: list[BaseException]) -> str:
+    return quote(str(chain[-1]) or type(chain[-1]).__name__)

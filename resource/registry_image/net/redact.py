@@ -1,0 +1,21 @@
+"""What of a URL may be shown: what we know to be harmless, never what merely looks so."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def show_url(url: str) -> str:
+    """Scheme, host, port and path. The query of a presigned URL is a password, and so may user information be."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(an address that is none)"
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
+
+
+def show_host(url: str) -> str:
+    """Host and port alone."""
+    return show_url(url).partition("://")[2].partition("/")[0]

@@ -1,0 +1,92 @@
+"""An answer that says no, made into the error that says why, in the registry's own words where it has any."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from registry_image.decode import parse_json
+from registry_image.errors import (
+    InvalidManifest,
+    NotFound,
+    RateLimited,
+    RegistryError,
+    Unauthorized,
+    Unavailable,
+    quote,
+)
+
+#: The most that is read of an error's body, in bytes: codes and messages are far shorter, HTML pages are cut.
+MAX_ERROR_BODY = 64 * 1024
+
+_HINTS = {
+    "NAME_UNKNOWN": "there is no such repository, or these credentials may not see it",
+    "MANIFEST_UNKNOWN": "the repository has no such tag or digest",
+    "BLOB_UNKNOWN": "the registry lost a part of this image: push it again",
+    "TOOMANYREQUESTS": "wait, log in for a higher limit, or use a `registry_mirror`",
+}
+_KINDS: dict[int, type[RegistryError]] = {
+    401: Unauthorized,
+    403: Unauthorized,
+    404: NotFound,
+    429: RateLimited,
+    500: Unavailable,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+_NOT_A_REGISTRY = "the host answered a web page: it does not look like a registry"
+
+
+def refusal(
+    begin: str, status: int, body: bytes, *, login: str = "", retry_after: float | None = None
+) -> RegistryError:
+    """The error for ``status``. ``begin`` says what was being done, and where; ``login`` says as whom, or is ""."""
+    code, words = _words(body)
+    html = body.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html"))
+    message = f"{begin}: {status} {_phrase(status)}"
+    if words:
+        message += f": {quote(words)}"
+    if code and code.lower() != words.lower():
+        message += f" ({code})"
+    hint = _NOT_A_REGISTRY if html else _HINTS.get(code)
+    if status in (401, 403):
+        hint = hint if html else _login_hint(status, login)
+    elif status == 429:
+        hint = _HINTS["TOOMANYREQUESTS"]
+    return _KINDS.get(status, RegistryError)(message, status=status, code=code, hint=hint, retry_after=retry_after)
+
+
+def _login_hint(status: int, login: str) -> str:
+    if not login:
+        return "no credentials are set: if the repository is private, give `username` and `password`; it may not exist"
+    if status == 401:
+        return f"the registry does not take the credentials of {quote(login)}: wrong, expired, or of another registry"
+    return f"{quote(login)} is logged in but may not do this: see its permissions; the repository may not exist"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "(a status that HTTP does not know)"
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    """Code and message of an error body: the distribution spec's ("Error Codes"), OAuth's, or a first plain line."""
+    text = body.strip()
+    if not text.startswith(b"{"):
+        return "", "" if text.startswith(b"<") else text[:400].decode("utf-8", "backslashreplace").partition("\n")[0]
+    try:
+        document = parse_json(body, "error body")
+    except InvalidManifest:
+        return "", text[:400].decode("utf-8", "backslashreplace")
+    if not isinstance(document, dict):
+        return "", ""
+    errors = document.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else document
+    if not isinstance(first, dict):
+        return "", str(first)[:400]
+    code = next((value for key in ("code", "error") if isinstance(value := first.get(key), str)), "")
+    keys = ("message", "error_description", "details", "detail", "error")
+    words = next((value for key in keys if isinstance(value := first.get(key), str) and value), "")
+    return (code if len(code) <= 64 and code.isprintable() else ""), words
