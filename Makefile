@@ -8,19 +8,19 @@ STAMP := $(VENV)/.set-up
 CODE := resource tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test lint format fuzz bench requirements clean
+.PHONY: help setup parts demo test lint format fuzz bench requirements wheelhouse image bundle clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 setup: $(STAMP) ## Make .venv with everything needed to run, test and develop
 
-# Pinned and hashed. From `wheelhouse/` alone when it is there, else from wherever pip is configured to look.
+# Pinned and hashed, from wherever pip is configured to look.
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
-	  $$(test -d wheelhouse && echo --no-index --find-links=wheelhouse) --requirement requirements-dev.txt
+	  --requirement requirements-dev.txt
 	@touch $@
 
 parts: setup ## Install the real parts that tests use (Debian, as root)
@@ -56,6 +56,26 @@ requirements: ## Pin the newest versions that pyproject.toml allows
 	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+# The image: its base, the Python in it, its name, and the version and architecture of its bundle.
+BASE_IMAGE ?= python:3.13-slim-bookworm
+IMAGE_PYTHON ?= 3.13
+IMAGE ?= registry-image-resource
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ARCH ?= $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
+
+wheelhouse: setup ## Gather the image's packages beforehand, so that its build needs no index
+	@rm -rf wheelhouse
+	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --only-binary=:all: \
+	  --python-version $(IMAGE_PYTHON) --require-hashes --requirement requirements-dev.txt
+	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --no-deps pip
+
+image: ## Build the image; ARGS=… goes to docker build
+	@docker build --target resource --tag $(IMAGE) --build-arg base_image=$(BASE_IMAGE) \
+	  --build-arg version=$(VERSION) --build-arg revision=$$(git rev-parse HEAD) $(ARGS) .
+
+bundle: ## Pack the built image for a worker's resource-types/, into dist/
+	@.ci/bundle $(IMAGE) $(VERSION) $(ARCH) dist
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist wheelhouse

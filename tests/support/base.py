@@ -1,0 +1,44 @@
+"""A base image with nothing but a slim Debian and its Python, made by mmdebstrap since nothing can be pulled in tests.
+
+It stands for the published base of the Dockerfile, which has the same shape: merged /usr, python3, the system's CAs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support import parts
+
+_RELEASE = "bookworm"
+#: The Python that this release ships; the wheelhouse is gathered for it.
+PYTHON = "3.11"
+_NAME = f"base-{_RELEASE}-1.tar"
+
+
+def base_rootfs() -> Path:
+    """The path of the root filesystem as a tar; made once and kept in the user's cache directory."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "registry-image-tests"
+    kept = cache / _NAME
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        made = cache / f"{_NAME}.{os.getpid()}"
+        command = [
+            parts.need("mmdebstrap"),
+            "--quiet",
+            "--variant=minbase",
+            "--format=tar",
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+            '--aptopt=APT::Install-Recommends "false"',
+            "--include=python3,ca-certificates,usr-is-merged",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            _RELEASE,
+            str(made),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        made.rename(kept)
+    return kept
