@@ -1,0 +1,144 @@
+"""A tar as `Files`: its table of contents read once, its files then read where they lie."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry_image.archive.compression import decompress
+from registry_image.errors import ContentError, StorageError, quote
+from registry_image.oci.digest import Buffer
+from registry_image.storage.files import Region, closing_descriptor
+
+#: Members of an archive of an image: some per layer and per platform. A root filesystem has more, and is no image.
+MAX_MEMBERS = 50_000
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_FOREIGN = {
+    b"BZh": "bzip2 data",
+    b"\xfd7zXZ\x00": "xz data",
+    b"PK\x03\x04": "a zip file",
+    b"\x7fELF": "an ELF program",
+    b"{": "JSON",
+    b"[": "JSON",
+    b"<": "HTML or XML",
+}
+
+
+class Archive:
+    """The regular files of a tar, by normalised name (no leading ``./`` or ``/``); of two with one name, the first.
+
+    Links are followed within the tar, as `docker save` writes them for layers it has written already.
+    """
+
+    def __init__(self, descriptor: int, what: str) -> None:
+        self.what = what
+        self._regions: dict[str, Region] = {}
+        self._links: dict[str, str] = {}
+        size = os.fstat(descriptor).st_size
+        try:
+            # The stream starts where the descriptor does; tarfile keeps offsets, which is all that is wanted of it.
+            with open(descriptor, "rb", closefd=False) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+                for count, member in enumerate(tar):
+                    if count >= MAX_MEMBERS:
+                        raise ContentError(
+                            f"{what}: a tar of more than {MAX_MEMBERS} files: not an archive of an image"
+                        )
+                    self._add(member, descriptor)
+        except (tarfile.TarError, ValueError, OSError) as error:
+            raise ContentError(f"{what}: {_seems(descriptor, size)}: {error}") from error
+
+    def _add(self, member: tarfile.TarInfo, descriptor: int) -> None:
+        name = posixpath.normpath(member.name).lstrip("/")
+        if name in self._regions or name in self._links:
+            return
+        if member.isreg() and not member.issparse():
+            self._regions[name] = Region(descriptor, member.offset_data, member.size)
+        elif member.issym():
+            self._links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+        elif member.islnk():
+            self._links[name] = posixpath.normpath(member.linkname)
+
+    def names(self) -> list[str]:
+        return [*self._regions, *self._links]
+
+    def region(self, name: str) -> Region | None:
+        """Where the file ``name`` lies, or None if there is none, or only a link to nothing."""
+        name = posixpath.normpath(name)
+        for _ in range(len(self._links) + 1):
+            if name in self._regions:
+                return self._regions[name]
+            if name not in self._links:
+                return None
+            name = self._links[name]
+        return None
+
+    def has(self, name: str) -> bool:
+        return self.region(name) is not None
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Iterator[Buffer]]:
+        region = self.region(name)
+        if region is None:
+            raise ContentError(f"{self.what}: {name} is missing")
+        yield region.pieces(f"{self.what}: {name}")
+
+
+@contextmanager
+def open_archive(path: str, what: str) -> Iterator[Archive]:
+    """The tar at ``path``, plain, gzip or zstd, told by its content. Raises ContentError for anything else.
+
+    A compressed one is unpacked into a spool first.
+    """
+    with closing_descriptor(path, what) as descriptor:
+        if not os.pread(descriptor, 4, 0).startswith((_GZIP, _ZSTD)):
+            yield Archive(descriptor, what)
+            return
+        with spool() as spooled:
+            whole = Region(descriptor, 0, os.fstat(descriptor).st_size)
+            for piece in decompress(whole.pieces(what), what):
+                spooled.append(piece)
+            yield Archive(spooled.descriptor, what)
+
+
+class Spool:
+    """A temporary file without a name, written at its end and read as `Region`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.size = 0
+
+    def append(self, piece: Buffer) -> None:
+        rest = memoryview(piece)
+        while rest:
+            try:
+                written = os.pwrite(self.descriptor, rest, self.size)
+            except OSError as error:
+                raise StorageError(f"writing a temporary file: {error.strerror}", errno=error.errno) from error
+            self.size += written
+            rest = rest[written:]
+
+
+@contextmanager
+def spool() -> Iterator[Spool]:
+    """A new spool; nothing of it outlives the block, or us. Raises StorageError."""
+    try:
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by the with below)
+    except OSError as error:
+        raise StorageError(f"making a temporary file: {error.strerror}", errno=error.errno) from error
+    with file:
+        yield Spool(file.fileno())
+
+
+def _seems(descriptor: int, size: int) -> str:
+    start = os.pread(descriptor, 64, 0)
+    if not size:
+        return "an empty file, not a tar"
+    for magic, name in _FOREIGN.items():
+        if start.startswith(magic):
+            return f"this seems to be {name}, not a tar (plain, gzip or zstd)"
+    return f"not a sound tar: it begins {quote(start[:16])}"

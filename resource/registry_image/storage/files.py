@@ -1,0 +1,106 @@
+"""Files by name, in a directory or inside a tar: what image layouts are read from, at any offset and by many threads.
+
+Nothing here trusts the content: whoever reads holds it against a digest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from registry_image.errors import ContentError, StorageError, quote
+from registry_image.oci.digest import Buffer
+
+#: Bytes read from a disk at a time: large enough to leave the interpreter seldom, small beside the memory of a step.
+PIECE = 256 * 1024
+
+
+class Files(Protocol):
+    """``what`` names the whole in messages, such as "OCI layout 'image/oci'"."""
+
+    what: str
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file ``name``. Raises ContentError for what has the name and is no file within."""
+
+    def open(self, name: str) -> AbstractContextManager[Iterator[Buffer]]:
+        """The file's bytes in pieces. Raises ContentError if it is not there, StorageError if it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A run of bytes in an open file: ``size`` of them from ``offset``."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+    def pieces(self, what: str) -> Iterator[bytes]:
+        """Raises ContentError if the file ends before the region does."""
+        position, end = self.offset, self.offset + self.size
+        while position < end:
+            try:
+                piece = os.pread(self.descriptor, min(PIECE, end - position), position)
+            except OSError as error:
+                raise StorageError(f"reading {what}: {error.strerror}", errno=error.errno) from error
+            if not piece:
+                missing = end - position
+                raise ContentError(f"reading {what}: cut short: expected {self.size} bytes, {missing} are missing")
+            position += len(piece)
+            yield piece
+
+
+def read_small(files: Files, name: str, limit: int) -> bytes:
+    """A file that is wanted whole. Raises ContentError if it has more than ``limit`` bytes."""
+    data = bytearray()
+    with files.open(name) as pieces:
+        for piece in pieces:
+            data += piece
+            if len(data) > limit:
+                raise ContentError(f"{files.what}: {name} has more than {limit} bytes")
+    return bytes(data)
+
+
+class Directory:
+    """The files below ``path``. A symbolic link is followed only to what is below ``path`` itself."""
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = os.path.realpath(path)
+        self.what = what
+
+    def has(self, name: str) -> bool:
+        return os.path.lexists(os.path.join(self.path, name))
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Iterator[Buffer]]:
+        real = os.path.realpath(os.path.join(self.path, name))
+        if os.path.commonpath((self.path, real)) != self.path:
+            # An artifact may come from a build nobody trusts; it must not have us push the container's own files.
+            raise ContentError(
+                f"{self.what}: {name} is a symbolic link that leads out of the directory",
+                hint="copy the files instead of linking them (cp -rL)",
+            )
+        with closing_descriptor(real, f"{self.what}: {name}") as descriptor:
+            yield Region(descriptor, 0, os.fstat(descriptor).st_size).pieces(f"{self.what}: {name}")
+
+
+@contextmanager
+def closing_descriptor(path: str, what: str) -> Iterator[int]:
+    """A regular file open for reading. Raises ContentError for anything else, StorageError if it cannot be opened."""
+    try:
+        # A fifo would have us wait for its writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise ContentError(f"{what} is missing") from error
+    except OSError as error:
+        raise StorageError(f"opening {what} ({quote(path)}): {error.strerror}", errno=error.errno) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ContentError(f"{what} is not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,201 @@
+"""OCI image layouts (image spec, image-layout.md), read from a directory or an archive and written to a directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from registry_image.errors import ContentError, InvalidManifest, NotFound, StorageError
+from registry_image.oci import mediatype
+from registry_image.oci.content import ContentReader
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest, Verifier
+from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
+from registry_image.storage.files import Directory, Files, read_small
+
+REF_NAME = "org.opencontainers.image.ref.name"
+#: Says which manifest the layout stands for: an image that was no part of an index when it was fetched.
+SINGLE_IMAGE_DIGEST = "single-image-digest"
+#: How deep single-entry indexes may nest. Tools make two levels.
+MAX_NESTING = 8
+_MARKER = b'{"imageLayoutVersion": "1.0.0"}'
+
+
+class LayoutReader:
+    """Reads a layout. Its ``index.json`` counts as content too: it may be the very index that was fetched."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @property
+    def what(self) -> str:
+        return self._files.what
+
+    def index(self) -> Index:
+        """``index.json``. Raises ContentError if it is missing or is no index."""
+        what = f"{self.what}: index.json"
+        index = parse_manifest(read_small(self._files, "index.json", MAX_MANIFEST_SIZE), what=what)
+        if not isinstance(index, Index):
+            raise InvalidManifest(f"{what}: expected an index, got {index.media_type}")
+        return index
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        entries = self.index().manifests
+        return next((entry for entry in entries if entry.annotations.get(REF_NAME) == tag), None)
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        index = self.index()
+        if index.digest == digest:
+            return index
+        name = _blob_name(digest)
+        if not self._files.has(name):
+            raise NotFound(f"{self.what}: manifest {digest} is missing ({name})", status=404)
+        raw = read_small(self._files, name, MAX_MANIFEST_SIZE)
+        return parse_manifest(raw, digest=digest, what=f"{self.what}: manifest {digest}")
+
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+        name = _blob_name(descriptor.digest)
+        if not self._files.has(name):
+            raise NotFound(f"{self.what}: blob {descriptor.digest} is missing ({name})", status=404)
+        with self._files.open(name) as pieces:
+            yield pieces
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        return tuple(entry for entry in self.index().manifests if self._subject(entry) == digest)
+
+    def _subject(self, entry: Descriptor) -> Digest | None:
+        subject = self.manifest(entry.digest).subject
+        return subject.digest if subject else None
+
+    def single_image(self) -> Manifest | Index | None:
+        """What the file ``single-image-digest`` names, if there is one."""
+        if not self._files.has(SINGLE_IMAGE_DIGEST):
+            return None
+        text = read_small(self._files, SINGLE_IMAGE_DIGEST, limit=256).decode("utf-8", "replace").strip()
+        try:
+            return self.manifest(Digest.parse(text))
+        except InvalidManifest as error:
+            raise InvalidManifest(f"{self.what}: {SINGLE_IMAGE_DIGEST}: {error.message}") from error
+
+    def directory_root(self) -> Manifest | Index:
+        """What a layout *directory* stands for: ``single-image-digest``, else ``index.json`` as the image index that
+        it is, unless its only entry is itself an index, and so on."""
+        named = self.single_image()
+        if named is not None:
+            return named
+        index = self.index()
+        for _ in range(MAX_NESTING):
+            inner = self._only_index(index)
+            if inner is None:
+                return index
+            index = inner
+        raise InvalidManifest(f"{self.what}: more than {MAX_NESTING} indexes of one entry inside each other")
+
+    def _only_index(self, index: Index) -> Index | None:
+        if len(index.manifests) != 1 or index.manifests[0].media_type not in mediatype.INDEXES:
+            return None
+        inner = self.manifest(index.manifests[0].digest)
+        return inner if isinstance(inner, Index) else None
+
+    def archive_root(self) -> Manifest | Index:
+        """What a layout in an *archive* stands for: the one entry of ``index.json``, a table of contents."""
+        entries = {entry.digest: entry for entry in self.index().manifests}
+        if len(entries) != 1:
+            names = ", ".join(entry.annotations.get(REF_NAME, str(digest)) for digest, entry in entries.items())
+            raise ContentError(
+                f"{self.what}: index.json lists {len(entries)} images ({names or 'none'}): expected exactly one",
+                hint="save each image to an archive of its own",
+            )
+        return self.manifest(next(iter(entries)))
+
+
+class LayoutDirectory(LayoutReader):
+    """Writes a layout into the new directory ``path``, and reads it. `seal` makes it whole."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(Directory(path, f"OCI layout {path!r}"))
+        self.path = path
+        with _disk(f"creating OCI layout {path!r}"):
+            os.makedirs(os.path.join(path, "blobs"))
+
+    def has(self, descriptor: Descriptor) -> bool:
+        return self._files.has(_blob_name(descriptor.digest))
+
+    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+        target = os.path.join(self.path, _blob_name(descriptor.digest))
+        partial = f"{target}.partial"
+        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
+        try:
+            with _disk(f"writing {target!r}"):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with open(partial, "xb") as file, source.blob(descriptor) as pieces:
+                    for piece in pieces:
+                        verifier.update(piece)
+                        file.write(piece)
+                verifier.finish()
+                os.rename(partial, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(partial)
+            raise
+        return descriptor.size
+
+    def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
+        name = _blob_name(manifest.digest)
+        with _disk(f"writing {self.what}"):
+            os.makedirs(os.path.dirname(os.path.join(self.path, name)), exist_ok=True)
+        self._write(name, manifest.raw)
+        if tag is not None:
+            listed = self.index().manifests if self._files.has("index.json") else ()
+            kept = [_entry(each) for each in listed if each.annotations.get(REF_NAME) != tag]
+            self._write_index([*kept, {**_entry(manifest.descriptor), "annotations": {REF_NAME: tag}}])
+
+    def seal(self, root: Manifest | Index) -> None:
+        """Makes ``root``, whose content is all here, what the layout stands for when it is read again.
+
+        ``index.json`` is an index byte for byte; for an image it lists just that, and ``single-image-digest`` says so.
+        """
+        self._write("oci-layout", _MARKER)
+        if isinstance(root, Manifest):
+            self.put_manifest(root)
+            self._write_index([_entry(root.descriptor)])
+            self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
+            return
+        self._write("index.json", root.raw)
+        if len(root.manifests) == 1 and root.manifests[0].media_type in mediatype.INDEXES:
+            # Reading back would unwrap it and push another digest than was fetched.
+            self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
+
+    def _write_index(self, entries: list[dict[str, object]]) -> None:
+        index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
+        self._write("index.json", json.dumps(index, separators=(",", ":")).encode())
+
+    def _write(self, name: str, data: bytes) -> None:
+        with _disk(f"writing {self.what}: {name}"), open(os.path.join(self.path, name), "wb") as file:
+            file.write(data)
+
+
+def _blob_name(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _entry(descriptor: Descriptor) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "mediaType": descriptor.media_type,
+        "digest": str(descriptor.digest),
+        "size": descriptor.size,
+    }
+    if descriptor.annotations:
+        entry["annotations"] = dict(descriptor.annotations)
+    return entry
+
+
+@contextmanager
+def _disk(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{doing}: {error.strerror}", errno=error.errno) from error

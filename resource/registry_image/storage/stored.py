@@ -1,0 +1,107 @@
+"""An image in a file or a directory, whatever form it has: told by content, never by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from registry_image.errors import ContentError, StorageError
+from registry_image.oci.content import ContentReader
+from registry_image.oci.manifest import Index, Manifest
+from registry_image.storage.archive import Archive, open_archive
+from registry_image.storage.files import Directory
+from registry_image.storage.layout import LayoutReader
+from registry_image.storage.tarball import open_saved
+
+_FORMS = "a docker-save tarball, an OCI layout directory or an OCI archive"
+#: Names at the top of a root filesystem, two of which are enough to recognise one.
+_ROOTFS = frozenset({"bin", "etc", "usr", "var", "lib", "home", "root", "tmp"})
+#: Names listed in a message.
+_NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """``root`` is what gets tagged; ``reader`` has all it refers to; ``form`` says what it was, for the log."""
+
+    reader: ContentReader
+    root: Manifest | Index
+    form: str
+
+
+@contextmanager
+def open_stored(path: str, shown: str) -> Iterator[Stored]:
+    """The image at ``path``, which messages call ``shown``.
+
+    Raises ContentError, saying what it seems to be and what is missing, if it is no image; StorageError.
+    """
+    if os.path.isdir(path):
+        yield _directory(path, shown)
+        return
+    with open_archive(path, f"image {shown!r}") as archive:
+        # An engine's newer tarballs hold a layout too. They stay docker-save tarballs, as registry-image takes them:
+        # the layout's layers are not compressed, and its list may have an entry for each tag.
+        if archive.has("manifest.json"):
+            with open_saved(archive) as saved:
+                yield Stored(reader=saved, root=saved.root, form="docker-save tarball")
+        elif archive.has("index.json"):
+            layout = LayoutReader(archive)
+            yield Stored(reader=layout, root=layout.archive_root(), form="OCI archive")
+        else:
+            raise _no_image(archive, shown)
+
+
+def _directory(path: str, shown: str) -> Stored:
+    what = f"OCI layout {shown!r}"
+    files = Directory(path, what)
+    if files.has("index.json"):
+        layout = LayoutReader(files)
+        return Stored(reader=layout, root=layout.directory_root(), form="OCI layout")
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise StorageError(f"reading {what}: {error.strerror}", errno=error.errno) from error
+    seems, hint = "", None
+    if "oci" in names and os.path.isdir(os.path.join(path, "oci")):
+        seems, hint = ": it seems to be what a get with `format: oci-layout` leaves", f"set `image` to {shown}/oci"
+    elif "image.tar" in names:
+        seems, hint = ": it seems to hold a tarball", f"set `image` to {shown}/image.tar"
+    elif "rootfs" in names and "metadata.json" in names:
+        seems = ": it seems to be what a get with `format: rootfs` leaves, which has no layers to push"
+        hint = "get the image with `params: {format: oci-layout}`"
+    elif "manifest.json" in names:
+        seems, hint = ": it seems to be an unpacked docker-save tarball", "push the tarball itself"
+    elif "blobs" in names or "oci-layout" in names:
+        seems = ": it seems to be an OCI layout that is incomplete"
+    raise ContentError(
+        f"image {shown!r}: a directory without index.json{seems}: expected {_FORMS}; it has {_some(names)}", hint=hint
+    )
+
+
+def _no_image(archive: Archive, shown: str) -> ContentError:
+    names = archive.names()
+    tops = sorted({name.partition("/")[0] for name in names})
+    seems, hint = "", None
+    deeper = next((name for name in names if name.endswith(("/index.json", "/manifest.json"))), None)
+    if "blobs" in tops or "oci-layout" in tops:
+        seems = ": it seems to be an OCI archive that is incomplete"
+    elif "repositories" in tops:
+        seems, hint = ": it seems to be from `docker save` before 1.10", "save it again with a current engine"
+    elif deeper is not None:
+        folder = os.path.dirname(deeper)
+        seems = f": it seems to be an image packed inside the folder {folder!r}"
+        hint = f"pack what is in the folder, not the folder: tar -C {folder} -cf image.tar ."
+    elif len(_ROOTFS.intersection(tops)) > 1:
+        seems = ": it seems to be a root filesystem, as `docker export` writes it"
+        hint = "use `docker save`, or import it first"
+    return ContentError(
+        f"image {shown!r}: a tar without manifest.json and index.json{seems}: expected {_FORMS}; it has {_some(tops)}",
+        hint=hint,
+    )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_NAMES_SHOWN])
+    return (f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown) or "nothing"

@@ -1,0 +1,229 @@
+"""Images as `docker save` writes them: a manifest is made for one (Docker schema 2), the layers gzipped.
+
+The same file gives the same digest every time: the manifest's fields have a fixed order, and gzip a fixed level and
+no time (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed already are taken as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from registry_image.archive.compression import decompress
+from registry_image.decode import JSONReader, parse_json
+from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, quote
+from registry_image.oci import mediatype
+from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Manifest, parse_manifest
+from registry_image.storage.archive import Archive, Spool, spool
+from registry_image.storage.files import Region, read_small
+
+#: zlib's level for layers, see the ADR before changing it: every image pushed from a tarball would get a new digest.
+GZIP_LEVEL = 4
+_GZIP_CONTAINER = 16 + zlib.MAX_WBITS
+_LAYER_TYPES = {
+    b"\x1f\x8b": mediatype.DOCKER_LAYER_GZIP,
+    b"\x28\xb5": "application/vnd.docker.image.rootfs.diff.tar.zstd",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """One image of ``manifest.json``: names of files in the tar. ``sources`` are descriptors by diff ID."""
+
+    config: str
+    layers: tuple[str, ...]
+    tags: tuple[str, ...]
+    sources: JSONReader
+
+    def foreign(self, diff_id: Digest) -> Descriptor | None:
+        """The descriptor of a layer that is never uploaded. (Recent engines describe every layer here.)"""
+        if not self.sources.has(str(diff_id)):
+            return None
+        descriptor = Descriptor.read(self.sources.child(str(diff_id)))
+        return descriptor if mediatype.is_foreign_layer(descriptor.media_type) else None
+
+
+class SavedImage:
+    """The one image in a docker-save tarball, as a ContentReader of the manifest made for it, `root`."""
+
+    def __init__(self, root: Manifest, config: bytes, layers: dict[Digest, Region], what: str) -> None:
+        self.root = root
+        self.what = what
+        self._config = config
+        self._layers = layers
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        return None
+
+    def manifest(self, digest: Digest) -> Manifest:
+        if digest != self.root.digest:
+            raise NotFound(f"{self.what}: there is no manifest {digest}", status=404)
+        return self.root
+
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+        if descriptor.digest == self.root.config.digest:
+            yield iter((self._config,))
+            return
+        region = self._layers.get(descriptor.digest)
+        if region is None:
+            raise NotFound(f"{self.what}: there is no blob {descriptor.digest}", status=404)
+        yield region.pieces(f"{self.what}: layer {descriptor.digest}")
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        return ()
+
+
+@contextmanager
+def open_saved(archive: Archive) -> Iterator[SavedImage]:
+    """The image that ``archive`` holds. Raises ContentError if something is missing, or is not what the config says."""
+    listed = _read_list(archive)
+    config = read_small(archive, listed.config, MAX_CONFIG_SIZE)
+    _check_name(listed.config, config, archive.what)
+    diff_ids = parse_config(config, what=f"{archive.what}: {listed.config}").diff_ids
+    if len(diff_ids) != len(listed.layers):
+        raise InvalidManifest(
+            f"{archive.what}: manifest.json names {len(listed.layers)} layers, "
+            f"but the config has {len(diff_ids)} diff IDs"
+        )
+    with spool() as spooled:
+        packer = _Packer(archive, spooled)
+        layers = [
+            listed.foreign(diff_id) or packer.layer(name, diff_id)
+            for name, diff_id in zip(listed.layers, diff_ids, strict=True)
+        ]
+        yield SavedImage(_make_manifest(config, layers), config, packer.regions, archive.what)
+
+
+class _Packer:
+    """Finds each layer's blob: where it lies in the tar if it is compressed, else gzipped at the end of a spool."""
+
+    def __init__(self, archive: Archive, spooled: Spool) -> None:
+        self._archive = archive
+        self._spool = spooled
+        self._done: dict[Digest, Descriptor] = {}
+        self.regions: dict[Digest, Region] = {}
+
+    def layer(self, name: str, diff_id: Digest) -> Descriptor:
+        """Raises DigestMismatch unless the layer's tar hashes to ``diff_id``."""
+        if diff_id in self._done:
+            return self._done[diff_id]
+        what = f"{self._archive.what}: layer {name}"
+        region = self._archive.region(name)
+        if region is None:
+            raise ContentError(f"{what} is missing")
+        media_type = _LAYER_TYPES.get(os.pread(region.descriptor, 2, region.offset), "")
+        if media_type:
+            stored = hashlib.sha256()
+            tar = decompress(_hashing(region.pieces(what), stored), what)
+            _check_diff_id(tar, diff_id, what)
+            digest = Digest("sha256", stored.hexdigest())
+        else:
+            media_type = mediatype.DOCKER_LAYER_GZIP
+            digest, region = self._gzip(region, diff_id, what)
+        self.regions[digest] = region
+        self._done[diff_id] = Descriptor(media_type=media_type, digest=digest, size=region.size)
+        return self._done[diff_id]
+
+    def _gzip(self, region: Region, diff_id: Digest, what: str) -> tuple[Digest, Region]:
+        stored = hashlib.sha256()
+        start = self._spool.size
+        packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_CONTAINER)
+
+        def packed() -> Iterator[bytes]:
+            unpacked = hashlib.new(diff_id.algorithm)
+            for piece in _hashing(region.pieces(what), unpacked):
+                yield packer.compress(piece)
+            yield packer.flush()
+            _compare(unpacked.hexdigest(), diff_id, what)
+
+        for piece in _hashing(packed(), stored):
+            self._spool.append(piece)
+        return Digest("sha256", stored.hexdigest()), Region(self._spool.descriptor, start, self._spool.size - start)
+
+
+def _hashing(pieces: Iterator[bytes], hasher: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        hasher.update(piece)
+        yield piece
+
+
+def _check_diff_id(tar: Iterator[Buffer], diff_id: Digest, what: str) -> None:
+    hasher = hashlib.new(diff_id.algorithm)
+    for piece in tar:
+        hasher.update(piece)
+    _compare(hasher.hexdigest(), diff_id, what)
+
+
+def _compare(actual: str, diff_id: Digest, what: str) -> None:
+    if actual != diff_id.hex:
+        # The config promises what a layer unpacks to; an engine would refuse the image after the pull.
+        raise DigestMismatch(what, expected=str(diff_id), actual=f"{diff_id.algorithm}:{actual}")
+
+
+def _read_list(archive: Archive) -> _Listed:
+    what = f"{archive.what}: manifest.json"
+    document = parse_json(read_small(archive, "manifest.json", MAX_MANIFEST_SIZE), what)
+    if not isinstance(document, list) or not document:
+        raise InvalidManifest(f"{what}: expected a list of images, as docker save writes it")
+    images = [_read_image(JSONReader(each, f"{what}: [{number}]")) for number, each in enumerate(document)]
+    if len(images) > 1:
+        names = ", ".join(" ".join(image.tags) or image.config for image in images)
+        raise ContentError(
+            f"{archive.what}: holds {len(images)} images ({quote(names)}): expected one",
+            hint="save each image to a tarball of its own",
+        )
+    return images[0]
+
+
+def _read_image(reader: JSONReader) -> _Listed:
+    empty = JSONReader({}, reader.where)
+    return _Listed(
+        config=reader.text("Config"),
+        layers=reader.texts("Layers"),
+        tags=reader.texts("RepoTags"),
+        sources=reader.child("LayerSources") if reader.has("LayerSources") else empty,
+    )
+
+
+def _check_name(name: str, config: bytes, what: str) -> None:
+    """Engines name a config after its digest; then it has to agree."""
+    promised = posixpath.basename(name).removesuffix(".json").removeprefix("sha256:")
+    actual = Digest.of(config)
+    if len(promised) == len(actual.hex) and promised != actual.hex:
+        raise DigestMismatch(f"{what}: config {name}", expected=f"sha256:{promised}", actual=str(actual))
+
+
+def _make_manifest(config: bytes, layers: list[Descriptor]) -> Manifest:
+    described = Descriptor(media_type=mediatype.DOCKER_CONFIG, digest=Digest.of(config), size=len(config))
+    document = {
+        "schemaVersion": 2,
+        "mediaType": mediatype.DOCKER_MANIFEST,
+        "config": _entry(described),
+        "layers": [_entry(layer) for layer in layers],
+    }
+    # Spelled as go-containerregistry does, so that a tarball of compressed layers has the digest it has there.
+    manifest = parse_manifest(json.dumps(document, separators=(",", ":")).encode())
+    if not isinstance(manifest, Manifest):
+        raise AssertionError("a manifest was written")
+    return manifest
+
+
+def _entry(descriptor: Descriptor) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "mediaType": descriptor.media_type,
+        "size": descriptor.size,
+        "digest": str(descriptor.digest),
+    }
+    if descriptor.urls:
+        entry["urls"] = list(descriptor.urls)
+    return entry
