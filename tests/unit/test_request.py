@@ -1,0 +1,351 @@
+"""Requests on stdin: what is refused and how, and what the typed request says."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+
+import pytest
+
+from registry_image.auth.credentials import Credentials
+from registry_image.concourse.request import CheckRequest, GetRequest, PutRequest, parse_check, parse_get, parse_put
+from registry_image.concourse.source import Source
+from registry_image.errors import RequestError
+from registry_image.oci.platform import Platform
+
+DIGEST = "sha256:" + "ab" * 32
+OTHER = "sha256:" + "cd" * 32
+SECRET = "hunter2-do-not-show"
+
+
+def raw(**document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+def check(**source: object) -> CheckRequest:
+    return parse_check(raw(source={"repository": "alpine", **source}))
+
+
+def source(**fields: object) -> Source:
+    return check(**fields).source
+
+
+def get(params: object = None, version: object = None, **fields: object) -> GetRequest:
+    document = {
+        "source": {"repository": "alpine", **fields},
+        "version": version or {"digest": DIGEST},
+        "params": params,
+    }
+    return parse_get(raw(**document), "/destination")
+
+
+def put(**params: object) -> PutRequest:
+    return parse_put(raw(source={"repository": "alpine"}, params=params), "/artifacts")
+
+
+def refused(**fields: object) -> str:
+    with pytest.raises(RequestError) as caught:
+        check(**fields)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "got nothing"),
+        (b" \n", "got nothing"),
+        (b"{", "not valid JSON"),
+        (b'{"source": {}} {}', "not valid JSON"),
+        (b"[]", "request: expected an object: got an array"),
+        (b'"x"', "request: expected an object: got a string"),
+        (b"null", "request: expected an object: got null"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"source": {"repository": "\xe9"}}', "not UTF-8"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"source": {"repository": "x", "tag": NaN}}', "NaN is not JSON"),
+        (b'{"source": {"repository": "x", "tag": ' + b"1" * 5000 + b"}}", "not valid JSON"),
+        (b"{}", "request: source is required"),
+        (b'{"source": null}', "request: source is required"),
+        (b'{"source": []}', "source: expected an object: got an array"),
+        (b'{"source": {"repository": "x"}, "vresion": {}}', "unknown field 'vresion': did you mean version?"),
+    ],
+)
+def test_what_is_no_request_is_refused_in_one_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_check(data)
+    assert words in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"repository": None}, "source: repository is required"),
+        ({"repository": ""}, "source: repository is required"),
+        ({"repository": 5}, "source.repository: expected a string: got a whole number"),
+        ({"repository": "Upper/Case"}, "not a repository name"),
+        ({"repository": "a b"}, "not a repository name"),
+        ({"repository": "a:b:c"}, "'b:c' is not a tag"),
+        ({"repository": "x@sha256:12"}, "not a digest"),
+        ({"tag": True}, "source.tag: expected a string or a number: got true or false"),
+        ({"tag": "a/b"}, "'a/b' is not a tag"),
+        ({"tag": "x" * 129}, "is not a tag"),
+        ({"insecure": "true"}, "source.insecure: expected true or false: got a string"),
+        ({"ca_certs": "pem"}, "source.ca_certs: expected an array: got a string"),
+        ({"ca_certs": [1]}, "source.ca_certs.0: expected a string: got a whole number"),
+        ({"sort": "size"}, "source.sort: expected one of registry, semver, numeric, created, lexical: got 'size'"),
+        ({"sort": 1}, "source.sort: expected one of registry, semver, numeric, created, lexical: got a whole number"),
+        ({"max_concurrent_downloads": 0}, "source.max_concurrent_downloads: 0 breaks the rule: minimum 1"),
+        ({"max_concurrent_downloads": 1.5}, "source.max_concurrent_downloads: expected a whole number: got a number"),
+        ({"sempver_constraint": "1"}, "unknown field 'sempver_constraint': did you mean semver_constraint?"),
+        ({"zzz": None}, "unknown field 'zzz': known are annotation_regex, auths,"),
+        ({"platform": {"arch": "amd64"}}, "source.platform: unknown field 'arch': did you mean architecture?"),
+        ({"platform": "amd64"}, "expected os/architecture"),
+        ({"registry_mirror": {"username": "u"}}, "source.registry_mirror: host is required"),
+        ({"registry_mirror": {"host": "ftp://m"}}, "expected host, host:port or an http(s) URL"),
+        ({"digest": "latest"}, "source.digest: not a digest"),
+        ({"repository": "x:1", "tag": "2"}, "`tag` is '2', but `repository` says '1'"),
+        ({"repository": f"x@{DIGEST}", "digest": OTHER}, "`digest` is"),
+        ({"sort": "lexical", "created_at_sort": True}, "`created_at_sort` and `sort: lexical`"),
+        ({"aws_role_arn": "a", "aws_role_arns": ["b"]}, "aws_role_arn"),
+        (
+            {"auths": {"ghcr.io": {"username": "u"}}},
+            "auths: ghcr.io: expected username and password, or identity_token",
+        ),
+        ({"client_certs": [{"domain": "h", "cert": "c"}]}, "source.client_certs.0: key is required"),
+    ],
+)
+def test_a_wrong_source_is_refused_by_name(fields: dict[str, object], words: str) -> None:
+    assert words in refused(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"password": {"x": SECRET}},
+        {"password": [SECRET]},
+        {"username": "u", "password": 12345678901},
+        {"auths": {"h": {"username": SECRET, "pasword": SECRET}}},
+        {"auths": {"h": {"password": SECRET}}},
+        {"auths": {"h": SECRET}},
+        {"docker_config_json": SECRET},
+        {"docker_config_json": [SECRET]},
+        {"docker_config_json": {"auths": {"h": {"auth": SECRET}}}},
+        {"docker_config_json": {"auths": {"h": {"auth": b64encode(SECRET.encode()).decode()}}}},
+        {"docker_config_json": {"auths": {"h": {"identitytoken": [SECRET]}}}},
+        {"registry_mirror": {"host": f"https://user:{SECRET}@mirror"}},
+        {"client_certs": [{"domain": "h", "cert": "c", "key": [SECRET]}]},
+        {"aws_secret_access_key": {"x": SECRET}},
+        {"gcp": {"service_account_json": [SECRET]}},
+    ],
+)
+def test_no_refusal_repeats_a_secret(fields: dict[str, object]) -> None:
+    message = refused(**fields)
+    assert SECRET not in message
+    assert b64encode(SECRET.encode()).decode() not in message
+    assert "12345678901" not in message
+
+
+def test_nor_does_the_typed_source_show_one() -> None:
+    found = source(
+        username="u",
+        password=SECRET,
+        aws_access_key_id="id",
+        aws_secret_access_key=SECRET,
+        aws_session_token=SECRET,
+        azure_client_secret=SECRET,
+        auths={"h": {"identity_token": SECRET}},
+        client_certs=[{"domain": "h", "cert": "c", "key": SECRET}],
+        registry_mirror={"host": "m", "username": "u", "password": SECRET},
+    )
+    assert found.credentials == Credentials(username="u", password=SECRET)
+    assert SECRET not in repr(found)
+
+
+@pytest.mark.parametrize("written", ["1.10", "1.0", "10", "1e3", "20240101000000000000000000000001", "-1"])
+def test_a_tag_that_is_a_number_keeps_its_digits(written: str) -> None:
+    if written == "-1":
+        with pytest.raises(RequestError, match="'-1' is not a tag"):
+            parse_check(b'{"source": {"repository": "alpine", "tag": -1}}')
+        return
+    assert parse_check(b'{"source": {"repository": "alpine", "tag": %s}}' % written.encode()).source.tag == written
+
+
+def test_null_and_empty_fields_are_absent() -> None:
+    blank = source(
+        tag="",
+        digest=None,
+        username="",
+        password=None,
+        insecure=None,
+        sort="",
+        platform={"os": "", "architecture": None},
+        registry_mirror=None,
+        max_concurrent_downloads=None,
+    )
+    assert blank == source(platform=None)
+    assert parse_check(raw(source={"repository": "alpine"}, version=None)).version is None
+    assert get(params=None) == get(params={})
+
+
+def test_the_defaults_are_those_of_registry_image() -> None:
+    found = source()
+    assert (found.tag, found.digest, found.sort, found.latest, found.on_missing) == (
+        None,
+        None,
+        "registry",
+        True,
+        "empty",
+    )
+    assert (found.progress, found.max_concurrent_downloads, found.insecure) == ("bars", 4, False)
+    assert found.platform == Platform.of_this_machine()
+    assert str(found.repository) == "index.docker.io/library/alpine"
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("repository", "name", "tag", "digest"),
+    [
+        ("ghcr.io/org/img:1.2", "ghcr.io/org/img", "1.2", None),
+        (f"ghcr.io/org/img@{DIGEST}", "ghcr.io/org/img", None, DIGEST),
+        (f"localhost:5000/img:x@{DIGEST}", "localhost:5000/img", "x", DIGEST),
+        ("localhost:5000/img", "localhost:5000/img", None, None),
+    ],
+)
+def test_a_repository_may_carry_tag_and_digest(repository: str, name: str, tag: str | None, digest: str | None) -> None:
+    found = source(repository=repository)
+    assert (found.name, found.tag, found.digest and str(found.digest)) == (name, tag, digest)
+    # Saying the same twice is no conflict.
+    assert source(repository=repository, tag=tag, digest=digest).tag == tag
+
+
+@pytest.mark.parametrize("half", [{"username": "u"}, {"password": SECRET}])
+def test_half_a_pair_is_anonymous_with_a_warning(half: dict[str, str]) -> None:
+    found = source(**half)
+    assert found.credentials is None
+    assert "going on anonymously" in found.warnings[0]
+    assert SECRET not in found.warnings[0]
+    mirrored = source(registry_mirror={"host": "m", **half})
+    assert mirrored.registry_mirrors["index.docker.io"].credentials is None
+    assert "registry_mirror" in mirrored.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [
+        ("linux/arm64/v8", Platform("linux", "arm64")),
+        ("linux/arm/v6", Platform("linux", "arm", "v6")),
+        ({"architecture": "aarch64"}, Platform(Platform.of_this_machine().os, "arm64")),
+        ({"architecture": "arm64/v8", "os": "linux"}, Platform("linux", "arm64")),
+        ({"architecture": "arm", "variant": "v6", "os": "linux"}, Platform("linux", "arm", "v6")),
+        ({"os": "windows"}, Platform("windows", Platform.of_this_machine().architecture)),
+    ],
+)
+def test_a_platform_is_a_text_or_an_object_whose_blanks_are_the_machines(platform: object, expected: Platform) -> None:
+    assert source(platform=platform).platform == expected
+
+
+def test_the_platform_of_params_replaces_the_sources_as_a_whole() -> None:
+    wanted = get({"platform": {"architecture": "s390x"}}, platform={"os": "windows", "architecture": "amd64"})
+    assert wanted.platform == Platform(Platform.of_this_machine().os, "s390x")
+    assert get(platform="linux/arm64").platform == Platform("linux", "arm64")
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "prefix", "insecure"),
+    [
+        ("mirror", "mirror", "", False),
+        ("mirror:5000", "mirror:5000", "", False),
+        ("https://mirror.example.com/", "mirror.example.com", "", False),
+        ("http://10.0.0.1:5000/hub/cache/", "10.0.0.1:5000", "hub/cache", True),
+        ("mirror.example.com/hub", "mirror.example.com", "hub", False),
+    ],
+)
+def test_a_mirror_is_a_host_or_a_url(host: str, found: str, prefix: str, insecure: bool) -> None:
+    parsed = source(registry_mirror={"host": host})
+    mirror = parsed.registry_mirrors["index.docker.io"]
+    assert (mirror.host, mirror.prefix, mirror.insecure) == (found, prefix, insecure)
+    path = f"{prefix}/library/alpine" if prefix else "library/alpine"
+    assert mirror.name_of(parsed.repository).path == path
+
+
+def test_mirrors_are_kept_by_registry_host() -> None:
+    found = source(registry_mirrors={"docker.io": {"host": "a"}, "https://ghcr.io": {"host": "b"}}).registry_mirrors
+    assert {host: mirror.host for host, mirror in found.items()} == {"index.docker.io": "a", "ghcr.io": "b"}
+
+
+def test_auths_and_a_pasted_docker_config_are_one_map() -> None:
+    config = {
+        "auths": {
+            "https://index.docker.io/v1/": {"auth": b64encode(b"hub:pa:ss").decode()},
+            "ghcr.io": {"username": "gh", "password": "p"},
+            "acr.example.com": {"auth": b64encode(b"00000000:x").decode(), "identitytoken": "t"},
+            "empty.example.com": {},
+        },
+        "credHelpers": {"gcr.io": "gcloud"},
+    }
+    for pasted in (config, json.dumps(config)):
+        found = source(docker_config_json=pasted, auths={"ghcr.io": {"username": "mine", "password": "q"}})
+        assert found.auths == {
+            "index.docker.io": Credentials(username="hub", password="pa:ss"),
+            "ghcr.io": Credentials(username="mine", password="q"),
+            "acr.example.com": Credentials(username="00000000", identity_token="t"),
+        }
+        assert found.warnings == ("source.docker_config_json: credential helpers are not run",)
+
+
+def test_a_cursor_that_makes_no_sense_equals_nothing() -> None:
+    version = parse_check(raw(source={"repository": "alpine"}, version={"tag": "x", "digest": "nonsense"})).version
+    assert version is not None
+    assert (version.tag, version.digest) == ("x", None)
+    assert parse_check(raw(source={"repository": "alpine"}, version={})).version is None
+
+
+@pytest.mark.parametrize("version", [{}, {"tag": "x"}, {"digest": ""}, {"digest": "nonsense"}, {"digest": 5}])
+def test_a_get_needs_a_digest(version: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match="digest"):
+        parse_get(raw(source={"repository": "alpine"}, version=version), "/destination")
+
+
+def test_a_get_has_one_or_several_formats() -> None:
+    assert get().formats == ("rootfs",)
+    assert get({"format": "oci"}).formats == ("oci",)
+    assert get({"formats": ["oci-layout", "rootfs", "rootfs"]}).formats == ("rootfs", "oci-layout")
+    with pytest.raises(RequestError, match="both set"):
+        get({"formats": ["oci"], "format": "rootfs"})
+    with pytest.raises(RequestError, match="expected one of rootfs, oci, oci-layout: got 'tar'"):
+        get({"format": "tar"})
+    with pytest.raises(RequestError, match="at least 1"):
+        get({"formats": []})
+
+
+def test_a_version_without_a_tag_is_legal() -> None:
+    assert get(version={"digest": DIGEST}).version.as_json() == {"digest": DIGEST}
+    assert get(version={"tag": "a", "digest": DIGEST}).version.as_json() == {"tag": "a", "digest": DIGEST}
+
+
+def test_a_put_says_all_of_its_params() -> None:
+    wanted = parse_put(
+        b'{"source": {"repository": "alpine"}, "params": {"image": "image/*.tar", "version": 1.10, '
+        b'"tags": [1.20, 3, "x"],'
+        b'"annotations": {"empty": ""}, "tag_prefix": "", "from": "ghcr.io/a/b:1", "platforms": ["linux/arm64/v8"],'
+        b'"images": [{"path": "a", "platform": null}], "mount_from": ["ghcr.io/base/image"], "if_exists": "fail"}}',
+        "/artifacts",
+    )
+    assert (wanted.image, wanted.version, wanted.tags) == ("image/*.tar", "1.10", ("1.20", "3", "x"))
+    assert wanted.annotations == {"empty": ""}
+    assert wanted.from_reference is not None
+    assert wanted.from_reference.tag == "1"
+    assert wanted.platforms == (Platform("linux", "arm64"),)
+    assert [(part.path, part.platform) for part in wanted.images] == [("a", None)]
+    assert [str(name) for name in wanted.mount_from] == ["ghcr.io/base/image"]
+    assert (wanted.if_exists, put().if_exists) == ("fail", "overwrite")
+
+
+def test_content_trust_passes_check_and_get_and_is_refused_by_put() -> None:
+    trust = {"server": "https://notary.example.com", "repository_key": SECRET}
+    assert source(content_trust=trust).content_trust
+    assert get(content_trust=trust).source.content_trust
+    with pytest.raises(RequestError, match="retired") as caught:
+        parse_put(raw(source={"repository": "alpine", "content_trust": trust}), "/artifacts")
+    assert SECRET not in caught.value.message
