@@ -25,12 +25,12 @@ PACKAGES = {"git": ("git",), "ping": ("iputils-ping", "libcap2-bin")}
 BUILD_SECONDS = 600
 NAME = "debian"
 
-#: What the last layers take away of installed packages: `dpkg --verify` misses these and nothing else.
+# What the last layers take away of installed packages: `dpkg --verify` misses these and nothing else.
 OPAQUE = b"usr/share/doc/git"
 DELETED = b"usr/share/man/man1/git.1.gz"
 DELETED_DIRECTORY = b"usr/lib/git-core/mergetools"
 
-Path_ = bytes
+Name = bytes
 State = tuple[int, ...]
 
 
@@ -43,8 +43,8 @@ class Step:
     compress: tuple[str, ...]
     newest_first: bool = False
     """Pack names in reverse order: children before directories, the other name of a hard link first."""
-    opaque: Path_ | None = None
-    renamed: Mapping[Path_, Path_] = field(default_factory=dict)
+    opaque: Name | None = None
+    renamed: Mapping[Name, Name] = field(default_factory=dict)
     """Prefixes under which the layer names files otherwise than where they are: through a symlink."""
 
 
@@ -107,7 +107,7 @@ def _build(work: Path) -> images.Content:
         f"--customize-hook={download}", codename(), str(tree), *sources(),
     )  # fmt: skip
     layers = []
-    before: dict[Path_, State] = {}
+    before: dict[Name, State] = {}
     for number, step in enumerate(STEPS):
         step.change(tree, packages)
         after = _states(tree)
@@ -120,7 +120,8 @@ def _build(work: Path) -> images.Content:
 
 
 def _base(tree: Path, _packages: Path) -> None:
-    shutil.rmtree(tree / "var/lib/apt/lists")
+    for index in (tree / "var/lib/apt/lists").glob("*_*"):
+        index.unlink()
 
 
 def _install(name: str) -> Callable[[Path, Path], None]:
@@ -158,7 +159,8 @@ def _take_away_and_replace(tree: Path, _packages: Path) -> None:
 
 def _write_through_lib(tree: Path, _packages: Path) -> None:
     directory = tree / "usr/lib/written-through"
-    directory.mkdir(mode=0o2750)
+    directory.mkdir()
+    directory.chmod(0o2750)
     note = directory / "note"
     note.write_text("This layer calls me lib/written-through/note.\n")
     note.chmod(0o640)
@@ -183,9 +185,9 @@ STEPS = (
 )
 
 
-def _states(tree: Path) -> dict[Path_, State]:
+def _states(tree: Path) -> dict[Name, State]:
     """Everything below ``tree`` and what tells whether it changed."""
-    found: dict[Path_, State] = {}
+    found: dict[Name, State] = {}
     root = os.fsencode(tree)
     pending = [root]
     while pending:
@@ -203,7 +205,7 @@ def _states(tree: Path) -> dict[Path_, State]:
     return found
 
 
-def _difference(tree: Path, before: Mapping[Path_, State], after: Mapping[Path_, State], step: Step) -> bytes:
+def _difference(tree: Path, before: Mapping[Name, State], after: Mapping[Name, State], step: Step) -> bytes:
     """The layer that makes ``after`` of ``before``: whiteouts, then what GNU tar packs."""
     gone = sorted(before.keys() - after.keys())
     hidden = [path for path in gone if os.path.dirname(path) in {b"", *after} and _is_directory(after, path)]
@@ -222,13 +224,13 @@ def _difference(tree: Path, before: Mapping[Path_, State], after: Mapping[Path_,
     return b"".join(markers) + packed
 
 
-def _is_directory(after: Mapping[Path_, State], path: Path_) -> bool:
+def _is_directory(after: Mapping[Name, State], path: Name) -> bool:
     """Whether the parent of ``path``, which is gone, is still a directory: what replaced it hides ``path`` already."""
     parent = os.path.dirname(path)
     return parent == b"" or stat.S_ISDIR(after[parent][0])
 
 
-def _renamed(path: Path_, renamed: Mapping[Path_, Path_]) -> Path_:
+def _renamed(path: Name, renamed: Mapping[Name, Name]) -> Name:
     for old, new in renamed.items():
         if path == old or path.startswith(old + b"/"):
             return new + path[len(old) :]

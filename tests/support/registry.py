@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.support import parts
-from tests.support.certificates import Authority
+from tests.support.certificates import LOOPBACK, Authority
 from tests.support.process import Server, server
 from tests.support.tokenserver import ISSUER, TokenServer, token_server
 
@@ -25,6 +25,8 @@ PASSWORD = "open: sesame"
 """With a colon, which only the first of counts in Basic authentication, and a space."""
 HTPASSWD = f"{USERNAME}:$2b$04$abcdefghijklmnopqrstuuLI5ZYefvaTAWJ5swj72N0TQyxmUyIh.\n"
 """bcrypt of PASSWORD, the only scheme docker-registry reads."""
+ANOTHER_NAME = "registry.test"
+"""A TLS registry's certificate is good for this name too, which resolves nowhere: only a proxy finds it."""
 REQUEST = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3})')
 
 
@@ -64,6 +66,15 @@ class Registry:
     storage: Path
     _server: Server
     _marks: Iterator[int] = field(default_factory=itertools.count)
+
+    def source(self, repository: str, /, **fields: object) -> dict[str, object]:
+        """What a pipeline writes to follow ``repository`` here; ``fields`` are added or replace what is there."""
+        source: dict[str, object] = {"repository": f"{self.host}/{repository}", "tag": "latest"}
+        if self.username is not None:
+            source |= {"username": self.username, "password": self.password}
+        if self.ca is not None:
+            source["ca_certs"] = [self.ca.read_text()]
+        return source | fields
 
     def mark(self) -> int:
         """Now, as a position in the log for `requests`."""
@@ -132,7 +143,7 @@ def _settings(
         "http": http,
     }
     if authority is not None:
-        pair = authority.issue()
+        pair = authority.issue(names=(*LOOPBACK, ANOTHER_NAME))
         http["tls"] = {"certificate": str(pair.certificate), "key": str(pair.key)}
     if config.proxy is not None:
         settings["proxy"] = {"remoteurl": config.proxy}
