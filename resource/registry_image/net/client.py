@@ -196,7 +196,7 @@ class Client:
         else:
             prepared.body = request.body
         proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
-        timeout = (request.timeout or CONNECT_TIMEOUT, request.timeout or STALL_TIMEOUT)
+        timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or STALL_TIMEOUT)
         host = show_host(url)
         adapter = self._adapter(
             self._tls.certificate_for(host) if scheme == "https" else None, secure=scheme == "https"

@@ -59,7 +59,7 @@ class Request:
 
     ``what`` begins every error text: "check ghcr.io/org/img:1.2". Statuses in ``accept`` are answers, besides 2xx;
     every other one is raised as a RegistryError. A body that is a function needs ``length``, its size in bytes.
-    ``policy`` None is the client's. ``timeout``, in seconds, replaces the limits for connecting and for a stall.
+    ``policy`` None is the client's. ``connect_timeout`` and ``stall_timeout``, in seconds, replace the client's limits.
     ``proxy`` False goes straight. ``check_redirect`` may refuse an address by raising.
     """
 
@@ -72,7 +72,8 @@ class Request:
     auth: Auth | None = None
     accept: Collection[int] = ()
     policy: RetryPolicy | None = None
-    timeout: float | None = None
+    connect_timeout: float | None = None
+    stall_timeout: float | None = None
     proxy: bool = True
     check_redirect: Callable[[str], None] = _anywhere
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError
 
@@ -78,6 +78,8 @@ def _explain_socket(cause: BaseException, begin: str) -> TransportError | None:
         return TransportError(f"{begin}: stalled: no byte came in time")
     if isinstance(cause, ConnectionResetError | BrokenPipeError):
         return NoTLS(f"{begin}: the connection was reset")
+    if isinstance(cause, IncompleteRead):
+        return TransportError(f"{begin}: the connection ended before the answer did")
     if isinstance(cause, HTTPException | OSError):
         return TransportError(f"{begin}: the connection broke: {quote(str(cause) or type(cause).__name__)}")
     return None

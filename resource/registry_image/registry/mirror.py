@@ -7,34 +7,14 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import TypeVar
 
-from registry_image.errors import NotFound, RequestError, ResourceError, TransportError, Unavailable, quote
+from registry_image.errors import NotFound, ResourceError, TransportError, Unavailable, quote
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
-from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
 from registry_image.registry.repository import Repository
 
 _Got = TypeVar("_Got")
-
-
-def mirror_name(address: str, origin: RepositoryName) -> RepositoryName:
-    """Where ``origin`` is found on the mirror at ``address``: a host, host:port or URL, with a path prefix or not.
-
-    The prefix is part of the repository's name there, as with the proxy projects of Harbor, Artifactory and ECR.
-    Raises RequestError for what is no such address.
-    """
-    scheme, separator, rest = address.rpartition("://")
-    host, _, prefix = rest.partition("/")
-    parts = [part for part in prefix.split("/") if part]
-    if parts[:1] == ["v2"]:
-        del parts[0]  # as containerd's hosts.toml has it
-    if (separator and scheme not in ("https", "http")) or not ({".", ":"} & set(host) or host == "localhost"):
-        raise RequestError(
-            f"registry mirror {quote(address)}: expected a host or an https address",
-            hint="a host without a dot needs its port: mirror:443",
-        )
-    return RepositoryName.parse("/".join([host, *parts, origin.path]))
 
 
 class MirroredRepository:
