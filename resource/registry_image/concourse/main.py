@@ -1,0 +1,130 @@
+"""One run of a step: a request on stdin, one JSON value on stdout or nothing, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+from registry_image.concourse.console import open_console, write_line
+from registry_image.decode import JSON
+from registry_image.errors import RequestError, ResourceError
+
+#: The most that is read of a request, in bytes: real ones are a few kB; certificates and pasted keys add some.
+MAX_REQUEST_SIZE = 16 * 1024 * 1024
+#: How long cleaning up may take after a signal, in seconds. Concourse kills 10 s after it asked.
+CLEAN_UP_TIME = 9
+
+EXIT_REFUSED = 1
+#: EX_SOFTWARE of sysexits.h.
+EXIT_BUG = 70
+
+
+class Stopped(BaseException):
+    """A signal asked us to stop. Not an Exception, so that nothing on the way takes it for a failure to handle."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(step: str, arguments: list[str]) -> NoReturn:
+    """Never returns: threads that wait for a socket must not keep the process from ending."""
+    status = EXIT_BUG
+    try:
+        answers = _reserve_stdout()
+        _stop_on_signals()
+        answer = json.dumps(_run(step, arguments))
+        _write_all(answers, answer.encode() + b"\n")
+        status = 0
+    except ResourceError as error:
+        write_line(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        status = EXIT_REFUSED
+    except Stopped as stopped:
+        write_line(f"stopped by {signal.Signals(stopped.number).name}")
+        status = 128 + stopped.number
+    except Exception:  # noqa: BLE001 - whatever it is, it is said, and ends the run as a bug
+        import traceback
+
+        write_line(
+            traceback.format_exc() + "error: this is a bug of the resource, not of your pipeline: please report it"
+        )
+    finally:
+        os._exit(status)
+
+
+def _run(step: str, arguments: list[str]) -> JSON:
+    # Each step is imported when it runs: a check must not pay for what a get needs.
+    from registry_image.concourse import request
+
+    raw = _read_stdin()
+    if step == "check":
+        checked = request.parse_check(raw)
+        from registry_image.concourse.check import check
+
+        with open_console(checked.source, bars=False) as console:
+            return [dict(version.as_json()) for version in check(checked, console)]
+    directory = _directory(step, arguments)
+    if step == "in":
+        wanted = request.parse_get(raw, directory)
+        from registry_image.concourse.get import get
+
+        with open_console(wanted.source) as console:
+            return get(wanted, console).as_json()
+    offered = request.parse_put(raw, directory)
+    from registry_image.concourse.put import put
+
+    with open_console(offered.source) as console:
+        return put(offered, console).as_json()
+
+
+def _directory(step: str, arguments: list[str]) -> str:
+    if len(arguments) != 1 or not os.path.isdir(arguments[0]):
+        raise RequestError(f"{step}: expected one argument, an existing directory: got {len(arguments)} arguments")
+    return arguments[0]
+
+
+def _reserve_stdout() -> int:
+    """The answer's own descriptor; from now on whatever a library prints goes to stderr."""
+    try:
+        answers = os.dup(1)
+        os.dup2(2, 1)
+    except OSError as error:
+        raise RequestError(f"stdout and stderr have to be open: {error.strerror}") from error
+    return answers
+
+
+def _read_stdin() -> bytes:
+    raw = bytearray()
+    try:
+        while piece := os.read(0, 1 << 16):
+            raw += piece
+            if len(raw) > MAX_REQUEST_SIZE:
+                raise RequestError(f"request on stdin: more than {MAX_REQUEST_SIZE} bytes")
+    except OSError as error:
+        raise RequestError(f"request on stdin: cannot be read: {error.strerror}") from error
+    return bytes(raw)
+
+
+def _stop_on_signals() -> None:
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        # Unwinding removes what was written; should that hang (a dead disk), end all the same.
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
+        signal.alarm(CLEAN_UP_TIME)
+        raise Stopped(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        raise RequestError(f"the answer cannot be written to stdout: {error.strerror}") from error

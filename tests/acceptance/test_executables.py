@@ -1,0 +1,180 @@
+"""The three executables as programs: environment, streams, signals and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import images, runner, tar
+from tests.support.registry import Registry
+from tests.support.runner import Step, failed
+
+NOWHERE = {"repository": "127.0.0.1:1/x", "tag": "a"}
+VERSION = {"tag": "a", "digest": "sha256:" + "0" * 64}
+STEPS: tuple[Step, ...] = ("check", "in", "out")
+
+
+@pytest.fixture(scope="module")
+def pushed(registry: Registry) -> dict[str, object]:
+    """A source whose tag there is, in the open registry."""
+    images.push(registry, "executables/image", images.image(images.layer(tar.archive(tar.file("a", "b")))), "latest")
+    return registry.source("executables/image")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("request_bytes", "words"),
+    [
+        (b"", "expected a JSON object"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not UTF-8"),
+        (b"[]", "expected an object"),
+        (b'{"source": {"repository": "alpine", "tagg": "x"}}', "did you mean tag?"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_one_clear_line_and_exit_1(
+    step: Step, request_bytes: bytes, words: str, tmp_path: Path
+) -> None:
+    arguments = () if step == "check" else (tmp_path,)
+    said = failed(runner.run(step, request_bytes, *arguments), words)
+    assert said.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["in", "out"])
+@pytest.mark.parametrize("arguments", [(), (Path("/"), Path("/")), (Path("/no/such/directory"),)])
+def test_a_step_without_its_directory_says_so(step: Step, arguments: tuple[Path, ...]) -> None:
+    failed(runner.run(step, {"source": NOWHERE, "version": VERSION}, *arguments), "expected one argument")
+
+
+def test_check_runs_from_anywhere_with_an_empty_environment(pushed: dict[str, object], tmp_path: Path) -> None:
+    assert len(runner.check({"source": pushed}).versions) == 1
+    link = tmp_path / "link"
+    link.symlink_to(runner.ASSETS / "check")
+    for command, directory in (
+        ([str(link)], "/"),
+        (["sh", "check"], str(runner.ASSETS)),
+        (["./assets/check"], str(runner.ASSETS.parent)),
+    ):
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env={"PATH": "/usr/bin:/bin"},
+            input=json.dumps({"source": pushed}).encode(),
+            capture_output=True,
+            check=True,
+        )
+        assert len(json.loads(done.stdout)) == 1
+
+
+def test_nothing_in_the_environment_or_the_directory_reaches_the_interpreter(
+    pushed: dict[str, object], tmp_path: Path
+) -> None:
+    trap = "raise SystemExit('trapped')\n"
+    for name in ("requests.py", "json.py", "sitecustomize.py", "usercustomize.py", "registry_image.py"):
+        (tmp_path / name).write_text(trap)
+    environment = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONHOME": str(tmp_path),
+        "PYTHONSTARTUP": str(tmp_path / "json.py"),
+        "HOME": str(tmp_path),
+        "PYTHONWARNINGS": "error",
+        "LANG": "C",
+    }
+    done = subprocess.run(
+        [str(runner.ASSETS / "check")],
+        cwd=tmp_path,
+        env=environment,
+        input=json.dumps({"source": pushed}).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(json.loads(done.stdout)) == 1
+
+
+def test_what_a_library_prints_goes_to_stderr(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; sys.path[:0] = [sys.argv[1]]\n"
+        "from registry_image.concourse import check, main\n"
+        "def noisy(request, listener):\n"
+        "    print('printed'); os.write(1, b'written'); os.system('echo from a child')\n"
+        "    return []\n"
+        "check.check = noisy\n"
+        "main.main('check', [])\n"
+    )
+    done = subprocess.run(
+        [str(runner.ASSETS.parent / ".venv" / "bin" / "python"), "-c", program, str(runner.ASSETS.parent / "resource")],
+        input=json.dumps({"source": NOWHERE}).encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == []
+    for words in (b"written", b"from a child"):
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_closed_streams_are_an_error_and_not_a_crash(step: Step, tmp_path: Path) -> None:
+    program = str(runner.ASSETS / step)
+    request = json.dumps({"source": NOWHERE, "version": VERSION} if step == "in" else {"source": NOWHERE})
+    for redirections in ("<&-", ">&-", "<&- >&- 2>&-"):
+        shell = f'printf %s "$2" | "$0" "$1" {redirections}'
+        done = subprocess.run(["sh", "-c", shell, program, str(tmp_path), request], capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (1, b""), redirections
+        assert b"Traceback" not in done.stderr
+
+
+def test_an_answer_that_nobody_reads_is_an_error(pushed: dict[str, object]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [str(runner.ASSETS / "check")],
+        input=json.dumps({"source": pushed}).encode(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert b"cannot be written to stdout" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_step_that_waits_for_a_silent_registry(number: signal.Signals, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        process = runner.start("check", {"source": {"repository": f"{host}:{port}/x", "tag": "a"}})
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(number)
+            outcome = runner.finish(process, timeout=10)
+    assert outcome.status == status
+    assert f"stopped by {number.name}" in outcome.stderr
+
+
+def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:
+    program = (
+        "import sys; sys.path[:0] = [sys.argv[1]]\n"
+        "from registry_image.concourse import check, main\n"
+        "def broken(request, listener):\n"
+        "    raise KeyError('nobody thought of this')\n"
+        "check.check = broken\n"
+        "main.main('check', [])\n"
+    )
+    done = subprocess.run(
+        [str(runner.ASSETS.parent / ".venv" / "bin" / "python"), "-c", program, str(runner.ASSETS.parent / "resource")],
+        input=json.dumps({"source": NOWHERE}).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (70, b"")
+    assert b"Traceback" in done.stderr
+    assert b"nobody thought of this" in done.stderr
+    assert b"a bug of the resource" in done.stderr
