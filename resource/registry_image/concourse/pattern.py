@@ -1,0 +1,43 @@
+"""Regular expressions of a pipeline: RE2's, as registry-image's are, so that no text takes longer than linear time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from registry_image.errors import RequestError, quote
+
+#: The most memory a compiled expression may take, in bytes: RE2's own default, stated.
+MAX_PROGRAM_SIZE = 8 * 1024 * 1024
+
+
+class Match(Protocol):
+    """What google-re2 answers, which has no types of its own."""
+
+    def group(self, group: int | str = 0) -> str | None: ...
+
+    def groups(self) -> tuple[str | None, ...]: ...
+
+
+class Pattern(Protocol):
+    groupindex: Mapping[str, int]
+
+    def search(self, text: str) -> Match | None: ...
+
+
+def compile_pattern(text: str, field: str) -> Pattern:
+    """Raises RequestError, naming ``field``, for what RE2 does not understand."""
+    import re2  # type: ignore[import-untyped]  # google-re2 publishes no types
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_PROGRAM_SIZE
+    try:
+        pattern: Pattern = re2.compile(text, options)
+    except (re2.error, UnicodeError) as error:
+        reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+        raise RequestError(
+            f"{field}: {quote(text)} is not an expression of RE2: {reason}",
+            hint="RE2 has no look-around and no back references: https://github.com/google/re2/wiki/Syntax",
+        ) from None
+    return pattern
