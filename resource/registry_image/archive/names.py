@@ -1,0 +1,52 @@
+"""Names and link targets as a layer spells them, made into paths beneath the root (EXTRACTION 17, 21, 25, 27)."""
+
+from __future__ import annotations
+
+from registry_image.archive.headers import Malformed
+from registry_image.errors import quote
+
+#: The longest path or link target, in bytes: Linux's PATH_MAX, less its closing NUL.
+MAX_PATH = 4095
+
+
+class Unsafe(Malformed):
+    """A name that no file beneath the root can have."""
+
+
+def normalise(name: bytes) -> bytes:
+    """``name`` relative to the root, without empty, ``.`` and ``..`` parts; b"" is the root itself.
+
+    ``..`` is resolved lexically. Raises Unsafe for an empty name, one that climbs above the root, one too long.
+    """
+    if not name:
+        raise Unsafe("an empty name")
+    path = name.rstrip(b"/")
+    if path.startswith(b"./"):
+        path = path[2:]
+    if not path or path[0] in b"./" or b"//" in path or b"/." in path:
+        path = _resolve(name)
+    if len(path) > MAX_PATH:
+        raise Unsafe(f"a path of {len(path)} bytes: more than {MAX_PATH}: {quote(path)}")
+    return path
+
+
+def _resolve(name: bytes) -> bytes:
+    parts: list[bytes] = []
+    for part in name.split(b"/"):
+        if part == b"..":
+            if not parts:
+                raise Unsafe(f"{quote(name)} climbs above the root")
+            parts.pop()
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return b"/".join(parts)
+
+
+def symlink_target(target: bytes) -> bytes:
+    """``target`` as it is: where it leads is nobody's business here (EXTRACTION 25). Raises Unsafe if there can be no
+    such symlink."""
+    if not target:
+        raise Unsafe("a symlink without a target")
+    if len(target) > MAX_PATH:
+        raise Unsafe(f"a symlink target of {len(target)} bytes: more than {MAX_PATH}: {quote(target)}")
+    return target

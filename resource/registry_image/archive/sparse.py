@@ -1,0 +1,110 @@
+"""Maps of sparse files: old GNU, PAX 0.0, 0.1 and 1.0 (EXTRACTION 16; GNU tar manual, "Storing Sparse Files")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from registry_image.archive import pax
+from registry_image.archive.headers import BLOCK, Malformed, number
+
+#: The most of a map that is read, in bytes: Go's archive/tar and libarchive stop there as well.
+MAX_MAP_SIZE = 1024 * 1024
+PREFIX = b"GNU.sparse."
+_NAME = PREFIX + b"name"
+_BLOCKS = PREFIX + b"numblocks"
+_MAJOR, _MINOR = PREFIX + b"major", PREFIX + b"minor"
+_SIZES = (PREFIX + b"realsize", PREFIX + b"size")
+
+Segments = tuple[tuple[int, int], ...]
+ReadBlock = Callable[[], bytes]
+
+
+def is_sparse(records: Mapping[bytes, bytes]) -> bool:
+    """Whether records describe a sparse file, in a version we know or not."""
+    return any(key.startswith(PREFIX) for key in records)
+
+
+def name(records: Mapping[bytes, bytes]) -> bytes:
+    """The file's own name: the header then holds one made up for tools that know no sparse files. May be b""."""
+    return records.get(_NAME, b"")
+
+
+def real_size(records: Mapping[bytes, bytes]) -> int:
+    """The file's size on disk, in bytes. Raises Malformed."""
+    for key in _SIZES:
+        if records.get(key):
+            return pax.integer(records[key])
+    raise Malformed("a sparse file without its size")
+
+
+def read_pax_map(records: Mapping[bytes, bytes], read_block: ReadBlock) -> list[int]:
+    """Offsets and lengths in turn. In version 1.0 they stand before the data. Raises Malformed for other versions."""
+    version = (records.get(_MAJOR, b""), records.get(_MINOR, b""))
+    if version == (b"1", b"0"):
+        return _read_map_1_0(read_block)
+    if version not in ((b"", b""), (b"0", b"0"), (b"0", b"1")):
+        raise Malformed(f"sparse format {version[0]!r}.{version[1]!r} is not known")
+    text = records.get(pax.SPARSE_MAP, b"")
+    numbers = [pax.integer(part) for part in text.split(b",")] if text else []
+    if len(numbers) != 2 * pax.integer(records.get(_BLOCKS, b"")):
+        raise Malformed("a sparse map of another length than it says")
+    return numbers
+
+
+def _read_map_1_0(read_block: ReadBlock) -> list[int]:
+    """The number of segments, then offset and length of each, a line for every number, padded to a whole block."""
+    text = bytearray(read_block())
+    lines = text.count(b"\n")
+    wanted = 1
+    while True:
+        if lines >= wanted and wanted == 1:
+            wanted += 2 * pax.integer(bytes(text[: text.index(b"\n")]))
+        if lines >= wanted:
+            break
+        if len(text) >= MAX_MAP_SIZE:
+            raise Malformed(f"a sparse map of more than {MAX_MAP_SIZE} bytes")
+        more = read_block()
+        lines += more.count(b"\n")
+        text += more
+    return [pax.integer(line) for line in bytes(text).split(b"\n", wanted)[1:wanted]]
+
+
+def read_old_map(block: bytes, read_block: ReadBlock) -> tuple[list[int], int]:
+    """Offsets and lengths in turn, and the file's size: from a header of type ``S`` and the blocks that continue it."""
+    numbers = _pairs(block, 386, 4)
+    size = number(block[483:495])
+    extended = block[482]
+    seen = 0
+    while extended:
+        seen += BLOCK
+        if seen > MAX_MAP_SIZE:
+            raise Malformed(f"a sparse map of more than {MAX_MAP_SIZE} bytes")
+        block = read_block()
+        numbers += _pairs(block, 0, 21)
+        extended = block[504]
+    return numbers, size
+
+
+def _pairs(block: bytes, start: int, count: int) -> list[int]:
+    numbers = []
+    for at in range(start, start + 24 * count, 24):
+        if not block[at]:
+            break
+        numbers += [number(block[at : at + 12]), number(block[at + 12 : at + 24])]
+    return numbers
+
+
+def segments(numbers: Sequence[int], size: int, stored: int) -> Segments:
+    """The (offset, length) of a file's data, ``stored`` bytes in all. Raises Malformed unless they ascend within
+    ``size`` without overlap: then, and only then, the stored data is the file's, and holes are all the rest."""
+    result = []
+    position = 0
+    for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
+        if length < 0 or offset < position or offset + length > size:
+            raise Malformed(f"a sparse map with {length} bytes at {offset}: expected order, within {size} bytes")
+        position = offset + length
+        if length:
+            result.append((offset, length))
+    if sum(length for _, length in result) != stored:
+        raise Malformed(f"a sparse map of other data than the {stored} bytes stored")
+    return tuple(result)
