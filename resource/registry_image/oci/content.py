@@ -42,8 +42,11 @@ class ContentWriter(Protocol):
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there already."""
 
-    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> None:
-        """Reads the blob from ``source``, verifies it, and keeps it; nothing is kept of one that does not verify."""
+    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+        """Reads the blob from ``source``, verifies it, and keeps it; nothing is kept of one that does not verify.
+
+        Returns how many bytes that took: 0 if the blob could be had without reading it.
+        """
 
     def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
         """Keeps the exact bytes, under their digest or (also) under ``tag``. What it refers to is there already."""
