@@ -62,12 +62,21 @@ class Traffic:
 
 
 class Client:
-    """Shared by all threads of a step; keeps connections alive. ``traffic`` counts."""
+    """Shared by all threads of a step; keeps connections alive. ``traffic`` counts. ``stall`` is in seconds."""
 
-    def __init__(self, *, tls: TLS, policy: RetryPolicy, listener: Listener, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tls: TLS,
+        policy: RetryPolicy,
+        listener: Listener,
+        clock: Clock | None = None,
+        stall: float = STALL_TIMEOUT,
+    ) -> None:
         self._tls = tls
         self._policy = policy
         self._listener = listener
+        self._stall = stall
         self.clock = clock or Clock()
         self._lock = threading.Lock()
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
@@ -196,7 +205,7 @@ class Client:
         else:
             prepared.body = request.body
         proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
-        timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or STALL_TIMEOUT)
+        timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or self._stall)
         host = show_host(url)
         adapter = self._adapter(
             self._tls.certificate_for(host) if scheme == "https" else None, secure=scheme == "https"

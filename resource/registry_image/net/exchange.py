@@ -30,6 +30,10 @@ class Headers:
         """Every line of that name, in order, such as each WWW-Authenticate."""
         return self._lines.get(name.lower(), [])
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Every line, its name in lower case."""
+        return [(name, value) for name, values in self._lines.items() for value in values]
+
 
 class Auth(Protocol):
     """Puts Authorization on requests to one registry. Shared by threads."""

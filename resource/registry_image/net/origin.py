@@ -34,7 +34,10 @@ def origin_of(url: str) -> Origin:
 def follow(base: str, location: str) -> str:
     """The address that a Location or Link of ``base``'s answer means. Raises TransportError for one that leaves TLS
     (from there on anybody on the way could answer), or that is none."""
-    url = urljoin(base, location)
+    try:
+        url = urljoin(base, location)
+    except ValueError:
+        url = location
     if origin_of(base)[0] == "https" and origin_of(url)[0] != "https":
         raise TransportError(f"{show_url(base)} leads from https to {show_url(url)}: refused", retryable=False)
     return url

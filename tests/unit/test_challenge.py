@@ -1,0 +1,85 @@
+"""WWW-Authenticate in all the shapes that registries give it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_image.auth.challenge import Challenge, choose, parse_challenges
+
+HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull"'
+
+
+def parsed(*lines: str) -> list[tuple[str, dict[str, str]]]:
+    return [(challenge.scheme, dict(challenge.parameters)) for challenge in parse_challenges(lines)]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            HUB,
+            [
+                (
+                    "bearer",
+                    {
+                        "realm": "https://auth.docker.io/token",
+                        "service": "registry.docker.io",
+                        "scope": "repository:a/b:pull",
+                    },
+                )
+            ],
+        ),
+        ('Basic realm="x"', [("basic", {"realm": "x"})]),
+        ("Basic realm=x", [("basic", {"realm": "x"})]),
+        ("Basic", [("basic", {})]),
+        ("Negotiate, Basic", [("negotiate", {}), ("basic", {})]),
+        ('Bearer realm="a", Basic realm="b"', [("bearer", {"realm": "a"}), ("basic", {"realm": "b"})]),
+        (
+            'Basic realm="a",Bearer realm="b",service="c"',
+            [("basic", {"realm": "a"}), ("bearer", {"realm": "b", "service": "c"})],
+        ),
+        (
+            'Bearer realm="a", scope="repository:x:pull,push"',
+            [("bearer", {"realm": "a", "scope": "repository:x:pull,push"})],
+        ),
+        ('Bearer realm="a b \\"c\\" \\\\"', [("bearer", {"realm": 'a b "c" \\'})]),
+        ('BEARER REALM="a"', [("bearer", {"realm": "a"})]),
+        ('Bearer realm = "a" , service = "b"', [("bearer", {"realm": "a", "service": "b"})]),
+        ('Bearer realm="a",realm="b"', [("bearer", {"realm": "a"})]),
+        ('Bearer realm="a",,service="b"', [("bearer", {"realm": "a", "service": "b"})]),
+        ('Bearer realm="never ends', [("bearer", {"realm": ""})]),
+        ('realm="a"', []),
+        ("", []),
+        (",,,", []),
+    ],
+)
+def test_a_line_of_challenges_is_read(line: str, expected: list[tuple[str, dict[str, str]]]) -> None:
+    assert parsed(line) == expected
+
+
+def test_several_header_lines_add_up() -> None:
+    assert parsed('Basic realm="a"', 'Bearer realm="b"') == [("basic", {"realm": "a"}), ("bearer", {"realm": "b"})]
+
+
+def test_bearer_goes_before_basic_in_either_order() -> None:
+    for lines in (['Basic realm="a"', 'Bearer realm="b"'], ['Bearer realm="b", Basic realm="a"']):
+        chosen = choose(parse_challenges(lines))
+        assert chosen is not None
+        assert chosen.scheme == "bearer"
+
+
+def test_a_bearer_challenge_without_a_realm_is_none() -> None:
+    assert choose([Challenge("bearer", {}), Challenge("basic", {})]) == Challenge("basic", {})
+    assert choose([Challenge("bearer", {}), Challenge("negotiate", {})]) is None
+
+
+@given(st.lists(st.text(max_size=200), max_size=3))
+def test_no_text_is_too_strange(lines: list[str]) -> None:
+    choose(parse_challenges(lines))
+
+
+def test_a_long_hostile_line_is_read_quickly() -> None:
+    for line in ('Bearer realm="' + "\\" * 100_000, "a " * 100_000, "a=" * 100_000, "a" + " " * 100_000 + "!"):
+        parse_challenges([line])

@@ -1,0 +1,130 @@
+"""What a URL's host alone says: whom to trust with what, and what of it may be shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry_image.errors import TransportError
+from registry_image.net.origin import follow, is_inward, is_loopback_name, is_private_network, origin_of, why_not
+from registry_image.net.redact import show_host, show_url
+
+METADATA = "http://169.254.169.254/latest/meta-data/"
+
+
+def test_an_origin_has_its_default_port() -> None:
+    assert origin_of("https://Ghcr.IO/v2/") == origin_of("https://ghcr.io:443/") == ("https", "ghcr.io", 443)
+    assert origin_of("http://h/") == ("http", "h", 80)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://h/",
+        "file:///etc/passwd",
+        "https://",
+        "/v2/",
+        "https://h:99999/",
+        "https://[::1/",
+        "https://h/\r\nX: y",
+    ],
+)
+def test_what_is_no_web_address_is_refused(url: str) -> None:
+    with pytest.raises(TransportError):
+        origin_of(url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "localhost",
+        "a.localhost",
+    ],
+)
+def test_an_address_inside_the_network_is_known_in_any_spelling(host: str) -> None:
+    assert is_inward(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["auth.docker.io", "8.8.8.8", "2606:4700::1111", "10.example.com", "256.1.1.1", "1.2.3.4.5"]
+)
+def test_an_address_outside_is_not_inward(host: str) -> None:
+    assert not is_inward(host)
+
+
+def test_only_rfc_1918_is_private_for_plain_http() -> None:
+    assert all(map(is_private_network, ["10.0.0.1", "172.31.255.1", "192.168.0.9"]))
+    assert not any(map(is_private_network, ["172.32.0.1", "169.254.1.1", "8.8.8.8", "ten.example", "::1", "fd00::1"]))
+
+
+def test_loopback_names() -> None:
+    assert all(map(is_loopback_name, ["127.0.0.1", "::1", "localhost", "registry.localhost"]))
+    assert not any(map(is_loopback_name, ["127.0.0.2", "localhost.example.com", "notlocalhost"]))
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/v2/x?a=%2F", "https://h/v2/x?a=%2F"),
+        ("https://cdn.example/x?sig=a%20b%2Bc&d=~", "https://cdn.example/x?sig=a%20b%2Bc&d=~"),
+        ("//other/x", "https://other/x"),
+    ],
+)
+def test_a_location_is_taken_verbatim(location: str, expected: str) -> None:
+    assert follow("https://h/v2/y", location) == expected
+
+
+@pytest.mark.parametrize("location", ["http://h/v2/x", METADATA, "file:///etc/passwd", "ftp://h/", "https://[/"])
+def test_a_location_never_leaves_tls(location: str) -> None:
+    with pytest.raises(TransportError) as caught:
+        follow("https://h/v2/y", location)
+    assert not caught.value.retryable
+
+
+def test_a_location_of_plain_http_may_go_anywhere() -> None:
+    assert follow("http://h/v2/y", "http://cdn/x") == "http://cdn/x"
+    assert follow("http://h/v2/y", "https://cdn/x") == "https://cdn/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "home", "refused"),
+    [
+        ("https://auth.docker.io/token", "registry-1.docker.io", False),
+        ("http://auth.docker.io/token", "registry-1.docker.io", True),
+        (METADATA, "evil.example", True),
+        ("https://10.0.0.1/token", "evil.example", True),
+        ("https://localhost/token", "evil.example", True),
+        ("https://10.0.0.1:8443/token", "10.0.0.1:5000", False),
+        ("http://10.0.0.1:8080/token", "10.0.0.1:5000", True),
+        ("http://127.0.0.1:8080/token", "127.0.0.1:5000", False),
+        ("http://127.0.0.1:8080/token", "evil.example", True),
+    ],
+)
+def test_where_a_registry_may_send_us(url: str, home: str, refused: bool) -> None:
+    assert bool(why_not(url, home, insecure=False)) == refused
+    assert why_not(url, home, insecure=True) == ""
+
+
+def test_what_may_be_a_secret_is_not_shown() -> None:
+    url = "https://user:pa55@bucket.s3.amazonaws.com:8443/blob?X-Amz-Signature=5ecret#frag"
+    assert show_url(url) == "https://bucket.s3.amazonaws.com:8443/blob"
+    assert show_host(url) == "bucket.s3.amazonaws.com:8443"
+    assert show_url("https://[::1]:5000/v2/?x") == "https://[::1]:5000/v2/"
+    assert "99999" not in show_url("https://h:99999/?5ecret")

@@ -1,0 +1,96 @@
+"""Refusals say who, what, the registry's own words, and the likely cause."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from registry_image.errors import NotFound, RateLimited, RegistryError, Unauthorized, Unavailable
+from registry_image.net.refusal import refusal
+
+WHAT = "resolve ghcr.io/a/b:1: ghcr.io"
+
+
+def body(code: str, message: str) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": message, "detail": {"x": 1}}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, RegistryError),
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (404, NotFound),
+        (429, RateLimited),
+        (500, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+        (501, RegistryError),
+        (505, RegistryError),
+    ],
+)
+def test_each_status_has_its_kind(status: int, kind: type[RegistryError]) -> None:
+    error = refusal(WHAT, status, b"")
+    assert type(error) is kind
+    assert error.status == status
+    assert error.retryable == (status in (429, 500, 502, 503, 504))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words", "code"),
+    [
+        (
+            body("NAME_UNKNOWN", "repository name not known to registry"),
+            "'repository name not known to registry'",
+            "NAME_UNKNOWN",
+        ),
+        (b'{"error":"invalid_grant","error_description":"token expired"}', "'token expired'", "invalid_grant"),
+        (b'{"details":"incorrect username or password"}', "'incorrect username or password'", ""),
+        (b'{"errors":"gone"}', "", ""),
+        (b'{"errors":["gone"]}', "'gone'", ""),
+        (b'{"errors":[{"code":7,"message":null}]}', "", ""),
+        (b"404 page not found\n", "'404 page not found'", ""),
+        (b"", "", ""),
+        (b"{", "'{'", ""),
+        (b"[" * 100_000, "", ""),
+        (b"{" * 100_000, "", ""),
+        (b"\x1b[31m\xff\n", "\\x1b[31m", ""),
+    ],
+)
+def test_the_registrys_own_words_are_found(raw: bytes, words: str, code: str) -> None:
+    error = refusal(WHAT, 404, raw)
+    assert error.message.startswith(f"{WHAT}: 404 Not Found")
+    assert words in error.message
+    assert error.code == code
+    assert len(error.message) < 1000
+    assert error.message.isprintable()
+
+
+def test_a_web_page_is_not_repeated_but_hinted_at() -> None:
+    for page in (b"<!DOCTYPE html><html>Sign in", b"\n <html><body>", b"<HTML>"):
+        error = refusal(WHAT, 404, page)
+        assert "Sign in" not in error.message
+        assert error.hint is not None
+        assert "web page" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "login", "expected"),
+    [
+        (401, "", "no credentials are set"),
+        (403, "", "no credentials are set"),
+        (401, "robot", "does not take the credentials of 'robot'"),
+        (403, "robot", "'robot' is logged in but may not"),
+    ],
+)
+def test_the_likely_cause_depends_on_who_we_are(status: int, login: str, expected: str) -> None:
+    assert expected in (refusal(WHAT, status, b"", login=login).hint or "")
+
+
+def test_a_rate_limit_is_told_with_the_wait_it_asks_for() -> None:
+    error = refusal(WHAT, 429, body("TOOMANYREQUESTS", "too many"), retry_after=30.0)
+    assert error.retry_after == 30.0
+    assert "registry_mirror" in (error.hint or "")
