@@ -1,0 +1,186 @@
+"""in, stopped at many moments: it ends at once, takes back what it wrote, never leaves what could pass for an image.
+
+The registry sets the moments: it holds its answer back at a scripted place and tells the test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.support import images, runner, tar
+from tests.support.fakehttp import Ask, Reply
+from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
+
+STOP_SECONDS = 2
+"""From the signal to the end of all work; cleaning up may take eight more, for this image it must not."""
+STAGING = ".registry-image-"
+FILES = 3000
+
+LAYERS = tuple(
+    images.layer(tar.archive(*(tar.file(f"{name}/{n // 100}/{n}", bytes(2000)) for n in range(FILES))), "none")
+    for name in ("first", "second", "third")
+)
+IMAGE = images.image(*LAYERS)
+CONFIG = IMAGE.blobs[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When the registry holds back: at the request whose target has ``target``, after ``share`` of its body."""
+
+    name: str
+    target: str
+    share: float = 0.0
+    written: str | None = None
+    """A file that must be there, in the staging directory, before the signal comes."""
+
+
+MOMENTS = (
+    Moment("manifest", f"/manifests/{IMAGE.digest}"),
+    Moment("config", CONFIG.digest),
+    Moment("first-layer-starts", LAYERS[0].blob.digest),
+    Moment("first-layer-amid", LAYERS[0].blob.digest, 0.5, written="first/3/300"),
+    Moment("first-layer-ends", LAYERS[0].blob.digest, 0.9999, written="first/25/2500"),
+    Moment("second-layer-amid", LAYERS[1].blob.digest, 0.3, written="first/29/2999"),
+    Moment("third-layer-amid", LAYERS[2].blob.digest, 0.7, written="third/5/500"),
+    Moment("third-layer-ends", LAYERS[2].blob.digest, 0.9999, written="third/25/2500"),
+)
+each_moment = pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.name)
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as running:
+        running.add("some/name", IMAGE, "latest")
+        yield running
+
+
+def start(registry: FakeRegistry, destination: Path) -> subprocess.Popen[bytes]:
+    source = {"repository": f"{registry.host}/some/name", "tag": "latest", "insecure": True}
+    return runner.start("in", {"source": source, "version": {"tag": "latest", "digest": IMAGE.digest}}, destination)
+
+
+def held_back(registry: FakeRegistry, moment: Moment) -> threading.Event:
+    """Make ``registry`` hold back at ``moment``; the event is set when it does."""
+    reached = threading.Event()
+
+    def hold(_ask: Ask, answer: Answer) -> Reply:
+        reply = answer()
+        assert isinstance(reply.body, bytes)
+        reached.set()
+        return replace(reply, stall_after=int(len(reply.body) * moment.share))
+
+    registry.script("GET", moment.target, hold)
+    return reached
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait for what another process does to the disk, which nobody announces."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, runner.finish(process).stderr
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.002)
+
+
+def reach(moment: Moment, registry: FakeRegistry, destination: Path) -> subprocess.Popen[bytes]:
+    """A get that stands still at ``moment``."""
+    reached = held_back(registry, moment)
+    process = start(registry, destination)
+    wait_until(reached.is_set, process)
+    if moment.written is not None:
+        wait_until(lambda: staged(destination, str(moment.written)), process)
+    return process
+
+
+def staged(destination: Path, name: str) -> bool:
+    """Whether the file ``name`` of the rootfs is in the staging directory, or in a directory of that."""
+    return any(any(destination.glob(f"{STAGING}*/{inner}{name}")) for inner in ("", "*/"))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@each_moment
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_the_get_and_nothing_is_left(
+    moment: Moment, number: signal.Signals, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_bytes(b"stays")
+    process = reach(moment, registry, tmp_path)
+    os.kill(process.pid, number)
+    outcome = runner.finish(process, STOP_SECONDS)
+    assert outcome.status == 128 + number, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert contents(tmp_path) == {"mine": b"stays"}
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+@each_moment
+def test_a_kill_leaves_only_what_carries_the_staging_name(
+    moment: Moment, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    process = reach(moment, registry, tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    assert runner.finish(process, STOP_SECONDS).status == -signal.SIGKILL
+    assert [name for name in os.listdir(tmp_path) if not name.startswith(STAGING)] == []
+
+
+def test_what_a_kill_left_does_not_hinder_the_next_get(registry: FakeRegistry, tmp_path: Path) -> None:
+    process = reach(MOMENTS[-1], registry, tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    runner.finish(process, STOP_SECONDS)
+    outcome = runner.finish(start(registry, tmp_path))
+    assert outcome.version["digest"] == IMAGE.digest
+    assert len(list((tmp_path / "rootfs").rglob("*"))) == 3 * (FILES + FILES // 100 + 1)
+
+
+def test_a_second_signal_changes_nothing(registry: FakeRegistry, tmp_path: Path) -> None:
+    process = reach(MOMENTS[-1], registry, tmp_path)
+    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGTERM)
+    outcome = runner.finish(process, STOP_SECONDS)
+    assert outcome.status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
+def test_a_signal_while_it_works_leaves_all_or_nothing(share: float, registry: FakeRegistry, tmp_path: Path) -> None:
+    """The moment is a state of the disk here: the get is busy, not waiting for the registry."""
+    process = start(registry, tmp_path)
+    last = f"third/{int((FILES - 1) * share) // 100}/{int((FILES - 1) * share)}"
+    wait_until(lambda: staged(tmp_path, last) or (tmp_path / "rootfs").exists(), process)
+    os.kill(process.pid, signal.SIGTERM)
+    outcome = runner.finish(process, 10)
+    if outcome.status == 0:
+        assert len(list((tmp_path / "rootfs").rglob("*"))) == 3 * (FILES + FILES // 100 + 1)
+    else:
+        assert outcome.status == 128 + signal.SIGTERM, outcome.stderr
+        assert os.listdir(tmp_path) == []
+
+
+def test_a_stopped_check_says_nothing_on_stdout(registry: FakeRegistry) -> None:
+    reached = threading.Event()
+
+    def hold(_ask: Ask, answer: Answer) -> Reply:
+        reached.set()
+        return replace(answer(), stall_after=0)
+
+    registry.script("HEAD", "/manifests/", lambda ask, answer: Reply(405))
+    registry.script("GET", "/manifests/latest", hold)
+    source = {"repository": f"{registry.host}/some/name", "tag": "latest", "insecure": True}
+    process = runner.start("check", {"source": source})
+    wait_until(reached.is_set, process)
+    os.kill(process.pid, signal.SIGTERM)
+    assert runner.finish(process, STOP_SECONDS).status == 128 + signal.SIGTERM

@@ -1,0 +1,114 @@
+"""in, with less than root's powers: what cannot be done is left out, said once with a count, and all else is right."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support import images, parts, runner, tar
+from tests.support.registry import Registry
+
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+"""cap_net_raw=ep, as the kernel stores it."""
+
+IMAGE = images.image(
+    tar.archive(
+        tar.directory("bin", uid=7, gid=8),
+        *(tar.file(f"bin/{n}", b"#!", mode=0o755, uid=1000 + n, gid=2000) for n in range(5)),
+        tar.file("bin/su", b"su", mode=0o4755, uid=0),
+        tar.file("bin/ping", b"ping", mode=0o755, xattrs={"security.capability": CAPABILITY}),
+        *(tar.device(f"dev/{n}", 1, n) for n in range(3)),
+        tar.symlink("bin/sh", to="0", uid=5),
+        tar.fifo("run/queue", mode=0o600),
+    )
+)
+
+USER_NAMESPACE = ("unshare", "--user", "--map-root-user")
+NOT_ROOT = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+"""As a user that is not root, in a user namespace: without privileges, but free to read the tests' interpreter."""
+NO_MKNOD = ("capsh", "--drop=cap_mknod", "--", "-c", 'exec "$@"', "sh")
+
+
+def get(registry: Registry, repository: str, destination: Path, wrapper: tuple[str, ...]) -> runner.Outcome:
+    digest = images.push(registry, repository, IMAGE, "latest")
+    request = {"source": registry.source(repository), "version": {"tag": "latest", "digest": digest}}
+    program, *arguments = wrapper
+    outcome = runner.run("in", request, destination, wrapper=[parts.need(program), *arguments])
+    assert outcome.status == 0, outcome.stderr
+    return outcome
+
+
+def warning_about(pattern: str, outcome: runner.Outcome) -> str:
+    """The one line on stderr that ``pattern`` is found in."""
+    found = [line for line in outcome.stderr.splitlines() if re.search(pattern, line, re.IGNORECASE)]
+    assert len(found) == 1, outcome.stderr
+    return found[0]
+
+
+def assert_all_but_privileges(rootfs: Path) -> None:
+    assert [(rootfs / f"bin/{n}").read_bytes() for n in range(5)] == [b"#!"] * 5
+    assert stat.S_IMODE((rootfs / "bin/0").stat().st_mode) == 0o755
+    assert (rootfs / "bin/0").stat().st_mtime == tar.MTIME
+    assert (rootfs / "bin/ping").read_bytes() == b"ping"
+    assert os.readlink(rootfs / "bin/sh") == "0"
+    assert stat.S_ISFIFO((rootfs / "run/queue").stat().st_mode)
+
+
+def test_in_a_user_namespace_owners_it_does_not_know_are_left_out(
+    registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    outcome = get(registry, repository_name, tmp_path, USER_NAMESPACE)
+    rootfs = tmp_path / "rootfs"
+    assert_all_but_privileges(rootfs)
+    assert (rootfs / "bin/0").stat().st_uid == os.geteuid()
+    warning_about(r"owner", outcome)
+    assert not (rootfs / "dev/0").exists()
+    assert "3" in warning_about(r"device", outcome)
+
+
+def test_a_user_that_is_not_root_gets_everything_but_owners_and_devices(
+    registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    outcome = get(registry, repository_name, tmp_path, NOT_ROOT)
+    rootfs = tmp_path / "rootfs"
+    assert_all_but_privileges(rootfs)
+    assert {path.lstat().st_uid for path in rootfs.rglob("*")} == {os.geteuid()}
+    warning_about(r"owner", outcome)
+    assert not (rootfs / "dev/0").exists()
+    assert "3" in warning_about(r"device", outcome)
+
+
+def test_a_setuid_file_is_never_somebody_else_s(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+    """bin/su keeps its mode, but belongs to whoever ran the get: to nobody with more power."""
+    get(registry, repository_name, tmp_path, NOT_ROOT)
+    status = (tmp_path / "rootfs/bin/su").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o4755)
+
+
+def test_without_the_power_to_make_devices_they_are_left_out(
+    registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    parts.need_root()
+    outcome = get(registry, repository_name, tmp_path, NO_MKNOD)
+    rootfs = tmp_path / "rootfs"
+    assert_all_but_privileges(rootfs)
+    assert (rootfs / "bin/3").stat().st_uid == 1003
+    assert os.getxattr(rootfs / "bin/ping", "security.capability") == CAPABILITY
+    assert not (rootfs / "dev/0").exists()
+    assert "3" in warning_about(r"device", outcome)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+def test_the_umask_changes_nothing(umask: int, registry: Registry, repository_name: str, tmp_path: Path) -> None:
+    parts.need_root()
+    get(registry, repository_name, tmp_path, ("sh", "-c", f'umask {umask:o}; exec "$@"', "sh"))
+    rootfs = tmp_path / "rootfs"
+    modes = {str(path.relative_to(rootfs)): stat.S_IMODE(path.lstat().st_mode) for path in rootfs.rglob("*")}
+    assert modes["bin"] == 0o755
+    assert modes["bin/su"] == 0o4755
+    assert modes["dev"] == 0o755  # implied: EXTRACTION 26
+    assert modes["run/queue"] == 0o600
