@@ -64,7 +64,7 @@ def _run(step: str, arguments: list[str]) -> JSON:
         checked = request.parse_check(raw)
         from registry_image.concourse.check import check
 
-        with open_console(checked.source, bars=False) as console:
+        with open_console(checked.source, draws=False) as console:
             return [dict(version.as_json()) for version in check(checked, console)]
     directory = _directory(step, arguments)
     if step == "in":

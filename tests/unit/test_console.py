@@ -1,0 +1,180 @@
+"""What is shown on stderr while a step works: lines, counts, bars; and that none of it can hurt."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+
+import pytest
+
+from registry_image.concourse import console
+from registry_image.concourse.bars import Bars
+from registry_image.concourse.console import Console, Debug, Plain, Tally, open_console, size_text
+from registry_image.concourse.request import parse_check
+from registry_image.concourse.source import Source
+
+
+def source(**fields: object) -> Source:
+    import json
+
+    return parse_check(json.dumps({"source": {"repository": "alpine", **fields}}).encode()).source
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain_text(drawn: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn)
+
+
+def work(listener: Console, clock: Clock) -> None:
+    """Two layers of 30 and 10 MB, the first half down."""
+    listener.expect("download", {"aaaa": 30_000_000, "bbbb": 10_000_000})
+    listener.begin("download", "aaaa", 30_000_000)
+    clock.now += 3
+    listener.advance("download", "aaaa", 15_000_000)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (34_100_000, "34.1 MB"), (5_000_000_000_000, "5000.0 GB")],
+)
+def test_sizes_are_in_powers_of_ten(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_the_total_counts_what_has_not_begun_and_foretells_the_end() -> None:
+    clock = Clock()
+    tally = Tally(clock=clock)
+    listener = console.Counting(tally)
+    assert tally.summary("download") == ""
+    work(listener, clock)
+    assert tally.summary("download") == "download 15.0 MB of 40.0 MB, 0 of 2 done, 5.0 MB/s, 5 s left"
+    listener.advance("download", "aaaa", 15_000_000)
+    listener.finish("download", "aaaa")
+    listener.begin("unpack", "aaaa", None)
+    listener.advance("unpack", "aaaa", 60_000_000)
+    assert "1 of 2 done" in tally.summary("download")
+    assert tally.summary("unpack") == "unpack 60.0 MB, 0 of 1 done, 20.0 MB/s"
+
+
+def test_plain_progress_is_a_line_every_few_seconds(capfd: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    listener = Plain(Tally(clock=clock))
+    work(listener, clock)
+    assert capfd.readouterr().err == ""
+    for _ in range(100):
+        clock.now += 0.1
+        listener.advance("download", "aaaa", 1000)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("download 15.") for line in lines)
+
+
+def test_debug_logs_each_step_instead(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_console(source(debug=True)) as listener:
+        assert isinstance(listener, Debug)
+        work(listener, Clock())
+        listener.finish("download", "aaaa")
+        listener.begin("unpack", "aaaa", None)
+    assert capfd.readouterr().err.splitlines() == ["download aaaa: 30.0 MB", "download aaaa: done", "unpack aaaa"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "draws", "kind"),
+    [
+        ({}, True, Bars),
+        ({"progress": "bars"}, True, Bars),
+        ({"progress": "plain"}, True, Plain),
+        ({"progress": "none"}, True, Console),
+        ({"progress": "none", "debug": True}, True, Debug),
+        ({}, False, Console),
+    ],
+)
+def test_the_source_says_what_is_drawn(fields: dict[str, object], draws: bool, kind: type[Console]) -> None:
+    with open_console(source(**fields), draws=draws) as listener:
+        assert type(listener) is kind
+
+
+def test_warnings_of_the_source_come_first(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_console(source(username="u")) as listener:
+        listener.note("work")
+    lines = plain_text(capfd.readouterr().err).splitlines()
+    assert lines[0] == "warning: source: username without password: going on anonymously"
+
+
+def test_bars_show_each_part_and_the_total() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Bars(Tally(clock=clock), stream.write) as bars:
+        work(bars, clock)
+        bars.begin("unpack", "aaaa", None)
+        bars.advance("unpack", "aaaa", 2_000_000)
+        bars.note("a [line] of text")
+        bars._live.refresh()
+    drawn = plain_text(stream.getvalue())
+    assert "a [line] of text" in drawn
+    assert re.search(r"aaaa +download [━╺╸]+ +15\.0 MB +unpack [━╺╸]+ +2\.0 MB", drawn)
+    assert re.search(r"bbbb +download ━+", drawn)
+    assert "download 15.0 MB of 40.0 MB, 0 of 2 done, 5.0 MB/s, 5 s left" in drawn
+
+
+def test_an_image_of_many_layers_is_drawn_in_bounded_height() -> None:
+    stream = io.StringIO()
+    with Bars(Tally(), stream.write) as bars:
+        bars.expect("download", {f"layer-{number:03}": 1 for number in range(200)})
+        bars.begin("download", "layer-150", 1)
+        stream.truncate(0)
+        bars._live.refresh()
+        drawn = plain_text(stream.getvalue())
+    assert "layer-150" in drawn
+    assert drawn.count("layer-") <= 24
+
+
+def test_at_most_two_frames_a_second_are_drawn() -> None:
+    stream = io.StringIO()
+    begun = time.monotonic()
+    with Bars(Tally(), stream.write) as bars:
+        bars.expect("download", {"aaaa": 10**9})
+        bars.begin("download", "aaaa", 10**9)
+        while time.monotonic() - begun < 0.7:
+            bars.advance("download", "aaaa", 1)
+    assert stream.getvalue().count("aaaa") <= 2 * (time.monotonic() - begun) + 2
+
+
+def broken(text: str) -> None:
+    """Fails as a closed pipe does."""
+    raise BrokenPipeError
+
+
+def test_a_stream_that_breaks_is_not_the_works_problem() -> None:
+    with Bars(Tally(), broken) as bars:
+        work(bars, Clock())
+        bars.note("lost")
+        bars._live.refresh()
+
+
+def test_bars_that_cannot_be_drawn_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with Bars(Tally(), stream.write) as bars:
+        bars.tally.steps["download"] = {"aaaa": None}  # type: ignore[dict-item]  # a bug, as far as drawing is concerned
+        bars._live.refresh()
+        bars.note("still said")
+    assert "still said" in stream.getvalue()
+
+
+def test_a_line_is_written_even_when_stderr_is_closed() -> None:
+    child = os.fork()
+    if child == 0:
+        os.close(2)
+        console.write_line("nobody hears")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
