@@ -86,7 +86,10 @@ def _explain_socket(cause: BaseException, begin: str) -> TransportError | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and all it came from, outermost first: urllib3 keeps causes in `reason` and in its arguments."""
+    """``error`` and all it came from, outermost first: urllib3 keeps causes in `reason` and in its arguments.
+
+    Not its context: where plain HTTP fails too, that would be what TLS said before.
+    """
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -94,7 +97,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(item, BaseException) and id(item) not in seen:
             seen.add(id(item))
             yield item
-            waiting += [getattr(item, "reason", None), *item.args, item.__cause__, item.__context__]
+            waiting += [getattr(item, "reason", None), *item.args, item.__cause__]
 
 
 def _last_words(chain: list[BaseException]) -> str:

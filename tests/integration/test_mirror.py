@@ -1,0 +1,171 @@
+"""A mirror is asked first and is never the reason that something fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from registry_image.errors import NotFound
+from registry_image.net.retry import ONCE
+from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import Manifest
+from registry_image.oci.reference import RepositoryName
+from registry_image.registry.mirror import MirroredRepository
+from registry_image.registry.repository import Repository
+from tests.support import images
+from tests.support.clients import Ear, Time, a_client
+from tests.support.fakehttp import Ask, Reply
+from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, cut, drop, fake_registry, status
+
+NAME = "library/alpine"
+DATA = bytes(range(256)) * 8192
+BUILT = images.image(images.layer(DATA, "none"), images.layer(DATA[::-1], "none"))
+DIGEST = Digest.parse(BUILT.digest)
+
+
+class Both:
+    """A mirror, its origin, and a reader over both."""
+
+    def __init__(self, mirror: FakeRegistry, origin: FakeRegistry) -> None:
+        self.mirror = mirror
+        self.origin = origin
+        self.ear = Ear()
+        self.time = Time()
+        client = a_client(ear=self.ear, time=self.time)
+        self.reader = MirroredRepository(
+            Repository(client, RepositoryName(mirror.host, NAME), policy=ONCE),
+            Repository(client, RepositoryName(origin.host, NAME)),
+            self.ear,
+            tag="3",
+        )
+
+    def asked(self) -> tuple[int, int]:
+        return len(self.mirror.log), len(self.origin.log)
+
+    def read(self, manifest: Manifest, layer: int = 0) -> bytes:
+        with self.reader.blob(manifest.layers[layer]) as pieces:
+            return b"".join(pieces)
+
+    def image(self) -> Manifest:
+        manifest = self.reader.manifest(DIGEST)
+        assert isinstance(manifest, Manifest)
+        return manifest
+
+
+@pytest.fixture
+def both() -> Iterator[Both]:
+    with fake_registry() as mirror, fake_registry() as origin:
+        mirror.add(NAME, BUILT, "3")
+        origin.add(NAME, BUILT, "3")
+        yield Both(mirror, origin)
+
+
+def test_a_mirror_that_has_everything_serves_everything(both: Both) -> None:
+    found = both.reader.resolve("3")
+    assert found is not None
+    assert found.digest == DIGEST
+    manifest = both.image()
+    assert both.read(manifest) == DATA
+    assert list(both.reader.tags()) == ["3"]
+    assert both.asked() == (4, 0)
+    assert both.ear.notes == []
+
+
+@pytest.mark.parametrize("action", [drop, status(401), status(403), status(404), status(429), status(503)])
+def test_whatever_the_mirror_says_instead_the_origin_answers_after_one_warning(both: Both, action: Action) -> None:
+    for method in ("GET", "HEAD"):
+        both.mirror.script(method, ".", action, always=True)
+    found = both.reader.resolve("3")
+    assert found is not None
+    assert found.digest == DIGEST
+    manifest = both.image()
+    assert [both.read(manifest, 0), both.read(manifest, 1)] == [DATA, DATA[::-1]]
+    assert list(both.reader.tags()) == ["3"]
+    assert len(both.ear.notes) == 1
+    assert both.ear.notes[0].startswith(f"warning: mirror {both.mirror.host}: ")
+    assert both.time.waits == []
+
+
+def test_a_tag_that_neither_has_is_none(both: Both) -> None:
+    assert both.reader.resolve("4") is None
+
+
+def test_what_neither_has_is_the_origins_error(both: Both) -> None:
+    with pytest.raises(NotFound, match=both.origin.host):
+        both.reader.manifest(Digest.of(b"nowhere"))
+
+
+def test_a_mirror_that_does_not_answer_is_not_asked_again(both: Both) -> None:
+    both.mirror.script("HEAD", ".", drop, always=True)
+    both.reader.resolve("3")
+    asked = len(both.mirror.log)
+    both.read(both.image())
+    assert len(both.mirror.log) == asked
+
+
+def test_a_mirror_that_lies_about_a_manifest_is_passed_over(both: Both) -> None:
+    both.mirror.script("GET", "/manifests/", body(b"{}"))
+    assert both.image().raw == BUILT.manifest.data
+    assert "digest mismatch" in both.ear.notes[0]
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_mirror_that_dies_in_the_middle_is_replaced_at_the_same_byte(both: Both, reset: bool) -> None:
+    manifest = both.image()
+    both.mirror.script("GET", "/blobs/", cut(70_001, reset=reset))
+    assert both.read(manifest) == DATA
+    assert both.read(manifest, 1) == DATA[::-1]
+    first, second = both.origin.asked("GET", "/blobs/")
+    if not reset:  # a reset may throw away what had arrived, which then must come again
+        assert first.headers["range"] == "bytes=70001-"
+    assert "range" not in second.headers
+    assert len(both.ear.notes) == 1
+
+
+def test_a_cache_learns_of_a_digest_by_being_asked_for_the_tag(both: Both) -> None:
+    known = False
+
+    def pull_through(ask: Ask, answer: Answer) -> Reply:
+        nonlocal known
+        known = known or ask.target.endswith("/3")
+        return answer() if known else status(404)(ask, answer)
+
+    for method in ("GET", "HEAD"):
+        both.mirror.script(method, "/manifests/", pull_through, always=True)
+    assert both.image().raw == BUILT.manifest.data
+    assert [(ask.method, ask.target.rpartition("/")[2]) for ask in both.mirror.log] == [
+        ("GET", str(DIGEST)),
+        ("HEAD", "3"),
+        ("GET", str(DIGEST)),
+    ]
+    assert both.origin.log == []
+    assert both.ear.notes == []
+
+
+def test_a_list_that_breaks_in_the_middle_goes_on_at_the_origin(both: Both) -> None:
+    for registry in (both.mirror, both.origin):
+        registry.add(NAME, BUILT, "1", "2")
+        registry.page_size = 1
+    both.mirror.script("GET", "last=1", drop)
+    assert list(both.reader.tags()) == ["1", "2", "3"]
+    assert len(both.ear.notes) == 1
+
+
+def test_an_empty_list_asks_the_origin(both: Both) -> None:
+    both.mirror.repositories[NAME].tags.clear()
+    assert list(both.reader.tags()) == ["3"]
+    assert len(both.ear.notes) == 1
+
+
+def test_referrers_that_the_mirror_lacks_are_the_origins(both: Both) -> None:
+    signature = images.image(b"signature")
+    document = signature.manifest.data[:-1] + (
+        b', "subject": {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "%s", "size": 1}}'
+        % BUILT.digest.encode()
+    )
+    manifest = images.blob(document, signature.manifest.media_type)
+    both.origin.add(NAME, replace(signature, manifest=manifest))
+    assert [str(found.digest) for found in both.reader.referrers(DIGEST)] == [manifest.digest]
+    assert both.ear.notes == []
