@@ -8,9 +8,15 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
+
+# A busy machine is no bug: examples have no deadline of their own. `make fuzz` looks for long.
+settings.register_profile("default", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=100_000)
+settings.load_profile("default")
 
 StartRegistry = Callable[[Config], Registry]
 
