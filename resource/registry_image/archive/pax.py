@@ -16,8 +16,9 @@ SPARSE_MAP = b"GNU.sparse.map"
 
 #: A record begins with its own length, at most the seven digits of an extended header's limit.
 _LENGTH = re.compile(rb"([0-9]{1,7}) ")
-#: Nineteen digits hold every 64-bit number; Python would convert a megabyte of them, in the square of the time.
-_INTEGER = re.compile(rb"-?[0-9]{1,19}")
+#: Nineteen digits, after zeros that some writers pad with, hold every 64-bit number; Python would convert a megabyte of
+#: them, in the square of the time.
+_INTEGER = re.compile(rb"-?0{0,99}[0-9]{1,19}")
 _TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?")
 _NAMES = frozenset({b"path", b"linkpath", b"uname", b"gname"})
 
