@@ -46,14 +46,13 @@ class LayoutReader:
         return next((entry for entry in entries if entry.annotations.get(REF_NAME) == tag), None)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
-        index = self.index()
-        if index.digest == digest:
-            return index
         name = _blob_name(digest)
-        if not self._files.has(name):
-            raise NotFound(f"{self.what}: manifest {digest} is missing ({name})", status=404)
-        raw = read_small(self._files, name, MAX_MANIFEST_SIZE)
-        return parse_manifest(raw, digest=digest, what=f"{self.what}: manifest {digest}")
+        if self._files.has(name):
+            raw = read_small(self._files, name, MAX_MANIFEST_SIZE)
+            return parse_manifest(raw, digest=digest, what=f"{self.what}: manifest {digest}")
+        if self._files.has("index.json") and (index := self.index()).digest == digest:
+            return index
+        raise NotFound(f"{self.what}: manifest {digest} is missing ({name})", status=404)
 
     @contextmanager
     def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:

@@ -1,0 +1,252 @@
+"""Pushing to a repository (distribution spec, "Pushing"): blobs by mount or upload, manifests byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from urllib.parse import quote as url_quote
+from urllib.parse import urlencode
+
+from registry_image.decode import parse_json
+from registry_image.errors import (
+    DigestMismatch,
+    InvalidManifest,
+    NotFound,
+    RegistryError,
+    ResourceError,
+    TransportError,
+    UnsupportedMediaType,
+)
+from registry_image.net.exchange import Answer, Auth, Request
+from registry_image.net.origin import follow
+from registry_image.net.retry import ONCE
+from registry_image.oci import mediatype
+from registry_image.oci.content import ContentReader
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Digest, Verifier
+from registry_image.oci.manifest import Index, Manifest, parse_manifest
+from registry_image.oci.reference import RepositoryName
+from registry_image.progress import Listener
+from registry_image.registry.referrers import fallback_tag
+from registry_image.registry.repository import Repository
+
+#: Seconds that a registry may take to accept the next bytes: it may be writing the last ones to an object store.
+SEND_TIMEOUT = 120.0
+#: Seconds from the last byte of a blob to the answer: behind an object store a large one is copied once more.
+COMMIT_TIMEOUT = 900.0
+#: The most that is read of an answer to a write, in bytes; nothing in it is wanted.
+_MAX_ANSWER = 64 * 1024
+#: An upload starts over this often when the registry no longer knows its session.
+_MAX_LOST_SESSIONS = 3
+_CREATED = 201
+_SESSION_LOST = (404, 416)
+
+
+class RepositoryWriter:
+    """A ContentWriter into ``repository``. Threads may share it.
+
+    Blobs are mounted from the first of ``mount_from`` that has them, all on the same registry.
+    """
+
+    def __init__(self, repository: Repository, listener: Listener, mount_from: Iterable[RepositoryName] = ()) -> None:
+        self._repository = repository
+        self._listener = listener
+        host, path = repository.name.api_host, repository.name.path
+        self._mounts = tuple(name.path for name in mount_from if name.api_host == host and name.path != path)
+
+    @property
+    def _auth(self) -> Auth:
+        return self._repository.auth("pull", "push")
+
+    def has(self, descriptor: Descriptor) -> bool:
+        # 403 and 405 come from object stores behind the registry: then the upload will tell.
+        request = self._request("HEAD", f"blobs/{descriptor.digest}", "look for", descriptor, accept=(403, 404, 405))
+        return self._repository.client.fetch(request, 0).status == 200
+
+    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+        """Raises ContentError if ``source`` does not have what ``descriptor`` says: the registry then keeps nothing.
+
+        A broken upload starts again from its first byte (registries disagree on how to resume one).
+        """
+        session: str | None = None
+        for path in self._mounts:
+            mounted, session = self._mount(descriptor, path, session)
+            if mounted:
+                return 0
+        attempts = self._repository.client.attempts()
+        lost_left = _MAX_LOST_SESSIONS
+        while True:
+            try:
+                if session is None:
+                    session = self._start(descriptor)
+                self._send(session, descriptor, source)
+            except RegistryError as error:
+                lost = session is not None and error.status in _SESSION_LOST and lost_left > 0
+                lost_left -= lost
+                attempts.failed(TransportError(error.message, hint=error.hint) if lost else error)
+            except TransportError as error:
+                attempts.failed(error)
+            else:
+                return descriptor.size
+            session = None
+            if self.has(descriptor):
+                return descriptor.size  # it was whole, only the answer got lost
+
+    def _mount(self, descriptor: Descriptor, path: str, session: str | None) -> tuple[bool, str | None]:
+        """Whether the blob is here now, and else the newest upload session there is: a registry that does not mount
+        opens one."""
+        query = urlencode({"mount": str(descriptor.digest), "from": path})
+        request = self._request("POST", f"blobs/uploads/?{query}", "mount", descriptor, mount_from=path)
+        try:
+            answer = self._repository.client.fetch(request, _MAX_ANSWER)
+        except ResourceError:
+            return False, session  # whatever it is, an ordinary upload gets by without
+        if answer.status == _CREATED:
+            return True, None
+        return False, self._location(answer, request.what) or session
+
+    def _start(self, descriptor: Descriptor) -> str:
+        request = self._request("POST", "blobs/uploads/", "start to upload", descriptor)
+        answer = self._repository.client.fetch(request, _MAX_ANSWER)
+        location = self._location(answer, request.what)
+        if location is None:
+            raise TransportError(f"{request.what}: the registry did not say where to (no Location)", retryable=False)
+        return location
+
+    def _location(self, answer: Answer, what: str) -> str | None:
+        """Where to send the blob: relative, absolute, or on another host, to which no credentials go."""
+        location = answer.headers.get("location")
+        return follow(answer.url, location) if location else None
+
+    def _send(self, session: str, descriptor: Descriptor, source: ContentReader) -> None:
+        part = str(descriptor.digest)
+        self._listener.begin("upload", part, descriptor.size)
+        request = Request(
+            method="PUT",
+            # What is in the query belongs to the registry, its signature perhaps: only ever added to.
+            url=f"{session}{'&' if '?' in session else '?'}{urlencode({'digest': part})}",
+            what=f"upload blob {part} to {self._repository.name}",
+            headers={"Content-Type": "application/octet-stream"},
+            body=lambda: self._pieces(descriptor, source),
+            length=descriptor.size,
+            auth=self._auth,
+            policy=ONCE,
+            connect_timeout=SEND_TIMEOUT,
+            stall_timeout=COMMIT_TIMEOUT,
+        )
+        answer = self._repository.client.fetch(request, _MAX_ANSWER)
+        _check_digest(answer, descriptor.digest, request.what)
+        self._listener.finish("upload", part)
+
+    def _pieces(self, descriptor: Descriptor, source: ContentReader) -> Iterator[bytes]:
+        """The blob, its last piece held back until all of it is verified: a wrong one never becomes whole."""
+        part = str(descriptor.digest)
+        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {part}")
+        held = b""
+        with source.blob(descriptor) as pieces:
+            for piece in pieces:
+                verifier.update(piece)
+                if held:
+                    yield held
+                    self._listener.advance("upload", part, len(held))
+                held = bytes(piece)
+        verifier.finish()
+        yield held
+        self._listener.advance("upload", part, len(held))
+
+    def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
+        reference = tag if tag is not None else str(manifest.digest)
+        separator = ":" if tag is not None else "@"
+        request = Request(
+            method="PUT",
+            url=self._repository.url(f"manifests/{url_quote(reference, safe=':')}"),
+            what=f"push {self._repository.name}{separator}{reference}",
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.raw,
+            auth=self._auth,
+        )
+        try:
+            answer = self._repository.client.fetch(request, _MAX_ANSWER)
+        except RegistryError as error:
+            error.hint = error.hint or _hint(error, manifest)
+            raise
+        _check_digest(answer, manifest.digest, request.what)
+        if manifest.subject is not None and not answer.headers.get("oci-subject"):
+            self._list_referrer(manifest, manifest.subject.digest)
+
+    def _list_referrer(self, manifest: Manifest | Index, subject: Digest) -> None:
+        """Keeps the index that stands in for the referrers API (spec, "Pushing Manifests with Subject")."""
+        tag = fallback_tag(subject)
+        found = self._repository.resolve(tag)
+        entries: list[object] = []
+        if found is not None:
+            current = self._repository.manifest(found.digest)
+            if not isinstance(current, Index):
+                raise UnsupportedMediaType(
+                    f"list {manifest.digest} as referrer of {subject}: tag {tag} should be an index, "
+                    f"but is {current.media_type}"
+                )
+            if any(entry.digest == manifest.digest for entry in current.manifests):
+                return
+            document = parse_json(current.raw, f"tag {tag}")
+            listed = document.get("manifests") if isinstance(document, dict) else None
+            entries = list(listed) if isinstance(listed, list) else []
+        entries.append(_referrer(manifest))
+        index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
+        self.put_manifest(parse_manifest(json.dumps(index, separators=(",", ":")).encode()), tag=tag)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        descriptor: Descriptor,
+        *,
+        accept: tuple[int, ...] = (),
+        mount_from: str = "",
+    ) -> Request:
+        auth = self._repository.auth("pull", "push", mount_from=mount_from) if mount_from else self._auth
+        return Request(
+            method=method,
+            url=self._repository.url(path),
+            what=f"{doing} blob {descriptor.digest} in {self._repository.name}",
+            # Without it some servers in front of registries answer 411 to a POST.
+            headers={"Content-Length": "0"} if method == "POST" else {},
+            auth=auth,
+            accept=accept,
+            policy=ONCE if mount_from else None,
+        )
+
+
+def _check_digest(answer: Answer, digest: Digest, what: str) -> None:
+    """A registry that says which digest it keeps must keep the one that was sent."""
+    kept = answer.headers.get("docker-content-digest")
+    with suppress(InvalidManifest):
+        if kept and Digest.parse(kept) != digest:
+            raise DigestMismatch(what, expected=str(digest), actual=kept)
+
+
+def _referrer(manifest: Manifest | Index) -> dict[str, object]:
+    """The entry of a referrer in the list of its subject (spec, "Listing Referrers")."""
+    artifact_type = manifest.artifact_type
+    if not artifact_type and isinstance(manifest, Manifest):
+        artifact_type = manifest.config.media_type
+    entry: dict[str, object] = {
+        "mediaType": manifest.media_type,
+        "digest": str(manifest.digest),
+        "size": len(manifest.raw),
+    }
+    if artifact_type:
+        entry["artifactType"] = artifact_type
+    if manifest.annotations:
+        entry["annotations"] = dict(manifest.annotations)
+    return entry
+
+
+def _hint(error: RegistryError, manifest: Manifest | Index) -> str | None:
+    if error.status == 415 or error.code in ("UNSUPPORTED", "MANIFEST_INVALID"):
+        return f"the registry may not take this kind of manifest ({manifest.media_type})"
+    if isinstance(error, NotFound):
+        return "the registry may want the repository to be created first"
+    return None

@@ -1,0 +1,184 @@
+"""A graph of content from a reader to a writer: blobs at once, then manifests, children first; tags last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from registry_image.errors import InvalidManifest, ResourceError
+from registry_image.oci import mediatype
+from registry_image.oci.content import ContentReader, ContentWriter
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest, Verifier
+from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
+
+#: Blobs on their way at once, unless the caller says otherwise: enough to fill a link, few enough for any registry.
+PARALLEL = 4
+#: How deep indexes may nest, and referrers refer to referrers.
+MAX_DEPTH = 8
+#: Seconds that the other threads get to notice that one has failed. Each looks before its next piece.
+_STOP_WAIT = 5.0
+_Task = TypeVar("_Task")
+_Done = TypeVar("_Done")
+
+
+@dataclass(slots=True)
+class Graph:
+    """What has to be where an image or index is to be: ``blobs`` by digest, ``manifests`` each after its children.
+
+    Foreign layers are in no graph: they keep their URLs, and nobody but their publisher serves them.
+    """
+
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+    manifests: dict[Digest, Manifest | Index] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs."""
+        return sum(blob.size for blob in self.blobs.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    bytes_uploaded: int = 0
+    blobs_uploaded: int = 0
+    blobs_reused: int = 0
+
+
+def graph_of(reader: ContentReader, root: Manifest | Index, *, referrers: bool = False) -> Graph:
+    """``root`` and all it refers to; with ``referrers`` also what refers to any of these: signatures, attestations.
+
+    Raises InvalidManifest for a graph that is too deep or too large.
+    """
+    graph = Graph()
+    _add(graph, reader, root, 0, referrers=referrers)
+    return graph
+
+
+def _add(graph: Graph, reader: ContentReader, manifest: Manifest | Index, depth: int, *, referrers: bool) -> None:
+    if manifest.digest in graph.manifests:
+        return
+    if depth > MAX_DEPTH or len(graph.manifests) >= MAX_CHILDREN:
+        raise InvalidManifest(
+            f"{manifest.digest}: nested more than {MAX_DEPTH} deep, or more than {MAX_CHILDREN} parts"
+        )
+    if isinstance(manifest, Manifest):
+        below: tuple[Descriptor, ...] = (manifest.config, *manifest.layers)
+    else:
+        below = manifest.manifests
+    for child in below:
+        if isinstance(manifest, Index) and child.media_type in mediatype.MANIFESTS | mediatype.INDEXES:
+            _add(graph, reader, reader.manifest(child.digest), depth + 1, referrers=referrers)
+        elif not mediatype.is_foreign_layer(child.media_type):
+            # An index may list blobs too, as BuildKit's caches do.
+            graph.blobs.setdefault(child.digest, child)
+    graph.manifests[manifest.digest] = manifest
+    if referrers:
+        for referrer in reader.referrers(manifest.digest):
+            _add(graph, reader, reader.manifest(referrer.digest), depth + 1, referrers=True)
+
+
+def copy_graph(reader: ContentReader, writer: ContentWriter, graph: Graph, *, parallel: int = PARALLEL) -> Copied:
+    """Everything in ``graph``: first the blobs that ``writer`` lacks, ``parallel`` at once, then the manifests.
+
+    Raises the first error; no manifest is written then.
+    """
+
+    def copy_blob(blob: Descriptor, source: ContentReader) -> int | None:
+        return None if writer.has(blob) else writer.put_blob(blob, source)
+
+    taken = for_each_blob(reader, graph, copy_blob, parallel)
+    for manifest in graph.manifests.values():
+        writer.put_manifest(manifest)
+    sent = [size for size in taken if size]
+    return Copied(bytes_uploaded=sum(sent), blobs_uploaded=len(sent), blobs_reused=len(taken) - len(sent))
+
+
+def verify_graph(reader: ContentReader, graph: Graph, *, parallel: int = PARALLEL) -> None:
+    """Reads every blob. Raises ContentError unless each is what its digest says."""
+
+    def verify(blob: Descriptor, source: ContentReader) -> None:
+        verifier = Verifier(blob.digest, blob.size, f"blob {blob.digest}")
+        with source.blob(blob) as pieces:
+            for piece in pieces:
+                verifier.update(piece)
+        verifier.finish()
+
+    for_each_blob(reader, graph, verify, parallel)
+
+
+def put_tags(writer: ContentWriter, root: Manifest | Index, tags: Iterable[str]) -> None:
+    """Points each of ``tags`` at ``root``, whose content is there. An error says which were moved before it."""
+    moved: list[str] = []
+    waiting = list(tags)
+    try:
+        while waiting:
+            writer.put_manifest(root, tag=waiting[0])
+            moved.append(waiting.pop(0))
+    except ResourceError as error:
+        error.args = (f"{error.message}: tags pushed: {_some(moved)}; not pushed: {_some(waiting)}",)
+        raise
+
+
+def _some(tags: list[str]) -> str:
+    return ", ".join(tags) or "none"
+
+
+def for_each_blob(
+    reader: ContentReader, graph: Graph, act: Callable[[Descriptor, ContentReader], _Done], parallel: int
+) -> list[_Done]:
+    """``act`` on every blob, large ones first, so that none is left to run alone at the end. Raises the first error."""
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+    stopped = threading.Event()
+    source = _Stoppable(reader, stopped)
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="copy")
+    tasks = []
+    try:
+        blobs = sorted(graph.blobs.values(), key=lambda blob: -blob.size)
+        tasks = [pool.submit(act, blob, source) for blob in blobs]
+        done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+        for task in done:
+            if error := task.exception():
+                raise error
+        return [task.result() for task in tasks]
+    finally:
+        # Also when a signal unwinds us: what the caller removes now must not be written to any more.
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        # A cancelled task never counts as done for `wait` (cpython issue 109934).
+        wait([task for task in tasks if not task.cancelled()], timeout=_STOP_WAIT)
+
+
+class _Stopped(Exception):
+    """Ends a thread whose work nobody waits for any more."""
+
+
+class _Stoppable:
+    """``reader``, its blobs breaking off once ``stopped`` is set."""
+
+    def __init__(self, reader: ContentReader, stopped: threading.Event) -> None:
+        self._reader = reader
+        self._stopped = stopped
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        return self._reader.resolve(tag)
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        return self._reader.manifest(digest)
+
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
+        return closing(self._pieces(descriptor))
+
+    def _pieces(self, descriptor: Descriptor) -> Generator[Buffer]:
+        with self._reader.blob(descriptor) as pieces:
+            for piece in pieces:
+                if self._stopped.is_set():
+                    raise _Stopped
+                yield piece
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        return self._reader.referrers(digest)

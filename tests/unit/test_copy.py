@@ -1,0 +1,214 @@
+"""Copies between layout directories: what is taken along, in which order, and what an error leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from registry_image.errors import DigestMismatch, InvalidManifest, NotFound, RegistryError
+from registry_image.oci import mediatype
+from registry_image.oci.content import ContentReader
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.manifest import Index, Manifest
+from registry_image.storage.files import Directory
+from registry_image.storage.layout import LayoutDirectory, LayoutReader
+from registry_image.transfer.copy import copy_graph, for_each_blob, graph_of, put_tags, verify_graph
+from tests.support import tar
+from tests.support.images import Content, blob, image, index, manifest_of, on, write_layout
+
+LAYER = tar.archive(tar.file("hello", b"world"))
+OTHER = tar.archive(tar.file("other", b"x" * 5000))
+ONE = image(LAYER, OTHER)
+TWO = image(LAYER, architecture="arm64")
+BOTH = index(on(ONE, "amd64"), on(TWO, "arm64"))
+
+
+class Diary:
+    """A writer into a layout that notes what it is given."""
+
+    def __init__(self, directory: Path) -> None:
+        self.inner = LayoutDirectory(str(directory))
+        self.events: list[str] = []
+        self.lock = threading.Lock()
+
+    def has(self, descriptor: Descriptor) -> bool:
+        return self.inner.has(descriptor)
+
+    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+        size = self.inner.put_blob(descriptor, source)
+        with self.lock:
+            self.events.append(f"blob {descriptor.digest}")
+        return size
+
+    def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
+        if tag == "refused":
+            raise RegistryError("push some/name:refused: 400 Bad Request", status=400)
+        self.events.append(f"tag {tag}" if tag else f"manifest {manifest.digest}")
+        self.inner.put_manifest(manifest, tag=tag)
+
+
+def layout(directory: Path, content: Content) -> tuple[LayoutReader, Manifest | Index]:
+    write_layout(directory, content)
+    reader = LayoutReader(Directory(str(directory), "layout"))
+    return reader, reader.manifest(Digest.parse(content.digest))
+
+
+def test_blobs_come_first_then_children_then_the_index_and_each_once(tmp_path: Path) -> None:
+    reader, root = layout(tmp_path / "from", BOTH)
+    writer = Diary(tmp_path / "to")
+    copied = copy_graph(reader, writer, graph_of(reader, root))
+    put_tags(writer, root, ["a", "b"])
+    blobs, rest = writer.events[:4], writer.events[4:]
+    wanted = {f"blob {each.digest}" for content in (ONE, TWO) for each in content.blobs}
+    assert len(wanted) == 4
+    assert set(blobs) == wanted
+    assert rest == [*(f"manifest {each.digest}" for each in (ONE, TWO, BOTH)), "tag a", "tag b"]
+    assert (copied.blobs_uploaded, copied.blobs_reused) == (4, 0)
+    assert copied.bytes_uploaded == sum({each.digest: each.size for c in (ONE, TWO) for each in c.blobs}.values())
+
+
+def test_blobs_that_are_there_already_are_not_copied_again(tmp_path: Path) -> None:
+    reader, root = layout(tmp_path / "from", BOTH)
+    writer = Diary(tmp_path / "to")
+    copy_graph(reader, writer, graph_of(reader, reader.manifest(Digest.parse(ONE.digest))))
+    copied = copy_graph(reader, writer, graph_of(reader, root))
+    assert (copied.blobs_uploaded, copied.blobs_reused) == (1, 3)
+
+
+def test_foreign_layers_are_left_where_they_are(tmp_path: Path) -> None:
+    far = blob(b"far", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", urls=["https://example.com"])
+    content = manifest_of(blob(b"{}", mediatype.OCI_CONFIG), [far])
+    reader, root = layout(tmp_path / "from", content)
+    writer = Diary(tmp_path / "to")
+    copy_graph(reader, writer, graph_of(reader, root))
+    assert f"blob {far.digest}" not in writer.events
+    assert writer.inner.manifest(root.digest).raw == content.manifest.data
+
+
+def test_an_index_may_list_blobs(tmp_path: Path) -> None:
+    layer = blob(b"cached", mediatype.OCI_LAYER_GZIP)
+    content = index(Content(manifest=layer), ONE)
+    reader, root = layout(tmp_path / "from", content)
+    assert Digest.parse(layer.digest) in graph_of(reader, root).blobs
+
+
+def test_referrers_are_taken_along_after_what_they_refer_to(tmp_path: Path) -> None:
+    signature = manifest_of(blob(b"{}"), [blob(b"signature")], subject=ONE.manifest.descriptor)
+    countersignature = manifest_of(blob(b"{}"), [], subject=signature.manifest.descriptor)
+    write_layout(tmp_path / "from", index(ONE, signature, countersignature))
+    (tmp_path / "from" / "index.json").write_bytes(index(ONE, signature, countersignature).manifest.data)
+    reader = LayoutReader(Directory(str(tmp_path / "from"), "layout"))
+    root = reader.manifest(Digest.parse(ONE.digest))
+    assert [str(each) for each in graph_of(reader, root).manifests] == [ONE.digest]
+    with_them = graph_of(reader, root, referrers=True)
+    assert [str(each) for each in with_them.manifests] == [ONE.digest, signature.digest, countersignature.digest]
+    assert len(with_them.blobs) == 5
+
+
+def test_a_graph_without_end_is_refused(tmp_path: Path) -> None:
+    deep = ONE
+    for _ in range(10):
+        deep = index(deep)
+    reader, root = layout(tmp_path, deep)
+    with pytest.raises(InvalidManifest, match="nested more than 8 deep"):
+        graph_of(reader, root)
+
+
+def test_a_missing_child_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    reader, root = layout(tmp_path / "from", BOTH)
+    (tmp_path / "from" / "blobs" / "sha256" / TWO.digest[7:]).unlink()
+    with pytest.raises(NotFound, match=TWO.digest):
+        graph_of(reader, root)
+
+
+def test_a_wrong_blob_is_found_by_verifying_and_by_copying(tmp_path: Path) -> None:
+    reader, root = layout(tmp_path / "from", BOTH)
+    spoiled = ONE.blobs[2]
+    (tmp_path / "from" / "blobs" / "sha256" / spoiled.digest[7:]).write_bytes(b"x" * spoiled.size)
+    graph = graph_of(reader, root)
+    writer = Diary(tmp_path / "to")
+    with pytest.raises(DigestMismatch, match=spoiled.digest):
+        verify_graph(reader, graph)
+    with pytest.raises(DigestMismatch, match=spoiled.digest):
+        copy_graph(reader, writer, graph)
+    assert not [event for event in writer.events if event.startswith(("manifest", "tag"))]
+
+
+def test_an_error_at_a_tag_says_which_were_pushed(tmp_path: Path) -> None:
+    _, root = layout(tmp_path / "from", ONE)
+    writer = Diary(tmp_path / "to")
+    with pytest.raises(RegistryError, match="400 Bad Request: tags pushed: a, b; not pushed: refused, c"):
+        put_tags(writer, root, ["a", "b", "refused", "c"])
+
+
+def test_no_more_than_so_many_blobs_are_on_their_way(tmp_path: Path) -> None:
+    reader, root = layout(tmp_path, BOTH)
+    running: set[Digest] = set()
+    most = 0
+    gate = threading.Barrier(2, timeout=10)
+
+    def act(descriptor: Descriptor, source: ContentReader) -> None:
+        nonlocal most
+        running.add(descriptor.digest)
+        most = max(most, len(running))
+        gate.wait()  # with four blobs, two by two: neither fewer nor more would ever pass
+        running.discard(descriptor.digest)
+
+    for_each_blob(reader, graph_of(reader, root), act, 2)
+    assert most == 2
+
+
+class Endless:
+    """A reader whose blobs never end."""
+
+    def __init__(self, inner: LayoutReader, started: threading.Event) -> None:
+        self.inner = inner
+        self.started = started
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        return self.inner.resolve(tag)
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        return self.inner.manifest(digest)
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        return ()
+
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+        def pieces() -> Iterator[Buffer]:
+            while True:
+                self.started.set()
+                yield b"x"
+
+        yield pieces()
+
+
+def test_one_failure_ends_the_other_threads(tmp_path: Path) -> None:
+    inner, root = layout(tmp_path, BOTH)
+    started = threading.Event()
+    begun: list[Digest] = []
+    ended: list[Digest] = []
+    fails = Digest.parse(ONE.blobs[0].digest)
+
+    def act(descriptor: Descriptor, source: ContentReader) -> None:
+        if descriptor.digest == fails:
+            assert started.wait(10)
+            raise RegistryError("no", status=400)
+        begun.append(descriptor.digest)
+        try:
+            with source.blob(descriptor) as pieces:
+                for _ in pieces:
+                    pass
+        finally:
+            ended.append(descriptor.digest)
+
+    with pytest.raises(RegistryError, match="no"):
+        for_each_blob(Endless(inner, started), graph_of(inner, root), act, 4)
+    assert begun
+    assert sorted(map(str, ended)) == sorted(map(str, begun))
