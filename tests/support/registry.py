@@ -40,6 +40,8 @@ class Config:
     """URL of the registry whose pull-through cache this one is."""
     relative_urls: bool = False
     """Upload locations without scheme and host."""
+    htpasswd: str = HTPASSWD
+    """Who may log in with `auth="htpasswd"`: lines of name:bcrypt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,7 @@ def _settings(
         settings["proxy"] = {"remoteurl": config.proxy}
     if config.auth == "htpasswd":
         passwords = directory / "htpasswd"
-        passwords.write_text(HTPASSWD)
+        passwords.write_text(config.htpasswd)
         settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(passwords)}}
     if tokens is not None:
         settings["auth"] = {

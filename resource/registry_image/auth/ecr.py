@@ -1,0 +1,127 @@
+"""Amazon ECR: an authorization token as the password of user ``AWS``, for private registries and ECR Public."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import datetime
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+
+from registry_image.auth.aws import AWSSettings, Identity, Refusal, call, reading
+from registry_image.auth.credentials import Credentials
+from registry_image.auth.ecrhost import ECR_PUBLIC, ECR_PUBLIC_REGION, ECRHost, is_account, is_region
+from registry_image.auth.lease import Grant, Lease
+from registry_image.errors import AuthError, RequestError, quote
+from registry_image.net.client import Client
+from registry_image.oci.reference import RepositoryName
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+_STEP = "asking for an ECR token"
+_TOKEN_PERMISSION = "the caller needs ecr:GetAuthorizationToken on resource `*`"  # noqa: S105 (a hint)
+_PUBLIC_PERMISSION = "the caller needs ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"
+
+
+class ECRLogin:
+    """A CredentialProvider for the registry that holds ``name``: a bare repository name, or one with its host.
+
+    Nothing is sent before something is asked of it.
+    """
+
+    def __init__(self, client: Client, name: str, settings: AWSSettings) -> None:
+        """Raises RequestError for settings that contradict themselves or name no registry."""
+        first, _, rest = name.partition("/")
+        self._public = first == ECR_PUBLIC
+        self._host = ECRHost.parse(first)
+        self._path = rest if self._public or self._host else name
+        region = settings.region or (self._host.region if self._host else "")
+        if self._public:
+            region = region or ECR_PUBLIC_REGION
+        _check(settings, region)
+        if self._host is None and not self._public and settings.account_id:
+            self._host = ECRHost(account=settings.account_id, region=region)
+        self._region = self._host.region if self._host else region
+        self._identity = Identity(client, settings, region)
+        self._endpoint = ""
+        self._lease = Lease(self._issue, client.clock.now)
+
+    def repository(self) -> RepositoryName:
+        """The repository with its registry's host. Without an account's number only the token says which: it is
+        asked for then, and AuthError may be raised."""
+        if self._public:
+            host = ECR_PUBLIC
+        elif self._host:
+            host = str(self._host)
+        else:
+            self._lease()
+            host = self._endpoint
+        return RepositoryName.parse(f"{host}/{self._path}")
+
+    def __call__(self) -> Credentials:
+        """Raises AuthError."""
+        return self._lease()
+
+    def ensure_repository(self) -> bool:
+        """Creates the repository; False if it is there already. Raises AuthError."""
+        # ECR Public's names begin with the registry's alias, which is no part of the repository.
+        name = self._path.partition("/")[2] if self._public else self._path
+        arguments = {"repositoryName": name}
+        if self._host:
+            arguments["registryId"] = self._host.account
+        step = f"creating repository {quote(name)}"
+        permission = f"the caller needs {'ecr-public' if self._public else 'ecr'}:CreateRepository on {name}"
+        try:
+            call(self._service(), "create_repository", arguments, step=step, permission=permission)
+        except Refusal as refusal:
+            if refusal.code != "RepositoryAlreadyExistsException":
+                raise
+            return False
+        return True
+
+    def _service(self) -> BaseClient:
+        if self._public:
+            return self._identity.service("ecr-public", ECR_PUBLIC_REGION)
+        fips, dual_stack = (self._host.fips, self._host.dual_stack) if self._host else (False, False)
+        return self._identity.service("ecr", self._region, fips=fips, dual_stack=dual_stack)
+
+    def _issue(self) -> Grant:
+        permission = _PUBLIC_PERMISSION if self._public else _TOKEN_PERMISSION
+        answer = call(self._service(), "get_authorization_token", {}, step=_STEP, permission=permission)
+        with reading(_STEP):
+            data = cast("_Authorization", answer)["authorizationData"]
+            granted = data[0] if isinstance(data, list) else data
+            self._endpoint = granted.get("proxyEndpoint", "").removeprefix("https://")
+            credentials = Credentials(username="AWS", password=_password(granted["authorizationToken"]))
+            return Grant(credentials=credentials, expires_at=granted["expiresAt"].timestamp())
+
+
+class _Granted(TypedDict):
+    authorizationToken: str
+    expiresAt: datetime
+    proxyEndpoint: NotRequired[str]
+
+
+class _Authorization(TypedDict):
+    authorizationData: list[_Granted] | _Granted
+    """A list from ECR, one from ECR Public."""
+
+
+def _check(settings: AWSSettings, region: str) -> None:
+    if not is_region(region):
+        raise RequestError(
+            f"source.aws_region: {quote(region)} is not a region of AWS", hint="such as `us-east-1` or `eu-central-1`"
+        )
+    if settings.account_id and not is_account(settings.account_id):
+        raise RequestError(
+            f"source.aws_account_id: expected twelve digits, got {quote(settings.account_id)}",
+            hint="quote the number: YAML drops leading zeros",
+        )
+
+
+def _password(token: str) -> str:
+    """What stands behind the first colon; there may be more of them."""
+    username, colon, password = b64decode(token, validate=True).decode("utf-8").strip().partition(":")
+    if username != "AWS" or not colon:
+        # Nothing of it is repeated: it is the secret.
+        raise AuthError("AWS login: the ECR token is not of the form AWS:password")
+    return password
