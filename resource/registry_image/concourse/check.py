@@ -40,9 +40,9 @@ def _versions(repository: Repository, request: CheckRequest, listener: Listener)
     source = request.source
     if source.tag is not None:
         return _of_tag(repository, source.tag, request.version)
-    from registry_image.concourse.versions import versions
+    from registry_image.concourse.follow import follow
 
-    return versions(repository, source, request.version, listener)
+    return follow(repository, source, request.version)
 
 
 def _of_tag(repository: Repository, tag: str, cursor: Cursor | None) -> list[Version]:
