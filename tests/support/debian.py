@@ -187,8 +187,9 @@ STEPS = (
 
 def _states(tree: Path) -> dict[Name, State]:
     """Everything below ``tree`` and what tells whether it changed."""
-    found: dict[Name, State] = {}
     root = os.fsencode(tree)
+    top = os.lstat(root)
+    found: dict[Name, State] = {b".": (top.st_mode, top.st_uid, top.st_gid, top.st_mtime_ns)}
     pending = [root]
     while pending:
         directory = pending.pop()
