@@ -21,7 +21,7 @@ CORPUS = Path(__file__).with_name("corpus") / "layers"
 
 
 def read_layer(data: bytes) -> None:
-    """Reads ``data`` as a layer; its first byte says how long the pieces are, and whether to put the checksums right."""
+    """Reads ``data`` as a layer; its first byte says how long pieces are, and whether to put the checksums right."""
     choice = data[0] if data else 0
     layer = with_right_checksums(data[1:]) if choice % 2 else data[1:]
     with contextlib.suppress(CorruptLayer, UnsafePath):

@@ -41,7 +41,8 @@ def members(draw: st.DrawFn) -> tuple[bytes, tuple[object, ...]]:
         case "file":
             data, xattrs = draw(DATA), draw(XATTRS)
             facts = (path, kinds.REGULAR, b"", data, {key.encode(): value for key, value in xattrs.items()}, *common)
-            return tar.file(path, data, **{**attributes, "xattrs": xattrs}), facts
+            attributes["xattrs"] = xattrs
+            return tar.file(path, data, **attributes), facts
         case "directory":
             return tar.directory(path, **attributes), (path, kinds.DIRECTORY, b"", b"", {}, *common)
         case "symlink":
