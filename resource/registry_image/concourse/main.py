@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from registry_image.concourse.console import open_console, write_line
+from registry_image.concourse.request import parse_check, parse_get, parse_put
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError
 
@@ -56,34 +58,48 @@ def main(step: str, arguments: list[str]) -> NoReturn:
 
 
 def _run(step: str, arguments: list[str]) -> JSON:
-    # Each step is imported when it runs: a check must not pay for what a get needs.
-    from registry_image.concourse import request
-
     raw = _read_stdin()
     if step == "check":
-        checked = request.parse_check(raw)
-        from registry_image.concourse.check import check
-
-        with open_console(checked.source, draws=False) as console:
-            return [dict(version.as_json()) for version in check(checked, console)]
-    directory = _directory(step, arguments)
-    if step == "in":
-        wanted = request.parse_get(raw, directory)
-        from registry_image.concourse.get import get
-
-        with open_console(wanted.source) as console:
-            return get(wanted, console).as_json()
-    offered = request.parse_put(raw, directory)
-    from registry_image.concourse.put import put
-
-    with open_console(offered.source) as console:
-        return put(offered, console).as_json()
-
-
-def _directory(step: str, arguments: list[str]) -> str:
+        return _check(raw)
     if len(arguments) != 1 or not os.path.isdir(arguments[0]):
         raise RequestError(f"{step}: expected one argument, an existing directory: got {len(arguments)} arguments")
-    return arguments[0]
+    return _get(raw, arguments[0]) if step == "in" else _put(raw, arguments[0])
+
+
+# Each step is imported after its request was understood: a check must not pay for what a get needs, nor a refusal.
+
+
+def _check(raw: bytes) -> JSON:
+    request = parse_check(raw)
+    from registry_image.concourse.check import check
+
+    _collect_garbage()
+    with open_console(request.source, draws=False) as console:
+        return [dict(version.as_json()) for version in check(request, console)]
+
+
+def _get(raw: bytes, destination: str) -> JSON:
+    request = parse_get(raw, destination)
+    from registry_image.concourse.get import get
+
+    _collect_garbage()
+    with open_console(request.source) as console:
+        return get(request, console).as_json()
+
+
+def _put(raw: bytes, directory: str) -> JSON:
+    request = parse_put(raw, directory)
+    from registry_image.concourse.put import put
+
+    _collect_garbage()
+    with open_console(request.source) as console:
+        return put(request, console).as_json()
+
+
+def _collect_garbage() -> None:
+    """From here on, but never again what was imported (start.py switched collection off)."""
+    gc.freeze()
+    gc.enable()
 
 
 def _reserve_stdout() -> int:
