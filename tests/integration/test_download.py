@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from registry_image.auth.credentials import Credentials
 from registry_image.errors import NotFound, RegistryError, SizeMismatch, TransportError, Unauthorized
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.registry.repository import Repository
 from tests.support import images
 from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.fakehttp import Reply
 from tests.support.fakeregistry import (
     Action,
     FakeRegistry,
@@ -192,12 +195,8 @@ def test_a_body_that_ends_with_its_connection_may_have_been_cut(registry: FakeRe
 
 
 def _until_close(data: bytes) -> Action:
-    def act(ask: object, answer: object) -> object:
-        from tests.support.fakehttp import Reply
-
-        return Reply(200, {"content-length": None, "connection": "close"}, data, cut_after=len(data))
-
-    return act  # type: ignore[return-value]
+    reply = Reply(200, {"content-length": None, "connection": "close"}, data, cut_after=len(data))
+    return lambda ask, answer: reply
 
 
 def test_a_break_after_the_last_byte_is_no_failure(registry: FakeRegistry, repository: Repository, ear: Ear) -> None:
@@ -207,8 +206,6 @@ def test_a_break_after_the_last_byte_is_no_failure(registry: FakeRegistry, repos
 
 
 def _chunked_without_end(data: bytes) -> Action:
-    from dataclasses import replace
-
     return lambda ask, answer: replace(answer(), body=[data], cut_after=len(data) + 10)
 
 
@@ -225,8 +222,6 @@ def test_a_reader_that_stops_early_leaves_no_connection_behind(registry: FakeReg
 def test_a_blob_on_another_host_is_fetched_without_credentials(registry: FakeRegistry) -> None:
     registry.auth = "basic"
     registry.accounts = {"u": "p"}
-    from registry_image.auth.credentials import Credentials
-
     with fake_registry() as store:
         store.add(NAME, images.image(images.layer(DATA, "none")))
         registry.script(

@@ -81,7 +81,7 @@ class Client:
         self._lock = threading.Lock()
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
         self._plain_allowed: set[str] = set()
-        self._plain_found: set[str] = set()
+        self._schemes: dict[str, str] = {}
         self.traffic = Traffic()
 
     def allow_plain_http(self, host: str) -> None:
@@ -160,7 +160,7 @@ class Client:
     def _found(self, url: str) -> str:
         """``url`` in the scheme that its host was found to speak."""
         scheme, _, rest = url.partition("://")
-        return f"http://{rest}" if scheme == "https" and rest.partition("/")[0] in self._plain_found else url
+        return f"http://{rest}" if scheme == "https" and self._schemes.get(rest.partition("/")[0]) == "http" else url
 
     def _follow(self, request: Request, authorization: str) -> Response:
         url = request.url
@@ -177,17 +177,22 @@ class Client:
 
     def _send_found(self, request: Request, url: str, authorization: str) -> Response:
         """Over the scheme that was found for the host: TLS, or plain HTTP where no TLS answers and that is allowed."""
-        found = self._found(url)
         host = url.removeprefix("https://").partition("/")[0]
-        if found != url or host not in self._plain_allowed:
-            return self._send(request, found, authorization)
+        if host not in self._plain_allowed or host in self._schemes:
+            return self._send(request, self._found(url), authorization)
         try:
-            return self._send(request, url, authorization)
+            response = self._send(request, url, authorization)
         except NoTLS:
             # Without credentials: what answers here has not shown yet that it is the registry.
             response = self._send(request, url.replace("https", "http", 1), "")
-            self._plain_found.add(host)
-            return response
+            if response.status == HTTPStatus.BAD_REQUEST:
+                # What Go, nginx and Apache say to plain HTTP on a TLS port, so TLS only failed for once.
+                response.close()
+                raise
+            self._schemes[host] = "http"
+        else:
+            self._schemes[host] = "https"
+        return response
 
     def _send(self, request: Request, url: str, authorization: str) -> Response:
         scheme, hostname, _ = origin_of(url)

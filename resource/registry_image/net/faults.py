@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterator
 from http.client import HTTPException, IncompleteRead
 
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from registry_image.errors import TransportError, quote
 
@@ -31,14 +31,10 @@ def explain(error: BaseException, what: str, host: str) -> TransportError:
             f"{begin}: the proxy failed: {_last_words(chain)}",
             hint="see the variables http_proxy, https_proxy and no_proxy of the worker",
         )
-    for cause in chain:
-        if isinstance(cause, ssl.SSLError):
-            return _explain_tls(cause, begin)
-    for cause in chain:
-        found = _explain_socket(cause, begin)
-        if found is not None:
-            return found
-    return TransportError(f"{begin}: the connection failed: {_last_words(chain)}")
+    tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
+    if tls is not None:
+        return _explain_tls(tls, begin)
+    return _explain_socket(chain, begin) or TransportError(f"{begin}: the connection broke: {_last_words(chain)}")
 
 
 def _explain_tls(cause: ssl.SSLError, begin: str) -> TransportError:
@@ -63,25 +59,29 @@ def _explain_tls(cause: ssl.SSLError, begin: str) -> TransportError:
     return TransportError(f"{begin}: TLS: {reason.replace('_', ' ').lower() or cause}", hint=hint, retryable=False)
 
 
-def _explain_socket(cause: BaseException, begin: str) -> TransportError | None:
-    if isinstance(cause, socket.gaierror):
+def _explain_socket(chain: list[BaseException], begin: str) -> TransportError | None:
+    def among(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in chain)
+
+    lookup = next((cause for cause in chain if isinstance(cause, socket.gaierror)), None)
+    if lookup is not None:
         return TransportError(
-            f"{begin}: DNS: {cause.strerror}",
+            f"{begin}: DNS: {lookup.strerror}",
             hint="is the host in `repository` spelled right, and does the worker resolve it?",
-            retryable=cause.errno != socket.EAI_NONAME,
+            retryable=lookup.errno != socket.EAI_NONAME,
         )
-    if isinstance(cause, ConnectionRefusedError):
+    if among(ConnectionRefusedError):
         return NoTLS(f"{begin}: connection refused", hint="nothing listens there: is the port right?")
-    if isinstance(cause, ConnectTimeoutError):
-        return NoTLS(f"{begin}: no connection in time", hint="is a firewall in between, or a proxy needed?")
-    if isinstance(cause, TimeoutError):
-        return TransportError(f"{begin}: stalled: no byte came in time")
-    if isinstance(cause, ConnectionResetError | BrokenPipeError):
+    if among(ConnectionResetError, BrokenPipeError):
         return NoTLS(f"{begin}: the connection was reset")
-    if isinstance(cause, IncompleteRead):
+    if among(IncompleteRead):
         return TransportError(f"{begin}: the connection ended before the answer did")
-    if isinstance(cause, HTTPException | OSError):
-        return TransportError(f"{begin}: the connection broke: {quote(str(cause) or type(cause).__name__)}")
+    if among(NewConnectionError):
+        return NoTLS(f"{begin}: no connection: {_last_words(chain)}")
+    if among(ConnectTimeoutError):  # of which urllib3 makes NewConnectionError a kind
+        return NoTLS(f"{begin}: no connection in time", hint="is a firewall in between, or a proxy needed?")
+    if among(TimeoutError):
+        return TransportError(f"{begin}: stalled: no byte came in time")
     return None
 
 

@@ -1,0 +1,344 @@
+"""The token flow, and to whom credentials go."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from registry_image.auth.bearer import MAX_TOKEN_ANSWER
+from registry_image.auth.credentials import Credentials
+from registry_image.errors import AuthError, ContentError, TransportError, Unauthorized, Unavailable
+from registry_image.net.exchange import Request
+from registry_image.net.retry import ONCE
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Digest
+from registry_image.registry.repository import Repository
+from tests.support import images
+from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.fakehttp import Ask, Reply
+from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, cut, fake_registry, header, redirect, status
+
+NAME = "some/image"
+DATA = b"layer" * 50_000
+BUILT = images.image(images.layer(DATA, "none"))
+BLOB = Descriptor(media_type="x", digest=Digest.of(DATA), size=len(DATA))
+USER = Credentials(username="robot", password="pa55")
+IDENTITY = Credentials(username="robot", identity_token="1dentity")
+SCOPE = f"repository:{NAME}:pull"
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        registry.add(NAME, BUILT, "1")
+        registry.auth = "token"
+        registry.accounts = {"robot": "pa55"}
+        registry.identity_tokens = {"1dentity"}
+        yield registry
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def a_reader(registry: FakeRegistry, time: Time, credentials: Credentials | None = None) -> Repository:
+    return a_repository(registry, NAME, client=a_client(time=time), credentials=credentials)
+
+
+def resolves(repository: Repository) -> bool:
+    found = repository.resolve("1")
+    return found is not None and str(found.digest) == BUILT.digest
+
+
+def query(ask: Ask) -> dict[str, list[str]]:
+    return parse_qs(ask.body.decode() if ask.method == "POST" else urlsplit(ask.target).query)
+
+
+def test_a_token_is_asked_for_once_and_used_again(registry: FakeRegistry, time: Time) -> None:
+    repository = a_reader(registry, time)
+    assert resolves(repository)
+    assert resolves(repository)
+    assert [ask.target.partition("?")[0].rpartition("/")[2] for ask in registry.log] == ["1", "token", "1", "1"]
+    (ask,) = registry.asked("GET", "/token")
+    assert query(ask) == {"service": ["fake"], "scope": [SCOPE]}
+    assert "authorization" not in ask.headers
+
+
+def test_credentials_go_to_the_token_server_as_basic(registry: FakeRegistry, time: Time) -> None:
+    assert resolves(a_reader(registry, time, USER))
+    (ask,) = registry.asked("GET", "/token")
+    assert base64.b64decode(ask.headers["authorization"].removeprefix("Basic ")) == b"robot:pa55"
+    assert all("Basic" not in ask.headers.get("authorization", "") for ask in registry.asked("HEAD"))
+
+
+def test_an_identity_token_is_posted_as_a_form(registry: FakeRegistry, time: Time) -> None:
+    assert resolves(a_reader(registry, time, IDENTITY))
+    (ask,) = registry.asked("", "/token")
+    assert ask.method == "POST"
+    assert ask.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert query(ask) == {
+        "grant_type": ["refresh_token"],
+        "refresh_token": ["1dentity"],
+        "client_id": ["registry-image-resource"],
+        "service": ["fake"],
+        "scope": [SCOPE],
+    }
+
+
+@pytest.mark.parametrize("code", [404, 405])
+def test_a_server_without_post_gets_a_get(registry: FakeRegistry, time: Time, code: int) -> None:
+    registry.script("POST", "/token", status(code))
+    assert resolves(a_reader(registry, time, IDENTITY))
+    post, get = registry.asked("", "/token")
+    assert (post.method, get.method) == ("POST", "GET")
+    assert base64.b64decode(get.headers["authorization"].removeprefix("Basic ")) == b"robot:1dentity"
+
+
+def test_an_access_token_is_a_token(registry: FakeRegistry, time: Time) -> None:
+    def rename(ask: Ask, answer: Answer) -> Reply:
+        reply = answer()
+        assert isinstance(reply.body, bytes)
+        return replace(reply, body=reply.body.replace(b'"token"', b'"access_token"'))
+
+    registry.script("GET", "/token", rename)
+    assert resolves(a_reader(registry, time))
+
+
+def test_a_mount_has_a_token_of_its_own(registry: FakeRegistry, time: Time) -> None:
+    repository = a_reader(registry, time, USER)
+    client = repository.client
+    for auth in (repository.auth("pull", "push"), repository.auth("pull", "push", mount_from="other/image")):
+        url = repository.url("blobs/uploads/")
+        client.fetch(Request(method="POST", url=url, what="start an upload", auth=auth), 1000)
+    first, second = (query(ask)["scope"] for ask in registry.asked("GET", "/token"))
+    assert first == [f"repository:{NAME}:pull,push"]
+    assert second == [f"repository:{NAME}:pull,push", "repository:other/image:pull"]
+    assert repository.auth("pull", "push") is repository.auth("pull", "push")
+
+
+def test_a_challenge_that_names_more_scopes_is_followed(registry: FakeRegistry, time: Time) -> None:
+    value = f'Bearer realm="{registry.realm}",scope="{SCOPE} repository:base/image:pull"'
+    registry.script("HEAD", ".", status(401, www_authenticate=value))
+    assert resolves(a_reader(registry, time))
+    assert query(registry.asked("GET", "/token")[0]) == {"scope": [SCOPE, "repository:base/image:pull"]}
+
+
+def test_a_realm_that_has_a_query_keeps_it(registry: FakeRegistry, time: Time) -> None:
+    registry.realm += "?tenant=a%20b"
+    assert resolves(a_reader(registry, time))
+    assert registry.asked("GET", "/token")[0].target.startswith("/token?tenant=a%20b&service=fake&scope=")
+
+
+def test_bearer_is_chosen_where_basic_is_offered_too(registry: FakeRegistry, time: Time) -> None:
+    value = f'Basic realm="x", Bearer realm="{registry.realm}",service="fake"'
+    registry.script("HEAD", ".", status(401, www_authenticate=value))
+    assert resolves(a_reader(registry, time, USER))
+
+
+@pytest.mark.parametrize(("life", "good_for"), [(None, 45.0), (0, 45.0), (-1, 45.0), (100, 75.0), (3600, 3570.0)])
+def test_a_token_is_renewed_before_it_expires(
+    registry: FakeRegistry, time: Time, life: int | None, good_for: float
+) -> None:
+    registry.token_life = life
+    repository = a_reader(registry, time)
+    assert resolves(repository)
+    time.seconds += good_for - 0.5
+    assert resolves(repository)
+    assert len(registry.asked("GET", "/token")) == 1
+    time.seconds += 1.0
+    assert resolves(repository)
+    assert len(registry.asked("GET", "/token")) == 2
+    assert len(registry.asked("HEAD")) == 4  # one 401 only
+
+
+def test_a_token_that_expires_in_the_middle_of_a_download_is_replaced(registry: FakeRegistry, time: Time) -> None:
+    repository = a_reader(registry, time, USER)
+    registry.script("GET", "/blobs/", status(401, www_authenticate=f'Bearer realm="{registry.realm}"'), cut(1000))
+    received = bytearray()
+    with repository.blob(BLOB) as pieces:
+        for piece in pieces:
+            received += piece
+            registry.expire_tokens()
+    assert received == DATA
+    assert registry.asked("GET", "/blobs/")[-1].headers["range"] == "bytes=1000-"
+    assert len(registry.asked("GET", "/token")) == 2
+
+
+def test_a_token_that_grants_too_little_is_replaced_once_and_then_it_is_denied(
+    registry: FakeRegistry, time: Time
+) -> None:
+    registry.script("GET", "/token", body(b'{"token": "grants-nothing"}'), body(b'{"token": "nothing-either"}'))
+    with pytest.raises(Unauthorized, match=f"{NAME}:1.*401"):
+        resolves(a_reader(registry, time, USER))
+    assert len(registry.asked("GET", "/token")) == 2
+    assert len(registry.asked("HEAD")) == 3
+    assert time.waits == []
+
+
+def test_many_threads_ask_for_one_token(registry: FakeRegistry, time: Time) -> None:
+    repository = a_reader(registry, time, USER)
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(lambda _: resolves(repository), range(64)))
+    assert len(registry.asked("GET", "/token")) == 1
+
+
+def test_a_wrong_password_is_said_once_and_not_repeated(registry: FakeRegistry, time: Time) -> None:
+    wrong = Credentials(username="robot", password="wr0ng")
+    with pytest.raises(AuthError) as caught:
+        resolves(a_reader(registry, time, wrong))
+    assert "401 Unauthorized: 'incorrect username or password'" in caught.value.message
+    assert "credentials of 'robot'" in (caught.value.hint or "")
+    assert "wr0ng" not in f"{caught.value.message}{caught.value.hint}{wrong!r}"
+    assert len(registry.asked("GET", "/token")) == 1
+    assert time.waits == []
+
+
+@pytest.mark.parametrize("missing", [{"username": "robot"}, {"password": "pa55"}, {}])
+def test_half_a_pair_is_an_error(missing: dict[str, str]) -> None:
+    with pytest.raises(AuthError, match="half a pair") as caught:
+        Credentials(**missing)
+    assert "pa55" not in caught.value.message
+
+
+def test_secrets_are_not_in_a_repr() -> None:
+    text = f"{USER!r}{IDENTITY!r}"
+    assert "robot" in text
+    assert "pa55" not in text
+    assert "1dentity" not in text
+
+
+@pytest.mark.parametrize("action", [status(503), status(429), status(500)])
+def test_trouble_of_the_token_server_is_waited_out(registry: FakeRegistry, time: Time, action: Action) -> None:
+    registry.script("GET", "/token", action)
+    assert resolves(a_reader(registry, time))
+    assert len(time.waits) == 1
+
+
+def test_trouble_of_the_token_server_that_stays_is_told_as_what_it_is(registry: FakeRegistry, time: Time) -> None:
+    registry.script("GET", "/token", status(503), always=True)
+    client = a_client(time=time, policy=ONCE)
+    with pytest.raises(Unavailable, match=r"token server.*503"):
+        resolves(a_repository(registry, NAME, client=client))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"{}", b"[]", b"secret-but-not-json", b'{"token": ""}', b'{"token": 5}', b'{"token": "a\\r\\nX: y"}',
+     b'{"token": "s3cret", "expires_in": "soon"}', b'{"token": "s3cret \xc3\xa9"}',
+     json.dumps({"token": "s3cret" * 20_000}).encode(), b"[" * 10_000],
+)  # fmt: skip
+def test_an_answer_without_a_usable_token_is_an_error_that_repeats_none_of_it(
+    registry: FakeRegistry, time: Time, answer: bytes
+) -> None:
+    registry.script("GET", "/token", body(answer))
+    with pytest.raises(AuthError) as caught:
+        resolves(a_reader(registry, time))
+    assert "secret" not in caught.value.message
+    assert "s3cret" not in caught.value.message
+
+
+def test_a_token_answer_has_a_limit(registry: FakeRegistry, time: Time) -> None:
+    registry.script("GET", "/token", body(iter(lambda: b" " * 10_000, None)))
+    with pytest.raises(ContentError, match=f"larger than {MAX_TOKEN_ANSWER}"):
+        resolves(a_reader(registry, time))
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://auth.example.com/token",
+        "http://169.254.169.254/latest/meta-data/iam",
+        "https://169.254.169.254/",
+        "https://10.0.0.1/token",
+        "https://[::ffff:10.0.0.1]/token",
+        "https://2852039166/",
+        "https://[fe80::1]/",
+    ],
+)
+def test_a_token_server_where_none_belongs_is_refused(registry: FakeRegistry, time: Time, realm: str) -> None:
+    registry.realm = realm
+    with pytest.raises(AuthError, match="refused to ask the token server"):
+        resolves(a_reader(registry, time, USER))
+
+
+@pytest.mark.parametrize("realm", ["file:///etc/passwd", "not a url", "https://"])
+def test_a_token_server_that_is_no_address_is_refused(registry: FakeRegistry, time: Time, realm: str) -> None:
+    registry.realm = realm
+    with pytest.raises(TransportError, match="is not an http or https address"):
+        resolves(a_reader(registry, time, USER))
+
+
+def test_a_token_server_cannot_send_us_on_where_it_may_not_be_itself(registry: FakeRegistry, time: Time) -> None:
+    registry.script("GET", "/token", redirect("http://169.254.169.254/latest"))
+    with pytest.raises(AuthError, match=r"169\.254\.169\.254/latest: it is an address inside"):
+        resolves(a_reader(registry, time, USER))
+
+
+def test_credentials_do_not_follow_a_token_servers_redirect(registry: FakeRegistry, time: Time) -> None:
+    with fake_registry() as other:
+        registry.script("GET", "/token", redirect(f"{other.url}/token"))
+        with pytest.raises(Unauthorized):
+            resolves(a_reader(registry, time, USER))
+        assert len(other.asked("GET", "/token")) == 1
+        assert all("authorization" not in ask.headers for ask in other.log)
+
+
+def test_credentials_do_not_follow_a_registrys_redirect(registry: FakeRegistry, time: Time) -> None:
+    with fake_registry() as other:
+        other.add(NAME, BUILT, "1")
+        registry.auth = "basic"
+        repository = a_reader(registry, time, USER)
+        assert resolves(repository)
+        registry.script("HEAD", ".", redirect(f"{other.url}/v2/{NAME}/manifests/1"))
+        assert resolves(repository)
+        (ask,) = other.log
+    assert "authorization" not in ask.headers
+
+
+def test_a_challenge_from_another_host_is_not_answered(registry: FakeRegistry, time: Time) -> None:
+    with fake_registry() as other:
+        other.add(NAME, BUILT, "1")
+        other.auth = "basic"
+        registry.auth = "none"
+        registry.script("HEAD", ".", redirect(f"{other.url}/v2/{NAME}/manifests/1"))
+        with pytest.raises(Unauthorized, match=other.host):
+            resolves(a_reader(registry, time, USER))
+        assert len(other.log) == 1
+
+
+def test_a_401_without_a_challenge_is_final(registry: FakeRegistry, time: Time) -> None:
+    registry.script("HEAD", ".", header("www-authenticate", None))
+    with pytest.raises(Unauthorized):
+        resolves(a_reader(registry, time, USER))
+    assert len(registry.log) == 1
+
+
+def test_a_netrc_never_interferes(
+    registry: FakeRegistry, time: Time, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    (home / ".netrc").write_text("machine 127.0.0.1 login thief password n3trc\ndefault login thief password n3trc\n")
+    (home / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / ".netrc"))
+    assert resolves(a_reader(registry, time, USER))
+    assert resolves(a_reader(registry, time))
+    stolen = base64.b64encode(b"thief:n3trc").decode()
+    assert all(stolen not in ask.headers.get("authorization", "") for ask in registry.log)
+
+
+def test_waits_and_errors_never_show_a_token(registry: FakeRegistry) -> None:
+    ear = Ear()
+    registry.script("GET", "/blobs/", cut(10), cut(20))
+    repository = a_repository(registry, NAME, client=a_client(ear=ear), credentials=USER)
+    with repository.blob(BLOB) as pieces:
+        assert b"".join(pieces) == DATA
+    assert ear.notes
+    assert all("secret-" not in note and "pa55" not in note for note in ear.notes)

@@ -1,0 +1,336 @@
+"""Tags, digests and lists, where registries differ from the specification or from each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from registry_image.auth.credentials import Credentials
+from registry_image.errors import (
+    ContentError,
+    DigestMismatch,
+    InvalidManifest,
+    NotFound,
+    RateLimited,
+    TransportError,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import MAX_MANIFEST_SIZE
+from registry_image.oci.reference import RepositoryName
+from registry_image.registry.repository import Repository
+from tests.support import images
+from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.fakeregistry import Action, FakeRegistry, as_ever, body, cut, drop, fake_registry, header, status
+from tests.support.faultproxy import talker
+
+NAME = "some/image"
+BUILT = images.image(b"layer")
+DIGEST = Digest.parse(BUILT.digest)
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        registry.add(NAME, BUILT, "1")
+        yield registry
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def repository(registry: FakeRegistry, time: Time) -> Repository:
+    return a_repository(registry, NAME, client=a_client(time=time))
+
+
+def methods(registry: FakeRegistry) -> list[str]:
+    return [ask.method for ask in registry.log]
+
+
+def digest_of(repository: Repository, tag: str = "1") -> str:
+    found = repository.resolve(tag)
+    assert found is not None
+    return str(found.digest)
+
+
+# Tags.
+
+
+def test_every_manifest_type_is_accepted_and_no_encoding(registry: FakeRegistry, repository: Repository) -> None:
+    repository.resolve("1")
+    (ask,) = registry.log
+    assert ask.headers["accept-encoding"] == "identity"
+    for kind in (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    ):
+        assert kind in ask.headers["accept"]
+
+
+@pytest.mark.parametrize("action", [status(403), status(404), status(405), header("docker-content-digest", None)])
+def test_a_head_that_says_nothing_is_followed_by_a_get(
+    registry: FakeRegistry, repository: Repository, action: Action
+) -> None:
+    registry.script("HEAD", ".", action)
+    assert digest_of(repository) == BUILT.digest
+    assert methods(registry) == ["HEAD", "GET"]
+
+
+def test_without_a_header_the_digest_is_that_of_the_bytes(registry: FakeRegistry, repository: Repository) -> None:
+    for method in ("HEAD", "GET"):
+        registry.script(method, ".", header("docker-content-digest", None))
+    assert digest_of(repository) == BUILT.digest
+
+
+@pytest.mark.parametrize(
+    "value", ["", "sha256:short", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:" + "A" * 64, "../x"]
+)
+def test_a_digest_that_is_none_is_not_used(registry: FakeRegistry, repository: Repository, value: str) -> None:
+    for method in ("HEAD", "GET"):
+        registry.script(method, ".", header("docker-content-digest", value))
+    assert digest_of(repository) == BUILT.digest
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(400, ContentError), (401, Unauthorized), (429, RateLimited), (500, Unavailable), (503, Unavailable)],
+)
+def test_no_get_follows_a_head_that_was_refused(
+    registry: FakeRegistry, repository: Repository, time: Time, code: int, kind: type[Exception]
+) -> None:
+    registry.script("HEAD", ".", status(code), always=True)
+    with pytest.raises(Exception, match=str(code)) as caught:
+        repository.resolve("1")
+    assert isinstance(caught.value, kind) or code == 400
+    assert set(methods(registry)) == {"HEAD"}
+    assert bool(time.waits) == (code >= 429)
+
+
+def test_a_missing_tag_at_docker_hub_costs_one_head(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = RepositoryName.parse("alpine")
+    assert name.is_docker_hub
+    monkeypatch.setattr(RepositoryName, "api_host", property(lambda self: registry.host))
+    assert Repository(a_client(), name).resolve("nope") is None
+    assert methods(registry) == ["HEAD"]
+
+
+def test_a_get_that_may_not_be_is_an_error(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("HEAD", ".", status(403))
+    registry.script("GET", ".", status(403, '{"errors":[{"code":"DENIED","message":"not for you"}]}'))
+    with pytest.raises(Unauthorized, match="not for you"):
+        repository.resolve("1")
+
+
+def test_a_digest_that_resolves_to_another_is_a_lie(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("HEAD", ".", header("docker-content-digest", str(Digest.of(b"other"))))
+    with pytest.raises(DigestMismatch):
+        repository.resolve(str(DIGEST))
+
+
+def test_a_size_that_is_not_told_is_none(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("HEAD", ".", header("content-length", None))
+    found = repository.resolve("1")
+    assert found is not None
+    assert found.size == 0
+
+
+def test_the_quota_left_is_remembered(registry: FakeRegistry, repository: Repository) -> None:
+    assert repository.client.traffic.quota is None
+    for value, quota in (("20;w=21600", 20), ("19", 19), ("nonsense", 19), ("", 19)):
+        registry.quota = value
+        repository.resolve("1")
+        assert repository.client.traffic.quota == quota
+
+
+# Manifests.
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        body(BUILT.manifest.data[:-1] + b" "),
+        body(BUILT.manifest.data + b" "),
+        body(b""),
+        body(b"{}"),
+        body(BUILT.manifest.data[:50]),
+    ],
+)
+def test_a_manifest_that_is_not_what_was_asked_for_is_refused(
+    registry: FakeRegistry, repository: Repository, time: Time, lie: Action
+) -> None:
+    registry.script("GET", ".", lie, always=True)
+    with pytest.raises(DigestMismatch, match=f"manifest .*{NAME}@{DIGEST}"):
+        repository.manifest(DIGEST)
+    assert time.waits == []
+
+
+def test_a_manifest_has_a_limit(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", ".", body(iter(lambda: b" " * 65536, None)))
+    with pytest.raises(ContentError, match=f"larger than {MAX_MANIFEST_SIZE} bytes"):
+        repository.manifest(DIGEST)
+
+
+def test_a_manifest_served_as_something_else_is_refused(registry: FakeRegistry, repository: Repository) -> None:
+    media_type = "application/vnd.oci.image.index.v1+json"
+    registry.script("GET", ".", header("content-type", media_type))
+    with pytest.raises(InvalidManifest, match="served as"):
+        repository.manifest(DIGEST)
+
+
+def test_schema_1_is_refused_by_name(registry: FakeRegistry, repository: Repository) -> None:
+    old = images.blob(b'{"schemaVersion": 1, "name": "x"}', "application/vnd.docker.distribution.manifest.v1+json")
+    registry.repositories[NAME].manifests[old.digest] = (old.media_type, old.data)
+    registry.script("GET", ".", status(200, old.data, content_type=old.media_type))
+    with pytest.raises(UnsupportedMediaType) as caught:
+        repository.manifest(Digest.parse(old.digest))
+    assert "schema 1" in (caught.value.hint or "")
+
+
+def test_a_manifest_cut_in_the_middle_is_asked_for_again(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", ".", cut(10), drop)
+    assert repository.manifest(DIGEST).raw == BUILT.manifest.data
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_web_page_is_no_registry(registry: FakeRegistry, repository: Repository, method: str) -> None:
+    page = status(200, "<!doctype html><title>Welcome to nginx!</title>", content_type="text/html; charset=utf-8")
+    registry.script("HEAD", ".", page)
+    registry.script("GET", ".", page)
+    with pytest.raises(ContentError) as caught:
+        repository.resolve("1")
+    assert "does not look like a registry" in (caught.value.hint or "")
+    assert registry.host in caught.value.message
+
+
+# Lists of tags.
+
+
+def test_pages_are_followed_and_asked_for_one_by_one(registry: FakeRegistry, repository: Repository) -> None:
+    names = sorted(f"v{number}" for number in range(100))
+    registry.add(NAME, BUILT, *names)
+    registry.page_size = 7
+    assert list(repository.tags()) == ["1", *names]
+    assert len(registry.log) == -(-101 // 7)
+    assert list(islice(repository.tags(), 7)) == ["1", *names[:6]]
+    assert len(registry.log) == -(-101 // 7) + 1
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '</v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D>; rel="next"',
+        "<{url}/v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D>;rel=next",
+        '<list?n=1000&last=1&opaque=a%2Fb+c%3D>; title="x"; rel="prev next"',
+        '</first>; rel="first", </v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D>; REL="next"',
+    ],
+)
+def test_a_link_is_followed_verbatim(registry: FakeRegistry, repository: Repository, link: str) -> None:
+    registry.script("GET", "/tags/", header("link", link.replace("{url}", registry.url)))
+    list(repository.tags())
+    assert registry.log[-1].target == "/v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D"
+
+
+@pytest.mark.parametrize("link", ['<x>; rel="prev"', "<>", "nonsense", '<x; rel="next"', ""])
+def test_a_link_that_is_not_the_next_page_is_not_followed(
+    registry: FakeRegistry, repository: Repository, link: str
+) -> None:
+    registry.script("GET", "/tags/", header("link", link))
+    assert list(repository.tags()) == ["1"]
+
+
+def test_a_link_to_another_host_gets_no_credentials(registry: FakeRegistry) -> None:
+    registry.auth = "basic"
+    registry.accounts = {"u": "p"}
+    with fake_registry() as other:
+        other.add(NAME, BUILT, "2")
+        link = f'<{other.url}/v2/{NAME}/tags/list>; rel="next"'
+        registry.script("GET", "/tags/", as_ever, header("link", link))
+        repository = a_repository(registry, NAME, credentials=Credentials(username="u", password="p"))
+        assert list(repository.tags()) == ["1", "2"]
+        assert "authorization" not in other.log[0].headers
+
+
+def test_a_circle_of_pages_ends(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", "/tags/", header("link", f'</v2/{NAME}/tags/list?x>; rel="next"'), always=True)
+    with pytest.raises(InvalidManifest, match="no end"):
+        list(repository.tags())
+    assert len(registry.log) == 2
+
+
+def test_names_that_are_no_tags_are_left_out(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", "/tags/", body(json.dumps({"tags": ["1", "", "../../x", "a b", "x" * 129, "2"]}).encode()))
+    assert list(repository.tags()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("document", [b"{}", b'{"tags": null}', b'{"tags": []}'])
+def test_no_tags_are_an_empty_list(registry: FakeRegistry, repository: Repository, document: bytes) -> None:
+    registry.script("GET", "/tags/", body(document))
+    assert list(repository.tags()) == []
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b'{"tags": "1"}', b'{"tags": [1]}', b"<html>", b'{"tags": [["1"]]}'])
+def test_a_list_that_is_none_is_an_error(registry: FakeRegistry, repository: Repository, document: bytes) -> None:
+    registry.script("GET", "/tags/", body(document))
+    with pytest.raises(InvalidManifest, match=f"list tags of {registry.host}/{NAME}"):
+        list(repository.tags())
+
+
+# Referrers.
+
+
+def test_the_referrers_api_is_asked_first(registry: FakeRegistry, repository: Repository) -> None:
+    assert repository.referrers(DIGEST) == ()
+    assert [ask.target for ask in registry.log] == [f"/v2/{NAME}/referrers/{DIGEST}"]
+
+
+def test_referrers_come_in_pages(registry: FakeRegistry, repository: Repository) -> None:
+    def page(number: int) -> bytes:
+        entry = {"mediaType": "m", "digest": str(Digest.of(b"%d" % number)), "size": number}
+        return json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+
+    registry.script("GET", "/referrers/", _linked(page(1), "?page=2"), body(page(2)))
+    assert [found.size for found in repository.referrers(DIGEST)] == [1, 2]
+
+
+def _linked(data: bytes, link: str) -> Action:
+    return status(200, data, link=f'<{link}>; rel="next"')
+
+
+# What cannot be had at all.
+
+
+def test_a_refused_connection_names_the_host(time: Time) -> None:
+    with fake_registry() as registry:
+        host = registry.host
+    ear = Ear()
+    client = a_client(ear=ear, time=time)
+    with pytest.raises(TransportError, match=f"resolve {host}/a/b:1: {host}: connection refused"):
+        Repository(client, RepositoryName.parse(f"{host}/a/b")).resolve("1")
+    assert ear.notes
+    assert sum(time.waits) <= 60.0
+
+
+def test_a_host_that_does_not_exist_says_dns(time: Time) -> None:
+    repository = Repository(a_client(time=time), RepositoryName.parse("registry.invalid/a/b"))
+    with pytest.raises(TransportError, match=r"registry\.invalid: DNS: ") as caught:
+        repository.resolve("1")
+    assert "repository" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x00" * 100, b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a" * 70_000],
+)
+def test_a_server_that_speaks_something_else_is_an_error_of_ours(garbage: bytes, time: Time) -> None:
+    with talker(garbage) as host, pytest.raises((TransportError, NotFound)):
+        Repository(a_client(time=time), RepositoryName.parse(f"{host}/a/b")).resolve("1")

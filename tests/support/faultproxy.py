@@ -1,0 +1,160 @@
+"""A TCP proxy before a real server, that breaks connections where a test says; it knows nothing of HTTP.
+
+with fault_proxy(registry.host) as proxy:
+    proxy.break_next(after=1000, how="reset")    # the next connection that gets that far
+    ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+How = Literal["close", "reset", "stall"]
+_BLOCK = 64 * 1024
+
+
+@dataclass(slots=True)
+class FaultProxy:
+    """``host`` is ``127.0.0.1:port``. ``sent`` counts the bytes that went to the client, over all connections."""
+
+    host: str
+    upstream: tuple[str, int]
+    sent: int = 0
+    connections: int = 0
+    dead: bool = False
+    """While true, new connections are closed at once."""
+    _faults: deque[tuple[int, How]] = field(default_factory=deque)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closing: threading.Event = field(default_factory=threading.Event)
+    _open: set[socket.socket] = field(default_factory=set)
+
+    def break_next(self, *, after: int, how: How = "close") -> None:
+        """The next connection over which ``after`` bytes go to the client breaks there; further calls queue up."""
+        with self._lock:
+            self._faults.append((after, how))
+
+    def kill(self) -> None:
+        """Ends every connection now, and refuses new ones."""
+        with self._lock:
+            self.dead = True
+            for side in self._open:
+                with contextlib.suppress(OSError):
+                    side.shutdown(socket.SHUT_RDWR)
+
+    def serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError), socket.create_connection(self.upstream) as server:
+            with self._lock:
+                self.connections += 1
+                self._open |= {client, server}
+            up = threading.Thread(target=_pump, args=(client, server, server.sendall), daemon=True)
+            up.start()
+            _pump(server, client, _Breaking(self, client).send)
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            up.join()
+            with self._lock:
+                self._open -= {client, server}
+
+
+class _Breaking:
+    """Sends to one client, up to the fault that is next in the queue."""
+
+    def __init__(self, proxy: FaultProxy, client: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._count = 0
+
+    def send(self, data: bytes) -> None:
+        proxy = self._proxy
+        with proxy._lock:
+            fault = proxy._faults[0] if proxy._faults else None
+            broken = fault is not None and self._count + len(data) >= fault[0]
+            if fault is not None and broken:
+                proxy._faults.popleft()
+                data = data[: max(0, fault[0] - self._count)]
+            proxy.sent += len(data)
+        self._count += len(data)
+        self._client.sendall(data)
+        if fault is None or not broken:
+            return
+        if fault[1] == "stall":
+            proxy._closing.wait()
+        if fault[1] == "reset":
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._client.close()
+        raise ConnectionError("broken as asked")
+
+
+def _pump(source: socket.socket, target: socket.socket, send: Callable[[bytes], None]) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(_BLOCK):
+            send(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
+    """Stand before ``upstream`` (``host:port``) until the block is left."""
+    name, _, port = upstream.rpartition(":")
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        proxy = FaultProxy(f"127.0.0.1:{listener.getsockname()[1]}", (name, int(port)))
+
+        def handle(client: socket.socket) -> None:
+            if proxy.dead:
+                client.close()
+            else:
+                proxy.serve(client)
+
+        with _accepting(listener, handle):
+            try:
+                yield proxy
+            finally:
+                proxy._closing.set()
+                proxy.kill()
+
+
+@contextlib.contextmanager
+def talker(words: bytes) -> Iterator[str]:
+    """A server that says ``words`` to whoever connects, whatever they say, and hangs up. Gives its ``host:port``."""
+
+    def handle(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.settimeout(5)
+            client.recv(_BLOCK)
+            client.sendall(words)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, _accepting(listener, handle):
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _accepting(listener: socket.socket, handle: Callable[[socket.socket], None]) -> Iterator[None]:
+    threads: list[threading.Thread] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                thread = threading.Thread(target=handle, args=(client,), daemon=True)
+                threads.append(thread)
+                thread.start()
+
+    acceptor = threading.Thread(target=accept, daemon=True)
+    acceptor.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        acceptor.join()
+        for thread in threads:
+            thread.join()
