@@ -1,0 +1,288 @@
+"""Layers onto a root, oldest first, each in the order of its tar (docs/layers.md has the rules and why)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from registry_image.archive.entry import BLOCK, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
+from registry_image.errors import CorruptLayer, UnsafePath, quote
+from registry_image.oci.digest import Buffer
+from registry_image.progress import Listener
+from registry_image.rootfs import whiteout
+from registry_image.rootfs.faults import LayerFault, storage_fault
+from registry_image.rootfs.root import Directory, Root
+from registry_image.rootfs.whiteout import Kind
+
+_NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
+
+
+class LayerReader(Protocol):
+    """What `archive.tarstream.TarReader` is: the members of a layer, one after the other."""
+
+    def next(self) -> Entry | None: ...
+
+    def body(self) -> Iterator[Buffer]: ...
+
+
+class _Link:
+    """A hard link whose source was not there when it was read (EXTRACTION 40)."""
+
+    __slots__ = ("name", "parent", "source")
+
+    def __init__(self, parent: bytes, name: bytes, source: bytes) -> None:
+        self.parent = parent
+        self.name = name
+        self.source = source
+
+
+class Applier:
+    """Applies layers to ``root``: `apply` for each, oldest first, then `finish` once.
+
+    Raises ExtractionErrors only; whatever fails, the tree is then of no use. ``entries`` counts members,
+    ``bytes_written`` the data of files.
+    """
+
+    def __init__(self, root: Root, listener: Listener) -> None:
+        self.entries = 0
+        self.bytes_written = 0
+        self._root = root
+        self._listener = listener
+        self._attributes = root.attributes
+        self._has_lower = False  # the first layer has nothing to hide, so it keeps no books
+        self._added: set[bytes] = set()  # what this layer wrote, and everything on the way there: resolved paths
+        self._swept: set[bytes] = set()  # directories in which nothing of lower layers is left
+        self._missing: dict[bytes, _Link] = {}
+        self._stashed = False
+        self._at = b""
+
+    def apply(self, layer: LayerReader, what: str) -> None:
+        """One layer; ``what`` names it in errors."""
+        self._added.clear()
+        self._swept.clear()
+        self._missing.clear()
+        self._stashed = False
+        try:
+            while (entry := layer.next()) is not None:
+                self._at = entry.path
+                self.entries += 1
+                self._entry(entry, layer)
+            self._link_missing()
+            if self._stashed:
+                self._root.remove(self._root.top, whiteout.STASH)
+        except OSError as error:
+            raise storage_fault(error, f"{what}: unpack {quote(self._at)}") from error
+        except LayerFault as fault:
+            raise fault.kind(f"{what}: {fault}") from fault
+        self._has_lower = True
+
+    def finish(self) -> None:
+        """What must come last for the whole image: directories' times; and the warnings, one for each kind."""
+        try:
+            self._root.settle()
+        except OSError as error:
+            raise storage_fault(error, "set the times of directories") from error
+        except LayerFault as fault:
+            raise fault.kind(f"set the times of directories: {fault}") from fault
+        for refusal in self._root.refusals:
+            self._listener.note(f"warning: {refusal}")
+
+    def _entry(self, entry: Entry, layer: LayerReader) -> None:
+        path = entry.path
+        if whiteout.may_mark(path) and self._is_mark(path):
+            return
+        if not path:
+            self._set_top(entry)
+            return
+        above, _, name = path.rpartition(b"/")
+        parent = self._root.directory(above)
+        if self._has_lower:
+            self._add(parent, name)
+        kind = entry.type
+        if kind == REGULAR:
+            self._make_file(parent, name, entry, layer)
+        elif kind == DIRECTORY:
+            self._make_directory(parent, name, entry)
+        elif kind == HARDLINK:
+            self._make_link(parent, name, entry)
+        elif kind == SYMLINK:
+            self._root.make_symlink(parent, name, entry.linkname)
+            self._attributes.set_on_node(parent.fd, name, entry)
+        else:
+            self._make_node(parent, name, entry)
+
+    def _add(self, parent: Directory, name: bytes) -> None:
+        """Books ``name`` as this layer's, with its ancestors (EXTRACTION 34)."""
+        added = self._added
+        added.add(parent.prefix + name)
+        path = parent.path
+        while path and path not in added:
+            added.add(path)
+            path = path.rpartition(b"/")[0]
+
+    # Things
+
+    def _set_top(self, entry: Entry) -> None:
+        if entry.type != DIRECTORY:
+            raise LayerFault(
+                UnsafePath, f"an entry of type {quote(entry.type)} for the root itself: expected a directory"
+            )
+        self._attributes.set_on_directory(self._root.top.fd, entry, fresh=False)
+        self._settle_later(b"", entry)
+
+    def _make_file(self, parent: Directory, name: bytes, entry: Entry, layer: LayerReader) -> None:
+        fd = self._root.create_file(parent, name, entry.mode & 0o777)
+        try:
+            if entry.sparse is not None:
+                self.bytes_written += _write_sparse(fd, entry.sparse, layer.body())
+                os.ftruncate(fd, entry.size)
+            elif entry.size:
+                self.bytes_written += entry.size
+                for data in layer.body():
+                    written = os.write(fd, data)
+                    while written < len(data):
+                        written += os.write(fd, data[written:])
+            self._attributes.set_on_file(fd, entry)
+        finally:
+            os.close(fd)
+
+    def _make_directory(self, parent: Directory, name: bytes, entry: Entry) -> None:
+        directory, fresh = self._root.make_directory(parent, name)
+        self._attributes.set_on_directory(directory.fd, entry, fresh=fresh)
+        self._settle_later(directory.path, entry)
+
+    def _settle_later(self, path: bytes, entry: Entry) -> None:
+        self._root.settle_later(path, entry.mtime_ns, None if entry.mode & 0o700 == 0o700 else entry.mode)
+
+    def _make_node(self, parent: Directory, name: bytes, entry: Entry) -> None:
+        mode = _NODES[entry.type] | entry.mode
+        try:
+            self._root.make_node(parent, name, mode, os.makedev(entry.devmajor, entry.devminor))
+        except OSError as error:
+            if entry.type == FIFO or error.errno not in (errno.EPERM, errno.EACCES, errno.EINVAL):
+                raise
+            # A number that this kernel has no room for, or not root, a user namespace, no CAP_MKNOD (EXTRACTION 47).
+            self._root.refusals.add("device nodes that may not be made here were left out", quote(entry.path))
+            return
+        self._attributes.set_on_node(parent.fd, name, entry)
+
+    # Hard links
+
+    def _make_link(self, parent: Directory, name: bytes, entry: Entry) -> None:
+        """Links now, or remembers to try when the whole layer is there. Its own attributes are not applied: the inode
+        has an entry of its own (EXTRACTION 41)."""
+        path = parent.prefix + name
+        try:
+            try:
+                self._link(parent, name, entry.linkname)
+            except FileExistsError:
+                if self._resolved(entry.linkname) == path:
+                    return
+                self._root.remove(parent, name)
+                self._link(parent, name, entry.linkname)
+        except FileNotFoundError:
+            # What has its name goes now, so that what has it in the end came later, and wins.
+            self._root.remove(parent, name)
+            self._missing.pop(path, None)
+            self._missing[path] = _Link(parent.path, name, entry.linkname)
+
+    def _link(self, parent: Directory, name: bytes, target: bytes) -> None:
+        """Raises FileNotFoundError without the target, FileExistsError if ``name`` is taken."""
+        above, _, target_name = target.rpartition(b"/")
+        source = self._root.find(above)
+        if source is None:
+            raise FileNotFoundError
+        try:
+            self._root.make_link(parent, name, source, target_name or b".")
+        except PermissionError as error:
+            if self._root.exact(source.prefix + target_name) is None:
+                raise
+            raise CorruptLayer(
+                f"hard link {quote(parent.prefix + name)}: its source {quote(target)} is a directory"
+            ) from error
+
+    def _resolved(self, target: bytes) -> bytes | None:
+        above, _, name = target.rpartition(b"/")
+        source = self._root.find(above)
+        return None if source is None else source.prefix + name
+
+    def _link_missing(self) -> None:
+        for path, link in self._missing.items():
+            self._at = path
+            parent = self._root.exact(link.parent)
+            if parent is None:
+                continue  # a later entry of the layer took its directory away
+            try:
+                self._link(parent, link.name, link.source)
+            except FileExistsError:
+                continue  # a later entry of the layer has this name
+            except FileNotFoundError as error:
+                raise LayerFault(
+                    CorruptLayer, f"hard link {quote(path)}: there is no {quote(link.source)} to link to"
+                ) from error
+
+    # Whiteouts
+
+    def _is_mark(self, path: bytes) -> bool:
+        """Carries out what ``path`` says, if it is more than a name; False if it is to be made."""
+        kind, path = whiteout.read(path)
+        if kind is Kind.STASHED and not self._stashed:
+            self._stashed = True
+            self._root.make_directory(self._root.top, whiteout.STASH)
+        elif kind is Kind.WHITEOUT and self._has_lower:
+            self._hide(path)
+        elif kind is Kind.OPAQUE and self._has_lower:
+            directory = self._root.find(path)
+            if directory is not None:
+                self._sweep(directory)
+        return kind not in (Kind.ENTRY, Kind.STASHED)
+
+    def _hide(self, path: bytes) -> None:
+        """Removes what lower layers have at ``path`` (EXTRACTION 32, 35)."""
+        above, _, name = path.rpartition(b"/")
+        parent = self._root.find(above)
+        if parent is None:
+            return
+        if parent.prefix + name not in self._added:
+            self._root.remove(parent, name)
+            return
+        directory = self._root.exact(parent.prefix + name)
+        if directory is not None:
+            self._sweep(directory)
+
+    def _sweep(self, directory: Directory) -> None:
+        """Removes what lower layers have in ``directory``, at any depth; each once a layer (EXTRACTION 38)."""
+        todo = [directory.path]
+        while todo:
+            path = todo.pop()
+            if path in self._swept:
+                continue
+            self._swept.add(path)
+            below = self._root.exact(path)
+            if below is None:
+                continue
+            for name, is_directory in self._root.children(below):
+                child = below.prefix + name
+                if child not in self._added:
+                    self._root.remove(below, name)
+                elif is_directory:
+                    todo.append(child)
+
+
+def _write_sparse(fd: int, segments: Iterable[tuple[int, int]], body: Iterator[Buffer]) -> int:
+    """Writes packed data where each of the (offset, length) segments belongs; the number of bytes."""
+    total = 0
+    data: Buffer = b""
+    for start, length in segments:
+        done = 0
+        while done < length:
+            if not data:
+                data = next(body)
+            written = os.pwrite(fd, data[: length - done], start + done)
+            data = data[written:]
+            done += written
+        total += done
+    return total

@@ -1,0 +1,144 @@
+"""Owner, mode, extended attributes, times: what may be set here, in the one right order (EXTRACTION 41 to 48).
+
+The order is chown, chmod, xattrs, times: chown takes away setuid, setgid and ``security.capability``, even from root
+and even when the owner stays; and what comes before must not move the time again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+
+from registry_image.archive.entry import SYMLINK, Entry
+from registry_image.errors import quote
+
+#: What a missing directory gets that no layer describes: the same image gives the same tree twice (EXTRACTION 46).
+IMPLIED_MODE = 0o755
+IMPLIED_TIME_NS = 0
+
+_SPECIAL_BITS = 0o7000
+#: The seconds that the kernel's interface can carry; it clamps them itself to what the filesystem can keep.
+_MAX_TIME_NS = (2**63 - 1) * 10**9
+#: Of the host rather than the image: its SELinux labels, its ACLs, and what only its administrator's tools write.
+_SKIPPED_XATTRS = (b"security.selinux", b"system.", b"trusted.")
+#: A filesystem without xattrs, or with too little room for this one; a user namespace; a name outside all namespaces.
+_XATTR_REFUSALS = frozenset(
+    {errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ERANGE, errno.ENOSPC}
+)
+#: No CAP_CHOWN, or an owner that the user namespace does not know.
+_OWNER_REFUSALS = frozenset({errno.EPERM, errno.EINVAL})
+
+
+class Refusals:
+    """What could not be set or made here: how often, and one example. Told once, at the end."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, str] = {}
+
+    def add(self, kind: str, example: str) -> None:
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        self._examples.setdefault(kind, example)
+
+    def __iter__(self) -> Iterator[str]:
+        for kind, count in self._counts.items():
+            yield f"{kind}: {count} times: the first is {self._examples[kind]}"
+
+
+class Attributes:
+    """Sets what an entry says about an inode that was just made, or about a directory that stays.
+
+    Owners are set by root only (EXTRACTION 48); `refusals` counts what the kernel would not do.
+    """
+
+    def __init__(self, refusals: Refusals) -> None:
+        self._set_owner = os.geteuid() == 0
+        self._refusals = refusals
+        if not self._set_owner:
+            self._refusals.add("not root, so owners were not applied", "every file")
+
+    def set_on_file(self, fd: int, entry: Entry) -> None:
+        """On a regular file that was created with the lower nine bits of its mode, and written."""
+        if self._set_owner:
+            try:
+                os.fchown(fd, entry.uid, entry.gid)
+            except OSError as error:
+                self._refuse_owner(error, entry)
+        if entry.mode & _SPECIAL_BITS:
+            os.fchmod(fd, entry.mode)
+        if entry.xattrs:
+            self._set_xattrs(fd, entry, follow_symlinks=True)
+        time = clamped(entry.mtime_ns)
+        os.utime(fd, ns=(time, time))
+
+    def set_on_node(self, directory: int, name: bytes, entry: Entry) -> None:
+        """On a symlink, fifo or device ``name`` in an open directory: nothing that may be opened, or followed."""
+        if self._set_owner:
+            try:
+                os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
+            except OSError as error:
+                self._refuse_owner(error, entry)
+        if entry.type != SYMLINK:
+            os.chmod(name, entry.mode, dir_fd=directory)
+        if entry.xattrs:
+            # There is no setxattrat; /proc leads through our handle, and the last component is not followed.
+            self._set_xattrs(b"/proc/self/fd/%d/%b" % (directory, name), entry, follow_symlinks=False)
+        time = clamped(entry.mtime_ns)
+        os.utime(name, ns=(time, time), dir_fd=directory, follow_symlinks=False)
+
+    def set_on_directory(self, fd: int, entry: Entry, *, fresh: bool) -> None:
+        """On a directory; its time, and a mode that would lock us out, are for the end of the image.
+
+        One that was there before loses the extended attributes that ``entry`` lacks (EXTRACTION 28).
+        """
+        if self._set_owner:
+            try:
+                os.fchown(fd, entry.uid, entry.gid)
+            except OSError as error:
+                self._refuse_owner(error, entry)
+        os.fchmod(fd, entry.mode | 0o700)
+        if not fresh:
+            self._remove_xattrs(fd, entry.xattrs)
+        if entry.xattrs:
+            self._set_xattrs(fd, entry, follow_symlinks=True)
+
+    def set_on_implied_directory(self, fd: int) -> None:
+        """On a missing parent: 0755 and root's, whatever the umask and wherever it was made (EXTRACTION 26)."""
+        if self._set_owner:
+            os.fchown(fd, 0, 0)
+        os.fchmod(fd, IMPLIED_MODE)
+
+    def _refuse_owner(self, error: OSError, entry: Entry) -> None:
+        if error.errno not in _OWNER_REFUSALS:
+            raise error
+        self._refusals.add(
+            "owners that may not be given to files here", f"{quote(entry.path)} to {entry.uid}:{entry.gid}"
+        )
+
+    def _set_xattrs(self, target: int | bytes, entry: Entry, *, follow_symlinks: bool) -> None:
+        for name, value in entry.xattrs.items():
+            if name.startswith(_SKIPPED_XATTRS):
+                continue
+            try:
+                os.setxattr(target, name, value, follow_symlinks=follow_symlinks)
+            except OSError as error:
+                if error.errno not in _XATTR_REFUSALS:
+                    raise
+                reason = f"{quote(name)} of {quote(entry.path)}: {error.strerror}"
+                self._refusals.add("extended attributes that cannot be set here", reason)
+
+    def _remove_xattrs(self, fd: int, kept: Mapping[bytes, bytes]) -> None:
+        try:
+            for name in map(os.fsencode, os.listxattr(fd)):
+                if name not in kept and not name.startswith(_SKIPPED_XATTRS):
+                    os.removexattr(fd, name)
+        except OSError as error:
+            # What may not be removed is what the host's own security module put there.
+            if error.errno not in _XATTR_REFUSALS:
+                raise
+
+
+def clamped(time_ns: int) -> int:
+    """A time, in nanoseconds, that the kernel takes; out of range it is the nearest one (EXTRACTION 45)."""
+    return min(max(time_ns, -_MAX_TIME_NS), _MAX_TIME_NS)

@@ -1,0 +1,339 @@
+"""A directory handle that nothing can be written outside of, and the only writer beneath it (EXTRACTION 23 to 29).
+
+Every operation names a *directory*, open, and a name in it. Directories are found as a process would find them that
+had been chroot'ed here: symlinks are followed by hand, one component at a time, every component opened with
+O_NOFOLLOW beneath the one before. A string that was checked is not containment; a chain of handles is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+from registry_image.errors import InvalidWhiteout, StorageError, UnsafePath, quote
+from registry_image.rootfs import whiteout
+from registry_image.rootfs.attributes import IMPLIED_TIME_NS, Attributes, Refusals, clamped
+from registry_image.rootfs.faults import LayerFault, storage_fault
+from registry_image.rootfs.removal import remove_tree
+
+#: Symlinks followed on the way to one directory: as in Linux. More is a circle, or might as well be.
+MAX_SYMLINKS = 40
+#: Components that those symlinks may add to one way, so that no entry costs more than milliseconds.
+MAX_SYMLINK_COMPONENTS = 4096
+#: The longest path of a directory once symlinks are resolved, in bytes: Linux's PATH_MAX, less its closing NUL.
+MAX_PATH = 4095
+#: Directories held open. Consecutive entries share a parent, or lie a step away; each costs a file descriptor.
+MAX_HANDLES = 64
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+class Directory:
+    """An open directory beneath the root. ``path`` has no symlinks in it; b"" is the root itself.
+
+    ``prefix`` + a name is that name's resolved path. The handle is closed when nobody holds the object any more, so one
+    that falls out of the cache while it is in use stays good.
+    """
+
+    __slots__ = ("fd", "path", "prefix")
+
+    def __init__(self, fd: int, path: bytes) -> None:
+        self.fd = fd
+        self.path = path
+        self.prefix = path + b"/" if path else b""
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Root:
+    """The root filesystem in the making, at ``path``: a directory that is empty, and that nobody else writes to.
+
+    While it is entered the process's umask is 0: modes are the layers' (EXTRACTION 43). OSError and
+    LayerFault go through to the caller, who knows what was being done.
+    """
+
+    def __init__(self, path: str | bytes) -> None:
+        self.refusals = Refusals()
+        self.attributes = Attributes(self.refusals)
+        self._handles: dict[bytes, Directory] = {}  # by resolved path, the least recently used first
+        self._last: tuple[bytes, Directory] | None = None  # the way last asked for, and where it led
+        self._settling: dict[bytes, tuple[int, int | None]] = {}  # directories' times, and modes that would lock us out
+        self._umask: int | None = None
+        try:
+            self._top = Directory(os.open(os.fsencode(path), _DIRECTORY), b"")
+            self._prepare_top()
+        except OSError as error:
+            raise storage_fault(error, f"open the root filesystem {quote(os.fsencode(path))}") from error
+
+    def _prepare_top(self) -> None:
+        """Undoes what the destination's own setgid bit, default ACL and umask made of this directory."""
+        if os.listdir(self._top.fd):
+            raise StorageError("open the root filesystem: it is not empty: expected a fresh directory")
+        self.attributes.set_on_implied_directory(self._top.fd)
+        for name in ("system.posix_acl_default", "system.posix_acl_access"):
+            try:
+                os.removexattr(self._top.fd, name)
+            except OSError as error:
+                if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                    raise
+        self.settle_later(b"", IMPLIED_TIME_NS, None)
+
+    def __enter__(self) -> Root:
+        self._umask = os.umask(0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._umask is not None:
+            os.umask(self._umask)
+        self._handles.clear()
+        self._last = None
+
+    # Finding directories
+
+    @property
+    def top(self) -> Directory:
+        return self._top
+
+    def directory(self, path: bytes) -> Directory:
+        """The directory that ``path``, of no ``..``, leads to; what is missing, or no directory, becomes one."""
+        if self._last is not None and self._last[0] == path:
+            return self._last[1]
+        directory = self._cached(path)
+        if directory is None:
+            directory, missing = self._walk(path)
+            for name in missing:
+                directory = self._imply(directory, name)
+        self._last = path, directory
+        return directory
+
+    def find(self, path: bytes) -> Directory | None:
+        """The directory that ``path`` leads to, if there is one; nothing is made."""
+        try:
+            directory, missing = self._walk(path)
+        except LayerFault:
+            return None
+        return None if missing else directory
+
+    def exact(self, path: bytes) -> Directory | None:
+        """The directory at ``path``, if it is one and every component on its way is: a path resolved before."""
+        directory, names = self._nearest(path)
+        while names:
+            below = self._open(directory, names.pop())
+            if below is None:
+                return None
+            directory = below
+        return directory
+
+    def _walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
+        """Goes as far as there are directories; also the names that are then missing, or something else."""
+        directory, names = self._nearest(path)
+        missing: list[bytes] = []
+        symlinks = components = 0
+        while names:
+            name = names.pop()
+            if name == b"..":
+                # A way through what does not exist yet goes back by its words, as everywhere in the layer's names.
+                if missing:
+                    missing.pop()
+                else:
+                    directory = self._above(directory)
+                continue
+            below = None if missing else self._open(directory, name)
+            if below is not None:
+                directory = below
+                continue
+            target = None if missing else _read_symlink(directory, name)
+            if target is None:
+                missing.append(name)
+                continue
+            further = [part for part in target.split(b"/") if part not in (b"", b".")]
+            symlinks += 1
+            components += len(further)
+            if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
+                raise LayerFault(
+                    UnsafePath, f"directory {quote(path)}: too many symlinks on the way, or a circle of them"
+                )
+            if target.startswith(b"/"):
+                directory = self._top
+            names += reversed(further)
+        return directory, missing
+
+    def _above(self, directory: Directory) -> Directory:
+        above = self.exact(_parent(directory.path))
+        if above is None:
+            raise StorageError(
+                f"directory {quote(directory.path)}: its parent is gone: does something else write here?"
+            )
+        return above
+
+    def _nearest(self, path: bytes) -> tuple[Directory, list[bytes]]:
+        """The deepest directory on ``path`` that is open already, and the names from there on, the last one first.
+
+        Paths of the cache are chains of directories, so one that is found holds no symlink.
+        """
+        names: list[bytes] = []
+        while path:
+            directory = self._cached(path)
+            if directory is not None:
+                return directory, names
+            path, _, name = path.rpartition(b"/")
+            names.append(name)
+        return self._top, names
+
+    def _cached(self, path: bytes) -> Directory | None:
+        if not path:
+            return self._top
+        directory = self._handles.pop(path, None)
+        if directory is not None:
+            self._handles[path] = directory
+        return directory
+
+    def _open(self, parent: Directory, name: bytes) -> Directory | None:
+        """The directory ``name`` in ``parent``; None if there is none, a symlink included."""
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=parent.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            raise
+        directory = Directory(fd, parent.prefix + name)
+        if len(directory.path) > MAX_PATH:
+            raise LayerFault(UnsafePath, f"directory {quote(directory.path)}: longer than {MAX_PATH} bytes")
+        self._handles[directory.path] = directory
+        if len(self._handles) > MAX_HANDLES:
+            del self._handles[next(iter(self._handles))]
+        return directory
+
+    def _imply(self, parent: Directory, name: bytes) -> Directory:
+        if whiteout.is_reserved(name):
+            raise LayerFault(
+                InvalidWhiteout, f"directory {quote(parent.prefix + name)}: no directory can have that name"
+            )
+        directory, _ = self.make_directory(parent, name)
+        self.attributes.set_on_implied_directory(directory.fd)
+        self.settle_later(directory.path, IMPLIED_TIME_NS, None)
+        return directory
+
+    # Making things
+
+    def make_directory(self, parent: Directory, name: bytes) -> tuple[Directory, bool]:
+        """The directory ``name`` in ``parent``, and whether it is new. Anything else by that name is replaced."""
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent.fd)
+        except FileExistsError:
+            existing = self._cached(parent.prefix + name) or self._open(parent, name)
+            if existing is not None:
+                return existing, False
+            self.remove(parent, name)
+            os.mkdir(name, 0o700, dir_fd=parent.fd)
+        made = self._open(parent, name)
+        if made is None:
+            raise LayerFault(
+                StorageError, f"directory {quote(parent.prefix + name)}: gone again: does something else write here?"
+            )
+        return made, True
+
+    def create_file(self, parent: Directory, name: bytes, mode: int) -> int:
+        """A new regular file, open for writing; whatever had its name is removed first (EXTRACTION 29)."""
+        try:
+            return os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
+        except FileExistsError:
+            self.remove(parent, name)
+            return os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
+
+    def make_symlink(self, parent: Directory, name: bytes, target: bytes) -> None:
+        self._replace(parent, name, lambda: os.symlink(target, name, dir_fd=parent.fd))
+
+    def make_node(self, parent: Directory, name: bytes, mode: int, device: int) -> None:
+        """A fifo or device, as the file type in ``mode`` says."""
+        self._replace(parent, name, lambda: os.mknod(name, mode, device, dir_fd=parent.fd))
+
+    def make_link(self, parent: Directory, name: bytes, source: Directory, source_name: bytes) -> None:
+        """A hard link; the source's last component is not followed. FileExistsError if ``name`` is taken."""
+        os.link(source_name, name, src_dir_fd=source.fd, dst_dir_fd=parent.fd, follow_symlinks=False)
+
+    def _replace(self, parent: Directory, name: bytes, make: Callable[[], None]) -> None:
+        try:
+            make()
+        except FileExistsError:
+            self.remove(parent, name)
+            make()
+
+    # Taking things away
+
+    def remove(self, parent: Directory, name: bytes) -> None:
+        """Removes whatever ``name`` is, with all it holds; nothing if there is no such thing.
+
+        Ways that led through it are forgotten: a symlink's with `_last`, a directory's with all handles beneath it.
+        """
+        self._last = None
+        try:
+            os.unlink(name, dir_fd=parent.fd)
+        except FileNotFoundError:
+            return
+        except IsADirectoryError:
+            path = parent.prefix + name
+            for open_path in [key for key in self._handles if key == path or key.startswith(path + b"/")]:
+                del self._handles[open_path]
+            remove_tree(parent.fd, path, removed=self._forget)
+
+    def _forget(self, path: bytes) -> None:
+        self._settling.pop(path, None)
+
+    def children(self, directory: Directory) -> Iterator[tuple[bytes, bool]]:
+        """Names in a directory, and whether each is itself a directory."""
+        with os.scandir(directory.fd) as entries:
+            found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        return iter(found)
+
+    # Last things
+
+    def settle_later(self, path: bytes, mtime_ns: int, mode: int | None) -> None:
+        """Remembers a directory's time, which everything made in it would move, and its mode if it is not set yet."""
+        self._settling[path] = mtime_ns, mode
+
+    def settle(self) -> None:
+        """Gives directories their times, and the modes that were held back, the deepest first (EXTRACTION 46)."""
+        modes = []
+        for path, (mtime_ns, mode) in self._settling.items():
+            time = clamped(mtime_ns)
+            if not path:
+                os.utime(self._top.fd, ns=(time, time))
+            else:
+                parent, name = self._exact_parent(path)
+                os.utime(name, ns=(time, time), dir_fd=parent.fd, follow_symlinks=False)
+            if mode is not None:
+                modes.append((path, mode))
+        for path, mode in sorted(modes, reverse=True):
+            directory = self.exact(path)
+            if directory is not None:
+                os.fchmod(directory.fd, mode)
+        self._settling.clear()
+
+    def _exact_parent(self, path: bytes) -> tuple[Directory, bytes]:
+        above, _, name = path.rpartition(b"/")
+        parent = self.exact(above)
+        if parent is None:
+            raise LayerFault(StorageError, f"directory {quote(above)}: gone: does something else write here?")
+        return parent, name
+
+
+def _read_symlink(parent: Directory, name: bytes) -> bytes | None:
+    try:
+        return os.readlink(name, dir_fd=parent.fd)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+
+
+def _parent(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]

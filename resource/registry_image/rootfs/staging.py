@@ -1,0 +1,97 @@
+"""Work in progress, beside its final place: renamed into it when done, removed otherwise (EXTRACTION 49)."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from registry_image.errors import StorageError, quote
+from registry_image.progress import Listener
+from registry_image.rootfs.faults import storage_fault
+from registry_image.rootfs.removal import remove_tree
+
+#: Begins the name of every staging directory: what is left of a killed run is told by it.
+STAGING_PREFIX = ".registry-image-"
+#: How long cleaning up may take, in seconds: Concourse kills a step ten seconds after it asked it to end, and two of
+#: them are for stopping the work.
+CLEANING_SECONDS = 8.0
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+
+
+class Staging:
+    """A fresh directory in ``destination``, hence on the same filesystem. Use it in a ``with``; `path` is it.
+
+    `publish` moves what is finished to its final name. Whatever is left at the end of the ``with``, after success,
+    error or signal, is removed; a removal that fails, or takes too long, is told to ``listener`` and hides no other error.
+    """
+
+    def __init__(
+        self, destination: str | os.PathLike[str], listener: Listener, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.destination = os.fspath(destination)
+        self.name = STAGING_PREFIX + os.urandom(8).hex()
+        self.path = os.path.join(self.destination, self.name)
+        self._listener = listener
+        self._clock = clock
+        self._resisting: list[str] = []
+
+    def __enter__(self) -> Staging:
+        try:
+            os.makedirs(self.destination, exist_ok=True)
+            os.mkdir(self.path, 0o700)
+        except OSError as error:
+            raise storage_fault(error, f"make a staging directory in {quote(self.destination)}") from error
+        return self
+
+    def require_absent(self, name: str) -> None:
+        """Raises StorageError if ``name`` is in the destination already: better before the work than after it."""
+        if os.path.lexists(os.path.join(self.destination, name)):
+            raise StorageError(
+                f"{quote(name)} is in {quote(self.destination)} already: expected no such file or directory",
+                hint="give a destination without it: what another run left is never written over",
+            )
+
+    def publish(self, name: str) -> None:
+        """Renames ``name``, made in `path`, to its final place. Raises StorageError if something is there."""
+        self.require_absent(name)
+        source, final = os.path.join(self.path, name), os.path.join(self.destination, name)
+        try:
+            mode = stat.S_IMODE(os.lstat(source).st_mode)
+            if mode & 0o700 != 0o700:
+                # Moving a directory changes its "..", which who is not root may only do where they may write.
+                os.chmod(source, mode | 0o700)
+            os.rename(source, final)
+            if mode & 0o700 != 0o700:
+                os.chmod(final, mode)
+        except OSError as error:
+            raise storage_fault(error, f"rename {quote(name)} to its place in {quote(self.destination)}") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        deadline = self._clock() + CLEANING_SECONDS
+
+        def removed(path: bytes) -> None:
+            if self._clock() > deadline:
+                raise TimeoutError(f"it takes longer than {CLEANING_SECONDS:.0f} s")
+
+        def failed(error: OSError, path: bytes) -> None:
+            self._resisting.append(f"{quote(path)}: {error.strerror}")
+            removed(path)
+
+        try:
+            parent = os.open(self.destination, _DIRECTORY)
+            try:
+                remove_tree(parent, os.fsencode(self.name), removed=removed, failed=failed)
+            finally:
+                os.close(parent)
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            self._resisting.append(str(problem))
+        if self._resisting:
+            self._listener.note(f"warning: {quote(self.path)} could not be removed whole: {self._resisting[0]}")
