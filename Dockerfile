@@ -46,16 +46,21 @@ LABEL org.opencontainers.image.title="registry-image-resource" \
       org.opencontainers.image.revision="${revision}"
 COPY --from=build /out/ /
 
-# The suite, inside what ships: against the interpreter, the packages and the files of the stage above.
+# The suite, inside what ships: the interpreter, the packages and the files of the stage above. What only tests need comes
+# last on the path, so that it hides nothing.
 FROM ${base_image} AS tools
 COPY requirements-dev.txt wheelhouse* /build/
 RUN set -- /build/pip-*.whl \
  && if [ -e "$1" ]; then pip="$1/pip"; from="--no-index --find-links=/build"; else pip="-m pip"; from=""; fi \
  && python3 $pip --no-input install --no-cache-dir --no-compile --require-hashes --only-binary=:all: $from \
       --target /tools --requirement /build/requirements-dev.txt
+
 FROM resource AS tests
 COPY --from=tools /tools /tools
 COPY . /src
-RUN cd /src && /opt/.venv/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/property
+RUN cd /src && rm -rf assets resource .venv \
+ && ln -s /opt/resource assets && ln -s /opt/resource resource && ln -s /opt/.venv .venv \
+ && for packages in .venv/lib/python3*/site-packages; do echo /tools >"$packages/tools.pth"; done \
+ && .venv/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/property
 
 FROM resource

@@ -17,7 +17,7 @@ import pytest
 from registry_image.archive import compression
 from registry_image.archive.compression import decompress
 from registry_image.errors import CorruptLayer
-from tests.support import tar
+from tests.support import parts, tar
 
 PLAIN = tar.archive(tar.file("data", random.Random(1).randbytes(50_000) + b"text " * 100_000), tar.file("b", b"b"))
 COMPRESSED = {"plain": PLAIN, "gzip": tar.gzip(PLAIN), "zstd": tar.zstd(PLAIN)}
@@ -142,7 +142,8 @@ def test_a_zstd_window_larger_than_the_bound_is_refused() -> None:
 
 
 def test_what_the_command_line_writes_is_read() -> None:
-    for command in (["zstd", "-19", "--long=27"], ["zstd", "-1", "--no-check"], ["gzip", "-1"], ["igzip"]):
+    for program, *options in (["zstd", "-19", "--long=27"], ["zstd", "-1", "--no-check"], ["gzip", "-1"], ["igzip"]):
+        command = [parts.need(program), *options]
         packed = subprocess.run([*command, "-c"], input=PLAIN, check=True, capture_output=True, timeout=60).stdout
         assert unpacked(packed) == PLAIN
 
