@@ -17,7 +17,9 @@ def rows(properties: dict[str, dict[str, object]], required: list[str], prefix: 
     for name, field in properties.items():
         if "description" in field:
             note = " **Required.**" if name in required else ""
-            found.append(f"| `{prefix}{name}` | {field['description']}{note} |")
+            # A bar ends a cell, even in code.
+            text = str(field["description"]).replace("|", "\\|")
+            found.append(f"| `{prefix}{name}` | {text}{note} |")
         inner = field.get("properties")
         if isinstance(inner, dict):
             found += rows(inner, [], f"{prefix}{name}.")
