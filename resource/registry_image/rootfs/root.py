@@ -57,6 +57,7 @@ class Root:
     """
 
     def __init__(self, path: str | bytes) -> None:
+        self.path = os.path.abspath(os.fsencode(path))
         self.refusals = Refusals()
         self.attributes = Attributes(self.refusals)
         self._handles: dict[bytes, Directory] = {}  # by resolved path, the least recently used first

@@ -1,0 +1,155 @@
+"""Bytes on their way from one thread to another: in memory while few, else in a file that has no name."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+from registry_image.errors import StorageError
+from registry_image.oci.digest import Buffer
+
+#: Bytes that one read of the file gives.
+READ_SIZE = 256 * 1024
+#: Seconds between looks at whether all this still goes on. Nobody needs to wake who waits for the last time: a signal
+#: may have unwound the thread that would have done it.
+POLL = 0.1
+
+
+class Stopped(Exception):
+    """What a thread gets that waits for a spool when all work has been called off."""
+
+
+class Spool:
+    """One thread writes, one reads, in order.
+
+    Up to ``memory`` bytes wait in memory. A writer with more waits for its reader, except before its turn: as long as
+    nobody reads, and if there is a ``directory``, further bytes go to an unlinked file there, on the filesystem that
+    has room for the image. What has begun to go to the file goes there to its end.
+    """
+
+    def __init__(self, stop: threading.Event, memory: int, directory: bytes | None = None) -> None:
+        self._stop = stop
+        self._memory = memory
+        self._directory = directory
+        self._changed = threading.Condition()
+        self._pieces: deque[Buffer] = deque()
+        self._held = 0  # bytes in _pieces
+        self._file: int | None = None
+        self._written = 0  # bytes in the file
+        self._reading = self._discarding = self._finished = False
+        self._error: BaseException | None = None
+
+    def write(self, piece: bytes) -> None:
+        """Raises Stopped, and StorageError where the file cannot grow."""
+        with self._changed:
+            while self._held >= self._memory and self._file is None and not self._discarding:
+                if self._directory is not None and not self._reading:
+                    self._file = _nameless_file(self._directory)
+                else:
+                    self._wait()
+            if self._discarding:
+                return
+            if self._file is None:
+                self._pieces.append(piece)
+                self._held += len(piece)
+                self._changed.notify()
+                return
+        # The reader does not look behind _written, so the lock need not be held while the disk works.
+        _write_at(self._file, piece, self._written)
+        with self._changed:
+            self._written += len(piece)
+            self._changed.notify()
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """The writer's last word: all is written, or ``error``, which the reader gets after what was written."""
+        with self._changed:
+            self._finished, self._error = True, error
+            self._changed.notify()
+
+    def read(self) -> Iterator[Buffer]:
+        """Everything, to the end or the error. A piece is valid until the next is asked for. Raises Stopped."""
+        with self._changed:
+            self._reading = True
+        while True:
+            with self._changed:
+                while not self._pieces and self._file is None and not self._finished:
+                    self._wait()
+                if not self._pieces:
+                    break
+                piece = self._pieces.popleft()
+                self._held -= len(piece)
+                self._changed.notify()
+            yield piece
+        yield from self._read_file()
+        if self._error is not None:
+            raise self._error
+
+    def _read_file(self) -> Iterator[Buffer]:
+        if self._file is None:
+            return
+        buffer = bytearray(READ_SIZE)
+        view = memoryview(buffer)
+        position = 0
+        while True:
+            with self._changed:
+                while position == self._written and not self._finished:
+                    self._wait()
+                size = min(self._written - position, READ_SIZE)
+            if not size:
+                return
+            try:
+                count = os.preadv(self._file, [view[:size]], position)
+            except OSError as error:
+                raise StorageError(f"read back a waiting layer: {error.strerror}", errno=error.errno) from error
+            position += count
+            yield view[:count]
+
+    def discard(self) -> None:
+        """Nobody will read on: what is written from now on is dropped, and its writer never waits."""
+        with self._changed:
+            self._discarding = True
+            self._changed.notify()
+
+    def wait(self) -> BaseException | None:
+        """Waits for the writer's last word; its error. Raises Stopped."""
+        with self._changed:
+            while not self._finished:
+                self._wait()
+            return self._error
+
+    def _wait(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        self._changed.wait(POLL)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+def _nameless_file(directory: bytes) -> int:
+    try:
+        try:
+            return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError:
+            # Not every filesystem has nameless files (NFS, overlayfs before Linux 6.1).
+            import tempfile
+
+            fd, path = tempfile.mkstemp(prefix=b".registry-image-", dir=directory)
+            os.unlink(path)
+            return fd
+    except OSError as error:
+        raise StorageError(f"keep a layer that waits: {error.strerror}", errno=error.errno) from error
+
+
+def _write_at(fd: int, piece: Buffer, position: int) -> None:
+    view = memoryview(piece)
+    try:
+        while view:
+            count = os.pwrite(fd, view, position)
+            position += count
+            view = view[count:]
+    except OSError as error:
+        raise StorageError(f"keep a layer that waits: {error.strerror}", errno=error.errno) from error

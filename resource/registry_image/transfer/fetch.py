@@ -1,0 +1,88 @@
+"""Many blobs at once, each verified to its last byte, those ahead of their turn kept until it comes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from registry_image.errors import ContentError
+from registry_image.oci.content import ContentReader
+from registry_image.oci.digest import Buffer, Verifier
+from registry_image.oci.image import Layer
+from registry_image.progress import Listener
+from registry_image.storage.spool import Spool, Stopped
+from registry_image.transfer.crew import Crew
+
+#: Blobs on their way at once, unless the caller says otherwise: enough to fill a link, few enough for any registry.
+PARALLEL = 4
+#: Bytes of one blob that wait in memory: what a connection brings while a large file is written to disk.
+MEMORY = 8 * 1024 * 1024
+
+
+class Downloads:
+    """The blobs of ``layers``, fetched in order, several at once, by threads of ``crew``.
+
+    What comes before its turn is kept in ``directory``, without a name, where memory does not do.
+    """
+
+    def __init__(
+        self, crew: Crew, reader: ContentReader, layers: Sequence[Layer], directory: bytes, listener: Listener
+    ) -> None:
+        self._crew = crew
+        self._reader = reader
+        self._listener = listener
+        self._spools = {layer.number: Spool(crew.stop, MEMORY, directory) for layer in layers}
+        self._layers = iter(layers)
+        self._lock = threading.Lock()
+        self._only: Layer | None = None
+
+    def start(self, parallel: int) -> None:
+        for number in range(min(parallel, len(self._spools))):
+            self._crew.start(self._work, f"download-{number}")
+
+    def read(self, layer: Layer) -> Iterator[Buffer]:
+        """The blob as it comes, once. Only a blob that is what its descriptor says comes to an end."""
+        yield from self._spools[layer.number].read()
+        del self._spools[layer.number]
+
+    def verdict(self, layer: Layer) -> ContentError | None:
+        """Reads the rest of a layer that makes no sense: perhaps it is not the layer that was asked for.
+
+        Its digest is the cause then, and whatever its bytes did to us the consequence. Everything else is called off.
+        """
+        self._only = layer
+        spool = self._spools.get(layer.number)
+        if spool is not None:
+            spool.discard()
+            spool.wait()
+        failure = self._crew.failure
+        return failure if isinstance(failure, ContentError) else None
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                layer = next(self._layers, None)
+            if layer is None:
+                return
+            self._download(layer)
+
+    def _download(self, layer: Layer) -> None:
+        descriptor, spool, listener = layer.descriptor, self._spools[layer.number], self._listener
+        part = descriptor.digest.short
+        verifier = Verifier(descriptor.digest, descriptor.size, str(layer))
+        self._go_on(layer)
+        listener.begin("download", part, descriptor.size)
+        with self._reader.blob(descriptor) as pieces:
+            for piece in pieces:
+                self._go_on(layer)
+                verifier.update(piece)
+                spool.write(piece if isinstance(piece, bytes) else bytes(piece))
+                listener.advance("download", part, len(piece))
+        verifier.finish()
+        spool.finish()
+        listener.finish("download", part)
+
+    def _go_on(self, layer: Layer) -> None:
+        """Raises Stopped if nobody waits for ``layer`` any more."""
+        if self._crew.stop.is_set() or self._only not in (None, layer):
+            raise Stopped

@@ -1,0 +1,113 @@
+"""A digest and a platform to one image: through indexes, nested ones too, to the manifest and its config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_image.errors import InvalidManifest, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType, quote
+from registry_image.oci import mediatype
+from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
+from registry_image.oci.content import ContentReader, read_small_blob
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Digest
+from registry_image.oci.image import Image
+from registry_image.oci.manifest import Index, Manifest
+from registry_image.oci.platform import Platform, choose
+from registry_image.progress import Listener, Silence
+
+#: How deep indexes may nest. Tools make two levels.
+MAX_DEPTH = 8
+#: The most nested indexes that are read to find one image.
+MAX_INDEXES = 100
+#: What an index's child without a platform counts as: indexes were first made of such children.
+_DEFAULT_PLATFORM = Platform("linux", "amd64")
+_SILENCE = Silence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """``indexes`` are those on the way to the image, the outermost first; each document holds the bytes it came as."""
+
+    indexes: tuple[Index, ...]
+    image: Image
+
+    @property
+    def root(self) -> Manifest | Index:
+        """What the digest that was asked for stands for."""
+        return self.indexes[0] if self.indexes else self.image.manifest
+
+
+def select_image(reader: ContentReader, digest: Digest, platform: Platform, listener: Listener = _SILENCE) -> Selection:
+    """The image for ``platform`` at ``digest``, manifest and config verified.
+
+    A single manifest is taken whatever its platform, with a note. Raises NoMatchingPlatform; UnsupportedMediaType for
+    an artifact that is no image; InvalidManifest; what ``reader`` raises.
+    """
+    return select_within(reader, reader.manifest(digest), platform, listener)
+
+
+def select_within(
+    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _SILENCE
+) -> Selection:
+    """The same for a manifest or index that has been read."""
+    search = _Search(reader, platform)
+    found = search.descend(root, ())
+    if found is None:
+        raise NoMatchingPlatform(f"index {root.digest}", wanted=str(platform), available=search.available)
+    indexes, manifest = found
+    if not manifest.is_image:
+        kind = manifest.artifact_type or manifest.config.media_type
+        raise UnsupportedMediaType(
+            f"manifest {manifest.digest}: not an image but an artifact of type {quote(kind)}",
+            hint="use `format: oci-layout` or `skip_download: true` to get artifacts",
+        )
+    what = f"config of {manifest.digest}"
+    config = parse_config(read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE), what=what)
+    image = Image(manifest=manifest, config=config)
+    _ = image.layers  # now is the time to find out that layers and diff IDs do not pair up
+    if not indexes and choose(platform, [config.platform]) is None:
+        listener.note(f"note: the image is for {config.platform}, not {platform}: it is the only one there is")
+    return Selection(indexes=indexes, image=image)
+
+
+class _Search:
+    """For a manifest for ``platform``. ``available`` are the platforms it has seen on its way."""
+
+    def __init__(self, reader: ContentReader, platform: Platform) -> None:
+        self.available: list[str] = []
+        self._reader = reader
+        self._platform = platform
+        self._read = 0
+
+    def descend(
+        self, document: Manifest | Index, above: tuple[Index, ...]
+    ) -> tuple[tuple[Index, ...], Manifest] | None:
+        """The indexes on the way and the manifest; children with a platform first, then nested indexes in order."""
+        if isinstance(document, Manifest):
+            return above, document
+        if len(above) >= MAX_DEPTH:
+            raise InvalidManifest(f"index {above[0].digest}: nested more than {MAX_DEPTH} deep")
+        way = (*above, document)
+        known = mediatype.MANIFESTS | mediatype.INDEXES
+        children = [child for child in document.manifests if child.media_type in known]
+        placed = [child for child in children if child.platform or child.media_type in mediatype.MANIFESTS]
+        platforms = [child.platform or _DEFAULT_PLATFORM for child in placed]
+        self.available += [str(each) for each in platforms if not each.is_unknown and str(each) not in self.available]
+        position = choose(self._platform, platforms)
+        if position is not None:
+            return self.descend(self._child(placed[position]), way)
+        for child in children:
+            if child not in placed:
+                found = self.descend(self._child(child), way)
+                if found is not None:
+                    return found
+        return None
+
+    def _child(self, descriptor: Descriptor) -> Manifest | Index:
+        self._read += 1
+        if self._read > MAX_INDEXES:
+            raise InvalidManifest(f"more than {MAX_INDEXES} nested indexes")
+        document = self._reader.manifest(descriptor.digest)
+        if len(document.raw) != descriptor.size:
+            raise SizeMismatch(f"manifest {descriptor.digest}", expected=descriptor.size, actual=len(document.raw))
+        return document
