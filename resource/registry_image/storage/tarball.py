@@ -31,7 +31,7 @@ GZIP_LEVEL = 4
 _GZIP_CONTAINER = 16 + zlib.MAX_WBITS
 _LAYER_TYPES = {
     b"\x1f\x8b": mediatype.DOCKER_LAYER_GZIP,
-    b"\x28\xb5": "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    b"\x28\xb5": mediatype.DOCKER_LAYER_ZSTD,
 }
 
 

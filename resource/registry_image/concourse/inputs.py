@@ -1,0 +1,107 @@
+"""Files in the artifacts of a put: the paths and globs of its params, below its directory and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+
+from registry_image.errors import RequestError, StorageError, quote
+
+_META = re.compile(r"[*?\[\\]")
+#: Matches that an error lists.
+_SHOWN = 5
+
+
+def find_one(directory: str, pattern: str, field: str) -> str:
+    """The one path below ``directory`` that ``pattern`` matches, relative to it.
+
+    Patterns are Go's (filepath.Match), as `registry-image` takes them: ``*`` and ``?`` stop at a slash and match a
+    leading dot too, ``[^a-c]`` excludes, a backslash quotes. Raises RequestError for no match, several, or one that
+    lies elsewhere.
+    """
+    found = [""]
+    for part in _parts(pattern, field):
+        found = [posixpath.join(head, name) for head in found for name in _children(directory, head, part, field)]
+    if not found:
+        raise RequestError(
+            f"{field}: nothing matches {quote(pattern)}: the directory has {_list(sorted(os.listdir(directory)))}",
+            hint="a path begins with the name of an artifact of the build, such as `image/image.tar`",
+        )
+    if len(found) > 1:
+        raise RequestError(f"{field}: {len(found)} files match {quote(pattern)}, expected one: {_list(found)}")
+    _within(directory, found[0], field)
+    return found[0]
+
+
+def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
+    """The file at ``path`` below ``directory``, at most one byte more than ``limit``. Raises RequestError."""
+    path = "/".join(_parts(path, field))
+    real = _within(directory, path, field)
+    try:
+        with open(real, "rb") as file:
+            return file.read(limit + 1)
+    except FileNotFoundError:
+        raise RequestError(f"{field}: there is no file {quote(path)}") from None
+    except OSError as error:
+        raise StorageError(f"{field}: reading {quote(path)}: {error.strerror}", errno=error.errno) from error
+
+
+def _parts(path: str, field: str) -> list[str]:
+    parts = [part for part in posixpath.normpath(path.lstrip("/")).split("/") if part != "."]
+    if not parts or parts[0] == "..":
+        raise RequestError(f"{field}: {quote(path)} is no path below the artifacts of the build")
+    return parts
+
+
+def _within(directory: str, path: str, field: str) -> str:
+    """The real path. A symbolic link must not have us push what is on the worker or in this container."""
+    root = os.path.realpath(directory)
+    real = os.path.realpath(os.path.join(root, path))
+    if os.path.commonpath((root, real)) != root:
+        raise RequestError(f"{field}: {quote(path)} is a symbolic link that leads out of the artifacts of the build")
+    return real
+
+
+def _children(directory: str, head: str, part: str, field: str) -> list[str]:
+    here = os.path.join(directory, head)
+    if not _META.search(part):
+        return [part] if os.path.lexists(os.path.join(here, part)) else []
+    expression = _expression(part, field)
+    try:
+        names = sorted(os.listdir(here))
+    except OSError:
+        return []  # no directory: nothing below it matches
+    return [name for name in names if expression.fullmatch(name)]
+
+
+def _expression(pattern: str, field: str) -> re.Pattern[str]:
+    """One part of a glob. Raises RequestError for a class or an escape without an end."""
+    written, position = "", 0
+    while position < len(pattern):
+        char = pattern[position]
+        position += 1
+        if char == "*":
+            written += ".*"
+        elif char == "?":
+            written += "."
+        elif char == "[" and (group := re.match(r"(\^?)((?:\\.|[^\\\]])+)\]", pattern[position:])):
+            position += group.end()
+            inside = re.sub(r"\\(.)|([\[&~|^])", lambda hit: re.escape(hit[1] or hit[2]), group[2])
+            written += f"[{group[1]}{inside}]"
+        elif char == "[" or (char == "\\" and position == len(pattern)):
+            raise RequestError(f"{field}: {quote(pattern)} is not a glob: a [ or a backslash has no end")
+        elif char == "\\":
+            written += re.escape(pattern[position])
+            position += 1
+        else:
+            written += re.escape(char)
+    try:
+        return re.compile(written, re.DOTALL)
+    except re.error as error:
+        raise RequestError(f"{field}: {quote(pattern)} is not a glob: {error}") from error
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(quote(name) for name in names[:_SHOWN]) or "nothing") + more

@@ -1,0 +1,158 @@
+"""put: an image into the repository, and the tags that are to point at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_image.concourse.aliases import MAX_TAGS_FILE, choose_tags, parse_tags
+from registry_image.concourse.console import size_text
+from registry_image.concourse.inputs import read_artifact
+from registry_image.concourse.metadata import Response, describe, wanted_labels
+from registry_image.concourse.offer import Offer, image_of, open_offer, read_config
+from registry_image.concourse.request import IfExists, PutRequest
+from registry_image.concourse.version import Version
+from registry_image.concourse.wiring import Connection, connect
+from registry_image.errors import RequestError, Unauthorized
+from registry_image.oci import mediatype
+from registry_image.oci.digest import Digest
+from registry_image.progress import Listener
+from registry_image.registry.upload import RepositoryWriter
+from registry_image.transfer.copy import Copied, copy_graph, put_tags, verify_graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What becomes of each tag: it ``moves`` to the new digest, was ``kept`` as it has that already, or is
+    ``skipped``, and then names the digest that it goes on to have."""
+
+    tags: tuple[str, ...]
+    moves: tuple[str, ...]
+    kept: tuple[str, ...]
+    skipped: dict[str, Digest]
+
+    @property
+    def pointing(self) -> tuple[str, ...]:
+        """The tags that have the digest afterwards, in order."""
+        return tuple(tag for tag in self.tags if tag not in self.skipped)
+
+
+def put(request: PutRequest, listener: Listener) -> Response:
+    """Raises ResourceError. Nothing is sent before everything that can be known of the request is known to be right."""
+    connection = connect(request.source, listener)
+    tags = _tags(request, connection)
+    with open_offer(request, connection) as offer:
+        plan = _plan(connection, tags, offer.root.digest, request.if_exists)
+        copied = Copied()
+        if offer.made_of is not None:
+            listener.note(f"changed for this put: {offer.made_of} became {offer.root.digest}")
+        if request.dry_run:
+            _tell(connection, offer, plan)
+        else:
+            listener.note(f"pushing {offer.form} as {offer.root.digest} to {connection.origin.name}")
+            copied = _push(request, connection, offer, plan) if plan.moves else copied
+            _sum_up(offer, plan, copied, listener)
+        return _answer(request, connection, offer, plan, copied)
+
+
+def _tags(request: PutRequest, connection: Connection) -> tuple[str, ...]:
+    additional: tuple[str, ...] = ()
+    if request.additional_tags:
+        field = "params.additional_tags"
+        raw = read_artifact(request.directory, request.additional_tags, field, MAX_TAGS_FILE)
+        additional = parse_tags(raw, f"{field}: {request.additional_tags}")
+    return choose_tags(request, additional, connection.origin.tags)
+
+
+def _plan(connection: Connection, tags: tuple[str, ...], digest: Digest, if_exists: IfExists) -> Plan:
+    """Looks up every tag. Raises RequestError for one that exists where that is to fail."""
+    there: dict[str, Digest] = {}
+    for tag in tags:
+        found = _existing(connection, tag, if_exists)
+        if found is not None:
+            there[tag] = found
+    others = {tag: found for tag, found in there.items() if found != digest}
+    if others and if_exists == "fail":
+        known = ", ".join(f"{tag} ({found})" for tag, found in others.items())
+        raise RequestError(
+            f"put {digest} to {connection.origin.name}: tags exist with another digest: {known}",
+            hint="`if_exists: overwrite` moves them, `if_exists: skip` leaves them",
+        )
+    skipped = others if if_exists == "skip" else {}
+    kept = tuple(tag for tag in tags if there.get(tag) == digest)
+    moves = tuple(tag for tag in tags if tag not in kept and tag not in skipped)
+    return Plan(tags=tags, moves=moves, kept=kept, skipped=skipped)
+
+
+def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest | None:
+    try:
+        found = connection.origin.resolve(tag)
+    except Unauthorized:
+        # Docker Hub says so of a repository that does not exist yet; whether we may push, the push will tell.
+        if if_exists != "overwrite":
+            raise
+        return None
+    return found.digest if found else None
+
+
+def _push(request: PutRequest, connection: Connection, offer: Offer, plan: Plan) -> Copied:
+    graph = offer.graph()
+    if offer.local:
+        verify_graph(offer.reader, graph)
+    writer = RepositoryWriter(connection.origin, connection.listener, (*offer.mount_from, *request.mount_from))
+    copied = copy_graph(offer.reader, writer, graph)
+    put_tags(writer, offer.root, plan.moves)
+    return copied
+
+
+def _tell(connection: Connection, offer: Offer, plan: Plan) -> None:
+    """What would be pushed, asked of the registry but not sent to it."""
+    note = connection.listener.note
+    note(f"dry run: nothing is pushed to {connection.origin.name}")
+    if plan.moves:
+        graph = offer.graph()
+        if offer.local:
+            verify_graph(offer.reader, graph)
+        writer = RepositoryWriter(connection.origin, connection.listener)
+        missing = [blob for blob in graph.blobs.values() if not writer.has(blob)]
+        note(
+            f"dry run: would upload {len(missing)} of {len(graph.blobs)} blobs "
+            f"({size_text(sum(blob.size for blob in missing))}) and {len(graph.manifests)} manifests"
+        )
+    for tag in plan.tags:
+        if tag in plan.skipped:
+            note(f"dry run: {tag}: would be skipped, it has {plan.skipped[tag]}")
+        else:
+            note(f"dry run: {tag}: " + ("has this digest already" if tag in plan.kept else "would be pushed"))
+
+
+def _sum_up(offer: Offer, plan: Plan, copied: Copied, listener: Listener) -> None:
+    if plan.moves:
+        listener.note(
+            f"pushed {', '.join(plan.moves)}: {copied.blobs_uploaded} blobs uploaded "
+            f"({size_text(copied.bytes_uploaded)}), {copied.blobs_reused} were there"
+        )
+    if plan.kept:
+        listener.note(f"unchanged, as already {offer.root.digest}: {', '.join(plan.kept)}")
+    for tag, digest in plan.skipped.items():
+        listener.note(f"skipped {tag}: it exists, as {digest}")
+
+
+def _answer(request: PutRequest, connection: Connection, offer: Offer, plan: Plan, copied: Copied) -> Response:
+    """The first tag that has the digest; if all were skipped, the first tag and what it has."""
+    if plan.pointing:
+        version = Version(tag=plan.pointing[0], digest=offer.root.digest)
+    else:
+        version = Version(tag=plan.tags[0], digest=plan.skipped[plan.tags[0]])
+        return Response(version=version, metadata=describe(connection.name, version, None, None))
+    manifest = image_of(offer, request.source.platform)
+    config = None
+    if manifest is not None and manifest.config.media_type in mediatype.CONFIGS:
+        config = read_config(offer.reader, manifest)
+    told = describe(connection.name, version, manifest, config)
+    told["tags"] = " ".join(plan.pointing)
+    told["bytes_uploaded"] = str(copied.bytes_uploaded)
+    told["blobs_reused"] = str(copied.blobs_reused)
+    if offer.made_of is not None:
+        told["changed_from"] = str(offer.made_of)
+    labels = wanted_labels(request.source, manifest, config)
+    return Response(version=version, metadata=told | {name: labels[name] for name in labels if name not in told})

@@ -1,0 +1,143 @@
+"""Manifests made of others: annotated, thinned to some platforms, or put together into an index.
+
+Every function is pure. What comes out has another digest than what went in, unless nothing was to be changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from registry_image.decode import JSON, parse_json
+from registry_image.errors import InvalidManifest, NoMatchingPlatform, RequestError, UnsupportedMediaType
+from registry_image.oci import mediatype
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import Index, Manifest, parse_manifest
+from registry_image.oci.platform import Platform, choose
+
+#: On an attestation's entry in an index: the digest of the image that it attests (BuildKit).
+ATTESTS = "vnd.docker.reference.digest"
+#: What an entry without a platform counts as.
+DEFAULT_PLATFORM = Platform("linux", "amd64")
+_OCI_TYPES = {
+    mediatype.DOCKER_CONFIG: mediatype.OCI_CONFIG,
+    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
+    mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
+    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """An entry of an index to be made: an image's for its platform, or an attestation's."""
+
+    manifest: Manifest
+    platform: Platform
+    annotations: Mapping[str, str]
+
+
+def annotate(manifest: Manifest | Index, annotations: Mapping[str, str]) -> Manifest | Index:
+    """``manifest`` with ``annotations`` added, replacing those of the same name.
+
+    A Docker manifest knows none, so it becomes the OCI manifest of the same image; its blobs stay. Raises
+    UnsupportedMediaType for a Docker manifest list, whose images would have to become OCI images too.
+    """
+    if all(manifest.annotations.get(name) == value for name, value in annotations.items()):
+        return manifest
+    if manifest.media_type == mediatype.DOCKER_INDEX:
+        raise UnsupportedMediaType(
+            f"annotate {manifest.digest}: a Docker manifest list has no annotations",
+            hint="build an OCI index instead (docker buildx: `oci-mediatypes=true`)",
+        )
+    document = _document(manifest)
+    if manifest.media_type == mediatype.DOCKER_MANIFEST:
+        _make_oci(document)
+    document["annotations"] = {**manifest.annotations, **annotations}
+    return _made(document)
+
+
+def _make_oci(document: dict[str, JSON]) -> None:
+    document["mediaType"] = mediatype.OCI_MANIFEST
+    layers = document.get("layers")
+    for described in (document["config"], *(layers if isinstance(layers, list) else [])):
+        if isinstance(described, dict) and isinstance(kind := described.get("mediaType"), str):
+            described["mediaType"] = _OCI_TYPES.get(kind, kind)
+
+
+def thin(index: Index, platforms: Iterable[Platform]) -> Index:
+    """``index`` with only the images for ``platforms`` and their attestations, in the order they have.
+
+    Raises NoMatchingPlatform.
+    """
+    images = [entry for entry in index.manifests if entry.media_type in mediatype.MANIFESTS]
+    offered = [entry.platform or DEFAULT_PLATFORM for entry in images]
+    kept: set[str] = set()
+    for platform in platforms:
+        position = choose(platform, offered)
+        if position is None:
+            available = [str(each) for each in offered if not each.is_unknown]
+            raise NoMatchingPlatform(f"index {index.digest}", wanted=str(platform), available=available)
+        kept.add(str(images[position].digest))
+    keep = [str(entry.digest) in kept or entry.annotations.get(ATTESTS) in kept for entry in index.manifests]
+    if all(keep):
+        return index
+    document = _document(index)
+    listed = document["manifests"]
+    if isinstance(listed, list):
+        document["manifests"] = [entry for entry, kept_here in zip(listed, keep, strict=True) if kept_here]
+    made = _made(document)
+    return made if isinstance(made, Index) else index
+
+
+def assemble(parts: list[Part]) -> Index:
+    """An index over ``parts``: Docker's manifest list if all are Docker's (Quay takes no mixture), else OCI's.
+
+    Raises RequestError for two images of one platform.
+    """
+    seen: dict[Platform, Digest] = {}
+    for part in parts:
+        if (
+            not part.platform.is_unknown
+            and seen.setdefault(part.platform, part.manifest.digest) != part.manifest.digest
+        ):
+            raise RequestError(f"params.images: two different images are for {part.platform}")
+    docker = all(part.manifest.media_type == mediatype.DOCKER_MANIFEST for part in parts)
+    made = _made(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.DOCKER_INDEX if docker else mediatype.OCI_INDEX,
+            "manifests": [_entry(part) for part in parts],
+        }
+    )
+    if not isinstance(made, Index):
+        raise AssertionError("an index was written")
+    return made
+
+
+def _entry(part: Part) -> JSON:
+    platform: dict[str, JSON] = {"architecture": part.platform.architecture, "os": part.platform.os}
+    if part.platform.variant:
+        platform["variant"] = part.platform.variant
+    described: Descriptor = part.manifest.descriptor
+    entry: dict[str, JSON] = {
+        "mediaType": described.media_type,
+        "digest": str(described.digest),
+        "size": described.size,
+        "platform": platform,
+    }
+    if part.annotations:
+        entry["annotations"] = dict(part.annotations)
+    return entry
+
+
+def _document(manifest: Manifest | Index) -> dict[str, JSON]:
+    document = parse_json(manifest.raw, str(manifest.digest))
+    if not isinstance(document, dict):
+        raise InvalidManifest(f"{manifest.digest}: expected an object")
+    return document
+
+
+def _made(document: dict[str, JSON]) -> Manifest | Index:
+    return parse_manifest(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode())
