@@ -37,7 +37,13 @@ def compile_pattern(text: str, field: str) -> Pattern:
     except (re2.error, UnicodeError) as error:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         raise RequestError(
-            f"{field}: {quote(text)} is not an expression of RE2: {reason}",
+            f"{field}: {quote(text)} is not an expression of RE2: {reason}{_place(text, reason)}",
             hint="RE2 has no look-around and no back references: https://github.com/google/re2/wiki/Syntax",
         ) from None
     return pattern
+
+
+def _place(text: str, reason: str) -> str:
+    """Where in ``text`` the part is that RE2's ``reason`` ends in, if only one can be meant."""
+    part = reason.partition(": ")[2]
+    return f", at character {text.index(part) + 1}" if part and text.count(part) == 1 else ""

@@ -9,7 +9,6 @@ from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest
 from registry_image.net.exchange import Answer
 from registry_image.net.origin import follow
-from registry_image.oci.reference import is_tag
 
 #: Tags asked for in one page: ECR refuses more, ACR gives no more, docker-registry 2.8 gives all whatever is asked.
 PAGE = 1000
@@ -20,6 +19,8 @@ MAX_PAGES = 8000
 #: The most tags of one repository; the largest known has some 200,000.
 MAX_TAGS = 2_000_000
 
+#: The grammar of tags, and the ``+`` of build metadata, which it forbids and some registries keep.
+_ASKABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 _LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[^,;"]+(?:"[^"]*")?)*)')
 _NEXT = re.compile(r';\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)', re.IGNORECASE)
 
@@ -48,11 +49,11 @@ def pages(first: str, get: Callable[[str], Answer], what: str) -> Iterator[Answe
 
 
 def read_tags(answers: Iterator[Answer], what: str) -> Iterator[str]:
-    """The tags in them, in order; names that the grammar forbids are left out: nobody could ask for them."""
+    """The tags in them, in order; names that nobody could ask for are left out."""
     count = 0
     for answer in answers:
         names = JSONReader(parse_json(answer.body, what), what).texts("tags")
         count += len(names)
         if count > MAX_TAGS:
             raise InvalidManifest(f"{what}: more than {MAX_TAGS} tags")
-        yield from (name for name in names if is_tag(name))
+        yield from (name for name in names if _ASKABLE.fullmatch(name))

@@ -11,6 +11,7 @@ from registry_image.errors import InvalidManifest, quote
 from registry_image.oci.content import ContentReader
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
+from registry_image.progress import Silence
 from registry_image.transfer.resolve import look_up
 from registry_image.transfer.select import select_image
 
@@ -33,7 +34,7 @@ def creation_times(reader: ContentReader, digests: Iterable[Digest], platform: P
     distinct = list(dict.fromkeys(digests))
 
     def created(digest: Digest) -> Moment:
-        text = select_image(reader, digest, platform).image.config.created
+        text = select_image(reader, digest, platform, Silence()).image.config.created
         return parse_moment(text, f"image {digest}: created") if text else NEVER
 
     return dict(zip(distinct, look_up(created, distinct), strict=True))

@@ -1,0 +1,217 @@
+"""check of whole repositories: answers as registry-image's, at the cost of as few requests as can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import pytest
+
+from registry_image.concourse.follow import follow
+from registry_image.concourse.request import parse_check
+from registry_image.concourse.version import Version
+from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized
+from tests.support import images
+from tests.support.clients import a_repository
+from tests.support.fakeregistry import FakeRegistry, as_ever, body, fake_registry, status
+
+
+class Scenario(TypedDict):
+    """Tags in the registry's order with a number for each image, None for one that is listed and gone, the images'
+    ``created``, and what check answers, None for an error."""
+
+    tags: dict[str, int | None]
+    created: NotRequired[list[str | None]]
+    source: dict[str, object]
+    cursor: tuple[str, int] | None
+    answer: list[tuple[str, int]] | None
+
+
+#: Recorded from registry-image.
+RECORDED: list[Scenario] = json.loads((Path(__file__).parent / "data" / "checks.json").read_text(encoding="utf-8"))
+NAME = "some/name"
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A repository in which each tag stands for one of some numbered images."""
+
+    registry: FakeRegistry
+    digests: list[str]
+
+    def check(self, cursor: tuple[str, int] | None = None, /, **source: object) -> list[tuple[str, int]]:
+        """What a check answers, the images as their numbers; -1 in a cursor is an image that nobody has."""
+        document: dict[str, object] = {"source": {"repository": f"{self.registry.host}/{NAME}", **source}}
+        if cursor is not None:
+            tag, number = cursor
+            document["version"] = {"tag": tag, "digest": "sha256:" + "1" * 64 if number < 0 else self.digests[number]}
+        request = parse_check(json.dumps(document).encode())
+        versions = follow(a_repository(self.registry, NAME), request.source, request.version)
+        return [self._numbered(version) for version in versions]
+
+    def looked_up(self) -> list[str]:
+        """The tags asked for so far, sorted: those of one batch come in any order."""
+        return sorted(ask.target.rpartition("/")[2] for ask in self.registry.asked("HEAD"))
+
+    def _numbered(self, version: Version) -> tuple[str, int]:
+        return version.tag, self.digests.index(str(version.digest))
+
+
+def tagged(registry: FakeRegistry, tags: Mapping[str, int | None], created: list[str | None] | None = None) -> Tagged:
+    """``tags`` in the order in which the registry lists them."""
+    digests = []
+    for number in range(1 + max((number for number in tags.values() if number is not None), default=0)):
+        time = created[number] if created else None
+        content = images.image(created=time, os="linux", architecture="amd64", author=str(number))
+        digests.append(registry.add(NAME, content))
+    registry.repositories[NAME].tags = {tag: digests[number] for tag, number in tags.items() if number is not None}
+    listed = json.dumps({"name": NAME, "tags": list(tags)}).encode()
+    registry.script("GET", "/tags/list", body(listed), always=True)
+    return Tagged(registry, digests)
+
+
+@pytest.mark.parametrize("scenario", RECORDED, ids=range(len(RECORDED)))
+def test_a_check_answers_what_registry_image_answers(registry: FakeRegistry, scenario: Scenario) -> None:
+    repository = tagged(registry, scenario["tags"], scenario.get("created"))
+    cursor = None if scenario["cursor"] is None else (scenario["cursor"][0], scenario["cursor"][1])
+    source = {**scenario["source"], "platform": "linux/amd64"}
+    if scenario["answer"] is None:
+        with pytest.raises(RequestError):
+            repository.check(cursor, **source)
+    else:
+        assert repository.check(cursor, **source) == [(tag, number) for tag, number in scenario["answer"]]
+
+
+# What is asked for.
+
+
+def test_only_tags_that_can_be_answered_are_looked_up(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"1.0": 0, "main": 1, "1.1-rc.1": 1, "latest": 1, "2.0": 2, "2.0-alpine": 3})
+    assert repository.check(semver_constraint="<2") == [("1.0", 0)]
+    assert repository.looked_up() == ["1.0"]
+    assert len(registry.log) == 2
+
+
+def test_nothing_below_a_cursor_that_stands_is_looked_up(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {f"1.{number}": number for number in range(40)})
+    assert repository.check(("1.37", 37)) == [("1.37", 37), ("1.38", 38), ("1.39", 39)]
+    assert repository.looked_up() == ["1.37", "1.38", "1.39"]
+
+
+def test_a_cursor_that_moved_makes_every_version_count_again(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"1.0": 0, "1.1": 1, "1.2": 2})
+    assert repository.check(("1.2", 0)) == [("1.0", 0), ("1.1", 1), ("1.2", 2)]
+
+
+def test_the_cursors_tag_counts_as_the_first_seen(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"v1.0.0": 0, "1.0.0": 0})
+    assert repository.check(("1.0.0", -1)) == [("1.0.0", 0)]
+    assert repository.check() == [("v1.0.0", 0)]
+
+
+def test_the_bare_tag_counts_even_if_its_image_is_one_below_the_cursor(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"latest": 0, "1.0": 0, "2.0": 1})
+    assert repository.check() == [("1.0", 0), ("2.0", 1)]
+    assert repository.check(("2.0", 1)) == [("2.0", 1), ("latest", 0)]
+
+
+def test_a_bare_tag_that_is_gone_by_now_is_left_out(registry: FakeRegistry) -> None:
+    assert tagged(registry, {"latest": None, "1.0": 0}).check() == [("1.0", 0)]
+
+
+def test_the_bare_tag_may_be_left_out_and_is_then_not_looked_up(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"latest": 1, "1.0": 0})
+    assert repository.check(latest=False) == [("1.0", 0)]
+    assert repository.looked_up() == ["1.0"]
+
+
+def test_excluded_tags_are_neither_answered_nor_looked_up(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"1.0": 0, "1.1": 1, "1.1-rc.1": 1, "latest": 2})
+    assert repository.check(exclude_regex=r"\.1|^l") == [("1.0", 0)]
+    assert repository.check(tag_regex="^1", exclude_regex="rc") == [("1.0", 0), ("1.1", 1)]
+    assert repository.looked_up() == ["1.0", "1.0", "1.1"]
+
+
+def test_pages_are_followed(registry: FakeRegistry) -> None:
+    content = images.image()
+    digest = registry.add(NAME, content, *(f"1.{number}" for number in range(7)))
+    registry.page_size = 3
+    assert Tagged(registry, [digest]).check() == [("1.0", 0)]
+    assert len(registry.asked("GET", "/tags/list")) == 3
+
+
+def test_a_config_is_fetched_once_for_an_image_with_several_tags(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"a": 0, "b": 1, "c": 0, "d": 1}, ["2022-01-01T00:00:00Z", "2021-01-01T00:00:00Z"])
+    answer = repository.check(tag_regex=".", sort="created", platform="linux/amd64")
+    assert answer == [("b", 1), ("d", 1), ("a", 0), ("c", 0)]
+    assert len(registry.asked("GET", "/blobs/")) == 2
+
+
+# The orders of tag_regex.
+
+
+@pytest.mark.parametrize(
+    ("fields", "ordered"),
+    [
+        ({"tag_regex": "."}, ["b-10", "a-9", "v2.0-1", "b-9"]),
+        ({"tag_regex": ".", "sort": "registry"}, ["b-10", "a-9", "v2.0-1", "b-9"]),
+        ({"tag_regex": ".", "sort": "lexical"}, ["a-9", "b-10", "b-9", "v2.0-1"]),
+        ({"tag_regex": "[0-9]+$", "sort": "numeric"}, ["v2.0-1", "a-9", "b-9", "b-10"]),
+        ({"tag_regex": "^(?:v([0-9]+).*-|.-)([0-9]+)$", "sort": "numeric"}, ["a-9", "b-9", "b-10", "v2.0-1"]),
+        ({"tag_regex": "-(?P<version>.*)$", "sort": "semver"}, ["v2.0-1", "a-9", "b-9", "b-10"]),
+        ({"tag_regex": "v?[0-9.]+", "sort": "semver"}, ["v2.0-1", "a-9", "b-9", "b-10"]),
+        ({"tag_regex": "^(v[0-9.]+|.)", "sort": "semver"}, ["b-10", "a-9", "b-9", "v2.0-1"]),
+    ],
+)
+def test_tags_that_match_are_ordered_as_asked(
+    registry: FakeRegistry, fields: dict[str, str], ordered: list[str]
+) -> None:
+    answer = tagged(registry, {"b-10": 0, "a-9": 1, "v2.0-1": 2, "b-9": 3}).check(**fields)
+    assert [tag for tag, _ in answer] == ordered
+
+
+# Failures.
+
+
+def test_a_missing_repository_is_an_error(registry: FakeRegistry) -> None:
+    for source in ({}, {"tag_regex": "."}):
+        with pytest.raises(NotFound, match=NAME):
+            Tagged(registry, []).check(**source)
+
+
+def test_a_look_up_that_fails_fails_the_check(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {f"1.{number}": number for number in range(100)})
+    registry.script("HEAD", "/1.5$", status(401))
+    registry.script("HEAD", "/manifests/", as_ever)
+    with pytest.raises(Unauthorized, match=r"1\.5"):
+        repository.check()
+
+
+def test_a_rate_limit_ends_all_look_ups(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {f"1.{number}": number for number in range(200)})
+    registry.script("HEAD", "/manifests/", status(429, retry_after="3600"), always=True)
+    with pytest.raises(RateLimited):
+        repository.check()
+    assert len(registry.asked("HEAD")) <= 16
+
+
+@pytest.mark.parametrize("field", ["tag_regex", "exclude_regex"])
+def test_an_expression_that_is_none_is_refused_with_the_place(registry: FakeRegistry, field: str) -> None:
+    with pytest.raises(RequestError, match=rf"source\.{field}: '\^1\(\[a' .* at character 4"):
+        tagged(registry, {"1.0": 0}).check(**{field: "^1([a"})
+
+
+def test_a_constraint_is_refused_before_anything_is_asked(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"1.0": 0})
+    with pytest.raises(RequestError, match="constraint"):
+        repository.check(semver_constraint="newest")
+    assert registry.log == []
