@@ -1,0 +1,252 @@
+"""Azure Container Registry: a token of Microsoft Entra ID, exchanged for the registry's own.
+
+https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. azure-identity is imported when something is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from registry_image.auth.challenge import parse_challenges
+from registry_image.auth.credentials import Credentials
+from registry_image.auth.lease import Grant, Lease
+from registry_image.auth.sdkhttp import SDKTransport
+from registry_image.decode import JSONReader, parse_json
+from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
+from registry_image.net.client import Client
+from registry_image.net.exchange import Request
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+#: Who everyone is that comes with a refresh token (az acr login --expose-token).
+USERNAME = "00000000-0000-0000-0000-000000000000"
+#: What tokens for registries are for; older registries take only those for the cloud's resource manager.
+REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
+#: The most that is read of the registry's answers here, in bytes; a refresh token has some 2 KiB.
+MAX_ANSWER = 256 * 1024
+#: How long a refresh token counts if it does not say, in seconds; they live three hours.
+DEFAULT_LIFE = 3600.0
+#: Tries of a metadata service that answers with an error; the library's own five take over a minute.
+_METADATA_RETRIES = 2
+_TENANT = re.compile(r"[?&]tenant=([A-Za-z0-9.-]{1,253})", re.ASCII)
+_WHAT = "Azure login"
+_PERMISSION = "the identity needs the role AcrPull on the registry, to push AcrPush"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cloud:
+    """Where tokens are made, and the audience of its resource manager. ``authority`` None is the library's default,
+    AZURE_AUTHORITY_HOST or the public cloud."""
+
+    authority: str | None
+    manager: str
+
+
+_PUBLIC = _Cloud(authority="https://login.microsoftonline.com", manager="https://management.azure.com")
+_GOVERNMENT = _Cloud(authority="https://login.microsoftonline.us", manager="https://management.usgovcloudapi.net")
+_CHINA = _Cloud(authority="https://login.chinacloudapi.cn", manager="https://management.chinacloudapi.cn")
+_CLOUDS = {"AzurePublic": _PUBLIC, "AzureGovernment": _GOVERNMENT, "AzureChina": _CHINA}
+_SUFFIXES = {".azurecr.io": _PUBLIC, ".azurecr.us": _GOVERNMENT, ".azurecr.cn": _CHINA}
+_ELSEWHERE = _Cloud(authority=None, manager=_PUBLIC.manager)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureSettings:
+    """The ``azure_…`` fields of a source and its ``oidc_token``; "" where absent."""
+
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    tenant_id: str = ""
+    environment: str = ""
+    oidc_token: str = field(default="", repr=False)
+
+
+class ACRLogin:
+    """A CredentialProvider for the registry at ``host``: a managed identity, a service principal, or a trade of the
+    identity token. Nothing is sent before something is asked of it."""
+
+    def __init__(self, client: Client, host: str, settings: AzureSettings) -> None:
+        """Raises RequestError for settings that contradict themselves."""
+        if settings.environment and settings.environment not in _CLOUDS:
+            raise RequestError(
+                f"source.azure_environment: {quote(settings.environment)} is none of {', '.join(_CLOUDS)}"
+            )
+        if (settings.client_secret or settings.oidc_token) and not settings.client_id:
+            raise RequestError("source: `azure_client_id` is missing: whose secret or identity token is it?")
+        self._client = client
+        self._host = host
+        self._settings = settings
+        self._cloud = _cloud(host, settings.environment)
+        self._lease = Lease(self._issue, client.clock.now)
+
+    def __call__(self) -> Credentials:
+        """Raises AuthError."""
+        return self._lease()
+
+    def _issue(self) -> Grant:
+        tenant = self._settings.tenant_id or self._tenant_of_registry()
+        audiences = (REGISTRY_AUDIENCE, self._cloud.manager)
+        for audience in audiences:
+            try:
+                token = self._exchange(self._token(audience, tenant), tenant)
+            except _AudienceRefused:
+                if audience == audiences[-1]:
+                    raise
+            else:
+                break
+        expires_at = _expiry(token) or self._client.clock.now() + DEFAULT_LIFE
+        return Grant(credentials=Credentials(username=USERNAME, password=token), expires_at=expires_at)
+
+    def _tenant_of_registry(self) -> str:
+        """What the registry's challenge names, else "common", which lets the token's own tenant count."""
+        request = Request(
+            method="GET", url=f"https://{self._host}/v2/", what=f"{_WHAT}: asking for the tenant", accept=(401,)
+        )
+        try:
+            answer = self._client.fetch(request, MAX_ANSWER)
+        except (RegistryError, TransportError) as error:
+            raise AuthError(error.message, hint=error.hint) from error
+        for challenge in parse_challenges(answer.headers.all("www-authenticate")):
+            found = _TENANT.search(challenge.parameters.get("realm", ""))
+            if found:
+                return found[1]
+        return "common"
+
+    def _token(self, audience: str, tenant: str) -> str:
+        """An access token of Entra ID."""
+        from azure.core.exceptions import AzureError
+
+        step = f"{_WHAT}: asking for a token for {audience} as {self._who()}"
+        try:
+            return self._credential(tenant, step).get_token(f"{audience}/.default").token
+        except (AzureError, ValueError) as error:
+            lost = _transport_error(error)
+            if lost is not None:
+                raise AuthError(lost.message, hint=_no_answer_hint(self._settings) or lost.hint) from error
+            # Its first line: what follows are trace numbers and links.
+            said = str(error).strip().partition("\n")[0]
+            raise _AudienceRefused(f"{step}: {quote(said, limit=400)}", hint=_token_hint(said)) from error
+
+    def _who(self) -> str:
+        if not self._settings.client_id:
+            return "the system-assigned managed identity"
+        kind = "application" if self._settings.client_secret or self._settings.oidc_token else "managed identity"
+        return f"{kind} {quote(self._settings.client_id)}"
+
+    def _credential(self, tenant: str, step: str) -> TokenCredential:
+        from azure.identity import ClientAssertionCredential, ClientSecretCredential, ManagedIdentityCredential
+
+        from registry_image.auth.azurehttp import AzureTransport
+
+        settings = self._settings
+        transport = AzureTransport(SDKTransport(client=self._client, what=step))
+        if settings.client_secret:
+            return ClientSecretCredential(
+                tenant,
+                settings.client_id,
+                settings.client_secret,
+                authority=self._cloud.authority,
+                disable_instance_discovery=True,  # the authority is one of ours or the operator's
+                transport=transport,
+            )
+        if settings.oidc_token:
+            assertion: Callable[[], str] = lambda: settings.oidc_token  # noqa: E731 (a type for the library)
+            return ClientAssertionCredential(
+                tenant,
+                settings.client_id,
+                assertion,
+                authority=self._cloud.authority,
+                disable_instance_discovery=True,
+                transport=transport,
+            )
+        return ManagedIdentityCredential(
+            client_id=settings.client_id or None,
+            transport=transport,
+            retry_total=_METADATA_RETRIES,
+            retry_status=_METADATA_RETRIES,
+        )
+
+    def _exchange(self, access_token: str, tenant: str) -> str:
+        """The registry's refresh token for Entra's access token."""
+        what = f"{_WHAT}: exchanging the token at the registry (tenant {quote(tenant)})"
+        form = {
+            "grant_type": "access_token",
+            "service": self._host,
+            "tenant": tenant,
+            "access_token": access_token,
+        }
+        request = Request(
+            method="POST",
+            url=f"https://{self._host}/oauth2/exchange",
+            what=what,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode("ascii"),
+        )
+        try:
+            answer = self._client.fetch(request, MAX_ANSWER)
+            return JSONReader(parse_json(answer.body, what), what).text("refresh_token")
+        except InvalidManifest:
+            # The answer is not repeated: it may hold half a token.
+            raise AuthError(f"{what}: the answer holds no refresh token") from None
+        except RegistryError as error:
+            kind = _AudienceRefused if error.status in (400, 401, 403) else AuthError
+            hint = f"{_PERMISSION}; `azure_tenant_id` is the registry's tenant, not the worker's"
+            raise kind(error.message, hint=hint) from error
+        except TransportError as error:
+            raise AuthError(error.message, hint=error.hint) from error
+
+
+class _AudienceRefused(AuthError):
+    """A no that may be a yes for another audience."""
+
+
+def _cloud(host: str, environment: str) -> _Cloud:
+    if environment:
+        return _CLOUDS[environment]
+    return next((cloud for suffix, cloud in _SUFFIXES.items() if host.lower().endswith(suffix)), _ELSEWHERE)
+
+
+def _expiry(token: str) -> float | None:
+    """The ``exp`` of a JWT, in Unix time. It is not verified: the token is the registry's and goes back there."""
+    try:
+        part = token.split(".")[1]
+        claims = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _transport_error(error: BaseException | None) -> TransportError | None:
+    """Ours, if that is what the library wrapped: then nothing answered."""
+    while error is not None:
+        if isinstance(error, TransportError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _no_answer_hint(settings: AzureSettings) -> str | None:
+    if settings.client_secret or settings.oidc_token:
+        return None
+    return "a managed identity is there only on Azure: elsewhere set `azure_client_id` with a secret or `oidc_token`"
+
+
+def _token_hint(said: str) -> str:
+    hints = {
+        "AADSTS700016": "is `azure_client_id` an application of this tenant? `azure_tenant_id` says which tenant",
+        "AADSTS7000215": "`azure_client_secret` is wrong: it is the secret's value, not its ID",
+        "AADSTS7000222": "`azure_client_secret` has expired: make a new one",
+        "AADSTS700024": "`oidc_token` has expired: it must be newer than the step",
+        "AADSTS70021": "the application needs a federated credential with the token's issuer, subject and audience",
+        "AADSTS700213": "the application needs a federated credential with the token's issuer, subject and audience",
+        "Identity not found": "assign the managed identity to the worker's machine, or mend `azure_client_id`",
+        "No identity": "assign a managed identity to the worker's machine, or set `azure_client_id` to the one it has",
+    }
+    return next((hint for words, hint in hints.items() if words in said), _PERMISSION)

@@ -1,0 +1,189 @@
+"""Google Artifact Registry and gcr.io: an access token as the password of user ``oauth2accesstoken``.
+
+https://cloud.google.com/artifact-registry/docs/docker/authentication#token. google-auth is imported when something is
+asked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from registry_image.auth.credentials import Credentials
+from registry_image.auth.lease import Grant, Lease
+from registry_image.auth.sdkhttp import SDKTransport
+from registry_image.errors import AuthError, RequestError, TransportError, quote
+from registry_image.net.client import Client
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials as GoogleCredentials
+
+USERNAME = "oauth2accesstoken"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+#: Where a pasted key may have its tokens made: anywhere else would get a statement signed with it.
+_TOKEN_DOMAIN = "googleapis.com"  # noqa: S105
+_TOKEN_ADDRESS = re.compile(r"https://(?:[a-z0-9-]+\.)*googleapis\.com(?:/[A-Za-z0-9/._~:-]*)?", re.ASCII)
+_STS = "https://sts.googleapis.com/v1/token"
+_IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken"
+_WHAT = "Google login"
+_KEY_HINT = "make a new key: this one is deleted, disabled or of another account; or the worker's clock is wrong"
+_TRADE_HINT = "the provider must trust the token's issuer and audience, and its attribute condition the token's subject"
+_IMPERSONATE_HINT = "the token's principal needs the role iam.workloadIdentityUser on the service account"
+_METADATA_HINT = (
+    "the metadata server is there only on Google Cloud, with a service account attached: elsewhere set "
+    "`gcp.service_account_json`, or `oidc_token` and `gcp.workload_identity_provider`"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GCPSettings:
+    """The fields of ``gcp`` in a source and its ``oidc_token``; "" where absent."""
+
+    service_account_json: str = field(default="", repr=False)
+    workload_identity_provider: str = ""
+    service_account: str = ""
+    oidc_token: str = field(default="", repr=False)
+
+
+class GCPLogin:
+    """A CredentialProvider: a key, a trade of the identity token, or the metadata server's service account.
+
+    Nothing is sent before something is asked of it.
+    """
+
+    def __init__(self, client: Client, settings: GCPSettings) -> None:
+        """Raises RequestError for settings that contradict themselves, and for a key that cannot be one."""
+        if bool(settings.oidc_token) != bool(settings.workload_identity_provider):
+            raise RequestError("source: `oidc_token` and `gcp.workload_identity_provider` go together: one is missing")
+        if settings.oidc_token and settings.service_account_json:
+            raise RequestError("source: `oidc_token` and `gcp.service_account_json` are both set: which is it?")
+        if settings.service_account and not settings.oidc_token:
+            raise RequestError("source: `gcp.service_account` is whom `oidc_token` is traded for, and that is missing")
+        self._settings = settings
+        self._key = _read_key(settings.service_account_json) if settings.service_account_json else None
+        self._client = client
+        self._lease = Lease(self._issue, client.clock.now)
+
+    def __call__(self) -> Credentials:
+        """Raises AuthError."""
+        return self._lease()
+
+    def _issue(self) -> Grant:
+        from google.auth.exceptions import GoogleAuthError
+
+        step, hint = self._step()
+        try:
+            made = self._credentials()
+            made.refresh(_Transport(SDKTransport(client=self._client, what=step)))
+        except TransportError as error:
+            metadata = self._key is None and not self._settings.oidc_token
+            raise AuthError(error.message, hint=_METADATA_HINT if metadata else error.hint) from error
+        except (GoogleAuthError, ValueError) as error:
+            said = str(error.args[0]) if error.args else str(error)
+            if "generateAccessToken" in said or "impersonat" in said:
+                hint = _IMPERSONATE_HINT
+            raise AuthError(f"{step}: {quote(said, limit=400)}", hint=hint) from error
+        if not made.token:
+            raise AuthError(f"{step}: the answer holds no token")
+        # google-auth's times are UTC and do not say so.
+        expires = made.expiry.replace(tzinfo=UTC) if made.expiry else datetime.fromtimestamp(0, UTC)
+        return Grant(credentials=Credentials(username=USERNAME, password=made.token), expires_at=expires.timestamp())
+
+    def _step(self) -> tuple[str, str]:
+        """What is being done, and the likely remedy should it be refused."""
+        settings = self._settings
+        if self._key is not None:
+            return f"{_WHAT}: asking for a token as {quote(self._key['client_email'])}", _KEY_HINT
+        if settings.oidc_token:
+            step = f"{_WHAT}: trading the identity token at {quote(settings.workload_identity_provider)}"
+            if settings.service_account:
+                step += f" for {quote(settings.service_account)}"
+            return step, _TRADE_HINT
+        return f"{_WHAT}: asking the metadata server for its service account's token", _METADATA_HINT
+
+    def _credentials(self) -> GoogleCredentials:
+        settings = self._settings
+        if self._key is not None:
+            from google.oauth2.service_account import Credentials as ServiceAccount
+
+            made: GoogleCredentials = ServiceAccount.from_service_account_info(self._key, scopes=[_SCOPE])
+            return made
+        if settings.oidc_token:
+            from google.auth.identity_pool import Credentials as IdentityPool
+
+            account = settings.service_account
+            return IdentityPool(
+                audience=settings.workload_identity_provider,
+                subject_token_type="urn:ietf:params:oauth:token-type:jwt",  # noqa: S106 (a type)
+                token_url=_STS,
+                subject_token_supplier=_Supplier(settings.oidc_token),
+                service_account_impersonation_url=_IMPERSONATE.format(account) if account else None,
+                scopes=[_SCOPE],
+            )
+        from google.auth.compute_engine import Credentials as ComputeEngine
+
+        return ComputeEngine(scopes=[_SCOPE])
+
+
+def _read_key(text: str) -> Mapping[str, str]:
+    """A service account's key. Raises RequestError, which repeats nothing of it."""
+    what = "source.gcp.service_account_json"
+    try:
+        pasted = json.loads(text)
+    except ValueError:
+        pasted = None
+    if not isinstance(pasted, dict):
+        raise RequestError(f"{what}: not a JSON object", hint="paste the whole key file")
+    if pasted.get("type") != "service_account":
+        raise RequestError(
+            f"{what}: expected type 'service_account', got {quote(str(pasted.get('type')))}",
+            hint="only keys of service accounts are taken; for other identities there is `oidc_token`",
+        )
+    missing = [name for name in ("client_email", "private_key", "token_uri") if not isinstance(pasted.get(name), str)]
+    if missing:
+        raise RequestError(f"{what}: {', '.join(missing)} missing", hint="paste the whole key file")
+    if not _TOKEN_ADDRESS.fullmatch(pasted["token_uri"]):
+        raise RequestError(f"{what}: token_uri is {quote(pasted['token_uri'])}: expected https on {_TOKEN_DOMAIN}")
+    return {name: value for name, value in pasted.items() if isinstance(value, str)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Supplier:
+    """google-auth's way to be handed a subject token."""
+
+    token: str = field(repr=False)
+
+    def get_subject_token(self, context: object, request: object) -> str:
+        return self.token
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """google-auth's way to be handed an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class _Transport:
+    """google-auth's transport (google.auth.transport.Request) over our client."""
+
+    def __init__(self, http: SDKTransport) -> None:
+        self._http = http
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> _Answer:
+        data = body.encode() if isinstance(body, str) else body
+        answer = self._http.send(method, url, headers or {}, data)
+        return _Answer(answer.status, dict(answer.headers.lines()), answer.body)

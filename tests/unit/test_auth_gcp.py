@@ -1,0 +1,200 @@
+"""Logins to Google's registries: google-auth itself, against endpoints on loopback under Google's names."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from registry_image.auth.gcp import GCPLogin, GCPSettings
+from registry_image.errors import AuthError, RequestError
+from registry_image.net.client import Client
+from registry_image.net.retry import ONCE
+from registry_image.net.tls import TLS
+from registry_image.progress import Silence
+from tests.support.clouds import GOOGLE_TOKEN, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, Google, on
+from tests.support.internet import Internet, internet, serving
+
+TRADE = GCPSettings(workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN)
+NOWHERE = "192.0.2.1"
+"""An address for documentation (RFC 5737): routed nowhere."""
+
+
+@pytest.fixture
+def google() -> Google:
+    return Google()
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, google: Google) -> Iterator[Internet]:
+    with internet(tmp_path) as running, serving(google.metadata) as machine:
+        on(running, google=google)
+        monkeypatch.setenv("https_proxy", running.url)
+        monkeypatch.setenv("http_proxy", running.url)
+        at(monkeypatch, machine.removeprefix("http://"))
+        yield running
+
+
+@pytest.fixture
+def client(web: Internet) -> Iterator[Client]:
+    made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
+    yield made
+    made.close()
+
+
+def at(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """As GCE_METADATA_HOST in the environment of a fresh process: google-auth reads it when it is imported."""
+    monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", host)
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def pasted(private_key: str, **changes: str) -> str:
+    key = {
+        "type": "service_account",
+        "client_email": SERVICE_ACCOUNT,
+        "private_key": private_key,
+        "private_key_id": "1",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    return json.dumps({**key, **changes})
+
+
+def test_the_machine_s_service_account_logs_in(client: Client, web: Internet, google: Google) -> None:
+    credentials = GCPLogin(client, GCPSettings())()
+    assert (credentials.username, credentials.password) == ("oauth2accesstoken", GOOGLE_TOKEN)
+    assert google.asked[-1] == "metadata /computeMetadata/v1/instance/service-accounts/default/token"
+    assert web.calls == []  # no proxy was asked for it
+
+
+def test_a_pasted_key_logs_in(client: Client, google: Google, private_key: str) -> None:
+    assert GCPLogin(client, GCPSettings(service_account_json=pasted(private_key)))().password == GOOGLE_TOKEN
+    assert google.asked == [f"oauth2 {SERVICE_ACCOUNT} https://oauth2.googleapis.com/token"]
+
+
+def test_an_identity_token_is_traded(client: Client, google: Google) -> None:
+    assert GCPLogin(client, TRADE)().password == GOOGLE_TOKEN
+    assert google.asked == [f"sts {PROVIDER}"]
+
+
+def test_an_identity_token_is_traded_for_a_service_account_s(client: Client, google: Google) -> None:
+    settings = GCPSettings(workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN, service_account=SERVICE_ACCOUNT)
+    assert GCPLogin(client, settings)().password == GOOGLE_TOKEN
+    assert google.asked == [f"sts {PROVIDER}", f"iamcredentials {SERVICE_ACCOUNT}"]
+
+
+def test_the_token_is_kept_while_it_lives(client: Client, google: Google) -> None:
+    login = GCPLogin(client, TRADE)
+    assert {login().password for _ in range(3)} == {GOOGLE_TOKEN}
+    assert len(google.asked) == 1
+
+
+# -- failures ---------------------------------------------------------------------------------------------------------
+
+
+def failing(client: Client, settings: GCPSettings) -> tuple[str, str]:
+    """The message and the hint."""
+    with pytest.raises(AuthError) as failure:
+        GCPLogin(client, settings)()
+    assert OIDC_TOKEN not in failure.value.message
+    return failure.value.message, failure.value.hint or ""
+
+
+def test_a_machine_without_metadata_server_says_so_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, NOWHERE)
+    began = time.monotonic()
+    message, hint = failing(client, GCPSettings())
+    assert time.monotonic() - began < 3
+    assert message.startswith(f"Google login: asking the metadata server for its service account's token: {NOWHERE}: ")
+    assert "only on Google Cloud" in hint
+
+
+def test_a_machine_without_service_account_says_so(client: Client, google: Google) -> None:
+    google.service_account = None
+    message, hint = failing(client, GCPSettings())
+    assert "404" in message
+    assert "with a service account attached" in hint
+
+
+def test_a_key_of_an_account_that_is_gone_is_named(client: Client, private_key: str) -> None:
+    key = pasted(private_key, client_email="gone@project.iam.gserviceaccount.com")
+    message, hint = failing(client, GCPSettings(service_account_json=key))
+    assert "as 'gone@project.iam.gserviceaccount.com'" in message
+    assert "account not found" in message
+    assert "make a new key" in hint
+
+
+def test_an_expired_identity_token_is_what_google_says_it_is(client: Client) -> None:
+    settings = GCPSettings(workload_identity_provider=PROVIDER, oidc_token="expired")
+    message, hint = failing(client, settings)
+    assert f"trading the identity token at '{PROVIDER}'" in message
+    assert "stale" in message
+    assert "issuer and audience" in hint
+
+
+def test_an_account_that_may_not_be_impersonated_names_the_role(client: Client) -> None:
+    settings = GCPSettings(
+        workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN, service_account="other@p.iam.gserviceaccount.com"
+    )
+    message, hint = failing(client, settings)
+    assert "for 'other@p.iam.gserviceaccount.com'" in message
+    assert "iam.workloadIdentityUser" in hint
+
+
+@pytest.mark.parametrize(
+    "token_uri",
+    [
+        "https://evil.example/token",
+        "https://googleapis.com.evil.example/token",
+        "https://evilgoogleapis.com/token",
+        "http://oauth2.googleapis.com/token",
+        "https://oauth2.googleapis.com@evil.example/token",
+        "https://evil.example\\@oauth2.googleapis.com/token",
+    ],
+)
+def test_a_pasted_key_cannot_send_its_statement_elsewhere(
+    client: Client, web: Internet, private_key: str, token_uri: str
+) -> None:
+    with pytest.raises(RequestError, match=re.escape("expected https on googleapis.com")):
+        GCPLogin(client, GCPSettings(service_account_json=pasted(private_key, token_uri=token_uri)))
+    assert web.calls == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (GCPSettings(oidc_token=OIDC_TOKEN), "go together"),
+        (GCPSettings(workload_identity_provider=PROVIDER), "go together"),
+        (GCPSettings(service_account=SERVICE_ACCOUNT), "`gcp.service_account` is whom"),
+        (GCPSettings(service_account_json="{secret"), "not a JSON object"),
+        (GCPSettings(service_account_json='{"type": "external_account"}'), "got 'external_account'"),
+        (
+            GCPSettings(service_account_json='{"type": "service_account"}'),
+            "client_email, private_key, token_uri missing",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_asked(
+    client: Client, web: Internet, settings: GCPSettings, said: str
+) -> None:
+    with pytest.raises(RequestError, match=re.escape(said)) as failure:
+        GCPLogin(client, settings)
+    assert "secret" not in failure.value.message
+    assert web.calls == []
+
+
+def test_a_key_that_cannot_be_read_is_not_repeated(client: Client) -> None:
+    message, _ = failing(client, GCPSettings(service_account_json=pasted("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n")))
+    assert "c2VjcmV0" not in message
