@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from itertools import islice
 
@@ -320,11 +321,17 @@ def test_a_refused_connection_names_the_host(time: Time) -> None:
     assert sum(time.waits) <= 60.0
 
 
-def test_a_host_that_does_not_exist_says_dns(time: Time) -> None:
+@pytest.mark.parametrize("number", [socket.EAI_NONAME, socket.EAI_AGAIN])
+def test_a_host_that_does_not_resolve_says_dns(time: Time, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*rest: object, **more: object) -> None:
+        raise socket.gaierror(number, "the resolver's words")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     repository = Repository(a_client(time=time), RepositoryName.parse("registry.invalid/a/b"))
-    with pytest.raises(TransportError, match=r"registry\.invalid: DNS: ") as caught:
+    with pytest.raises(TransportError, match=r"registry\.invalid: DNS: the resolver's words") as caught:
         repository.resolve("1")
     assert "repository" in (caught.value.hint or "")
+    assert bool(time.waits) == (number == socket.EAI_AGAIN)  # only one of them may pass
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
             if first and first[0] == _TLS_HANDSHAKE:
                 self.connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")  # as Go's server does
                 return
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
+        try:
             super().handle()
+        except ssl.SSLError:
+            # Let the alert arrive: closing with something unread would reset the connection.
+            socket.socket.shutdown(self.connection, socket.SHUT_WR)
+            while socket.socket.recv(self.connection, 65536):
+                pass
+        except ConnectionError:
+            pass
 
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))

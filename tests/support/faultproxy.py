@@ -90,6 +90,7 @@ class _Breaking:
             proxy._closing.wait()
         if fault[1] == "reset":
             self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._client.shutdown(socket.SHUT_RD)  # a thread that still receives would keep it open
             self._client.close()
         raise ConnectionError("broken as asked")
 

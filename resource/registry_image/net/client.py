@@ -182,11 +182,11 @@ class Client:
             return self._send(request, self._found(url), authorization)
         try:
             response = self._send(request, url, authorization)
-        except NoTLS:
+        except NoTLS as error:
             # Without credentials: what answers here has not shown yet that it is the registry.
             response = self._send(request, url.replace("https", "http", 1), "")
-            if response.status == HTTPStatus.BAD_REQUEST:
-                # What Go, nginx and Apache say to plain HTTP on a TLS port, so TLS only failed for once.
+            if error.retryable and response.status == HTTPStatus.BAD_REQUEST:
+                # What Go, nginx and Apache say to plain HTTP on a TLS port: the connection only broke, for once.
                 response.close()
                 raise
             self._schemes[host] = "http"
@@ -209,6 +209,9 @@ class Client:
             prepared.body = cast("bytes", request.body())
         else:
             prepared.body = request.body
+            if request.body is not None:
+                # Else requests' adapter sends it chunked, which token servers and ECR answer with 411.
+                prepared.headers["Content-Length"] = str(len(request.body))
         proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
         timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or self._stall)
         host = show_host(url)

@@ -15,6 +15,8 @@ from registry_image.errors import TransportError, quote
 FOREIGN = (OSError, HTTPError, HTTPException, ValueError)
 
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_CLIENT_CERTIFICATE_HINT = "the server may want a certificate of yours: `client_certs`"
+_EOF_HINT = f"{_CLIENT_CERTIFICATE_HINT}; or it speaks plain HTTP only: `insecure: true`"
 _CLIENT_CERTIFICATE = "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAILURE", "UNKNOWN_CA"
 
 
@@ -52,10 +54,10 @@ def _explain_tls(cause: ssl.SSLError, begin: str) -> TransportError:
             retryable=False,
         )
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
-        return NoTLS(f"{begin}: TLS: the server closed the connection")
+        return NoTLS(f"{begin}: TLS: the server closed the connection", hint=_EOF_HINT)
     hint = None
     if reason.endswith(_CLIENT_CERTIFICATE):
-        hint = "the server may want a certificate of yours: `client_certs`"
+        hint = _CLIENT_CERTIFICATE_HINT
     return TransportError(f"{begin}: TLS: {reason.replace('_', ' ').lower() or cause}", hint=hint, retryable=False)
 
 

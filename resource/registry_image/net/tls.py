@@ -38,7 +38,8 @@ class TLS:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         for position, pem in enumerate(self.ca_certs):
             try:
-                context.load_verify_locations(cadata=pem)
+                # Bundles name authorities in comments, in any language; only what PEM itself is made of counts.
+                context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode("ascii"))
             except (ssl.SSLError, ValueError) as error:
                 raise RequestError(
                     f"ca_certs[{position}]: no certificate can be read from it: {error}",

@@ -1,0 +1,331 @@
+"""Whom the client believes, whom it tells who we are, and when it speaks without TLS."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_image.auth.credentials import Credentials
+from registry_image.errors import RequestError, TransportError
+from registry_image.net.client import Client
+from registry_image.net.exchange import Request
+from registry_image.net.tls import TLS, ClientCertificate
+from registry_image.oci.reference import RepositoryName
+from registry_image.registry.repository import Repository
+from tests.support import images
+from tests.support.certificates import Authority
+from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.fakehttp import Reply, serve
+from tests.support.fakeregistry import FakeRegistry, drop, fake_registry
+from tests.support.faultproxy import fault_proxy, talker
+from tests.support.registry import Registry
+
+NAME = "some/image"
+BUILT = images.image(b"layer")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def secure(authority: Authority) -> Iterator[FakeRegistry]:
+    with fake_registry(authority.issue()) as registry:
+        registry.add(NAME, BUILT, "1")
+        yield registry
+
+
+@pytest.fixture
+def plain() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        registry.add(NAME, BUILT, "1")
+        yield registry
+
+
+def resolves(registry: FakeRegistry, client: Client | None = None, *, insecure: bool = False) -> bool:
+    return a_repository(registry, NAME, client=client, insecure=insecure).resolve("1") is not None
+
+
+def test_an_unknown_authority_is_refused_and_ca_certs_named(secure: FakeRegistry) -> None:
+    time = Time()
+    with pytest.raises(TransportError, match="the certificate is not trusted") as caught:
+        resolves(secure, a_client(time=time))
+    assert "`ca_certs`" in (caught.value.hint or "")
+    assert time.waits == []
+    assert secure.log == []
+
+
+def test_ca_certs_are_trusted(secure: FakeRegistry, authority: Authority) -> None:
+    assert resolves(secure, a_client(tls=TLS(ca_certs=(authority.pem,))))
+
+
+def test_one_entry_of_ca_certs_may_hold_several(secure: FakeRegistry, authority: Authority, tmp_path: Path) -> None:
+    bundle = Authority(tmp_path).pem + authority.pem
+    assert resolves(secure, a_client(tls=TLS(ca_certs=(bundle,))))
+
+
+def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None:
+    with fake_registry(authority.issue("other", names=("other.example",))) as registry:
+        with pytest.raises(TransportError, match=r"not trusted.*127\.0\.0\.1"):
+            resolves(registry, a_client(tls=TLS(ca_certs=(authority.pem,))))
+        assert registry.log == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ü"]
+)
+def test_ca_certs_that_are_none_are_named(text: str) -> None:
+    client = a_client(tls=TLS(ca_certs=(text,)))
+    with pytest.raises(RequestError, match=r"ca_certs\[0\]"):
+        Repository(client, RepositoryName.parse("127.0.0.1:1/a/b")).resolve("1")
+
+
+def test_the_systems_store_is_trusted_and_no_list_of_a_package(
+    secure: FakeRegistry, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SSL_CERT_FILE is how OpenSSL is told where the system's store is.
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    assert resolves(secure, a_client())
+
+
+def test_what_only_a_package_trusts_is_not_trusted(
+    secure: FakeRegistry, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The variables by which requests itself would be made to believe it, and certifi's own file holding it.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(authority.certificate))
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(authority.certificate))
+    with pytest.raises(TransportError, match="not trusted"):
+        resolves(secure, a_client())
+
+
+def test_no_package_list_of_authorities_is_read(secure: FakeRegistry, authority: Authority) -> None:
+    """Runs on its own, to see which files are opened."""
+    program = f"""
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from registry_image.net.tls import TLS
+TLS(ca_certs=(open({str(authority.certificate)!r}).read(),)).context(None)
+sys.exit(any("cacert.pem" in name for name in opened))
+"""
+    path = [entry for entry in sys.path if entry]
+    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{program}"], check=True, timeout=60)
+
+
+# Client certificates.
+
+
+@pytest.fixture
+def mutual(authority: Authority) -> Iterator[tuple[str, ClientCertificate]]:
+    """A server that wants certificates of its own authority, and one such."""
+    pair = authority.issue("client")
+    certificate = ClientCertificate(certificate=pair.certificate.read_text(), key=pair.key.read_text())
+    with serve(lambda ask: Reply(200), authority.issue(), clients=authority.certificate) as host:
+        yield host, certificate
+
+
+def get(host: str, *certificates: ClientCertificate, authority: Authority) -> int:
+    client = a_client(tls=TLS(ca_certs=(authority.pem,), client_certs=certificates))
+    return client.fetch(Request(method="GET", url=f"https://{host}/v2/", what="ask"), 1000).status
+
+
+def test_a_client_certificate_opens_the_door(mutual: tuple[str, ClientCertificate], authority: Authority) -> None:
+    host, certificate = mutual
+    assert get(host, certificate, authority=authority) == 200
+
+
+def test_a_client_certificate_may_be_for_one_host(mutual: tuple[str, ClientCertificate], authority: Authority) -> None:
+    host, certificate = mutual
+    here = ClientCertificate(certificate=certificate.certificate, key=certificate.key, host=host)
+    assert get(host, here, authority=authority) == 200
+    elsewhere = ClientCertificate(certificate=certificate.certificate, key=certificate.key, host="other.example")
+    with pytest.raises(TransportError) as caught:
+        get(host, elsewhere, authority=authority)
+    assert "`client_certs`" in (caught.value.hint or "")
+
+
+def test_without_a_client_certificate_the_error_names_the_field(
+    mutual: tuple[str, ClientCertificate], authority: Authority
+) -> None:
+    with pytest.raises(TransportError, match="TLS: ") as caught:
+        get(mutual[0], authority=authority)
+    assert "`client_certs`" in (caught.value.hint or "")
+    assert not caught.value.retryable
+
+
+def test_a_client_certificate_that_is_none_is_named(authority: Authority) -> None:
+    with pytest.raises(RequestError, match="client_certs") as caught:
+        get("127.0.0.1:1", ClientCertificate(certificate="x", key="5ecret"), authority=authority)
+    assert "5ecret" not in caught.value.message
+
+
+def test_a_certificate_and_the_key_of_another_do_not_go_together(
+    mutual: tuple[str, ClientCertificate], authority: Authority
+) -> None:
+    key = authority.issue("another").key.read_text()
+    with pytest.raises(RequestError, match="client_certs"):
+        get(mutual[0], ClientCertificate(certificate=mutual[1].certificate, key=key), authority=authority)
+
+
+# Plain HTTP.
+
+
+def test_loopback_may_be_plain_and_is_found_out_once(plain: FakeRegistry) -> None:
+    client = a_client()
+    assert resolves(plain, client)
+    assert resolves(plain, client)
+    assert client.traffic.requests == 2
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_tls_is_tried_first_and_its_certificate_checked(secure: FakeRegistry, insecure: bool) -> None:
+    with pytest.raises(TransportError, match="not trusted"):
+        resolves(secure, insecure=insecure)
+    assert secure.log == []
+
+
+def test_insecure_prefers_tls(secure: FakeRegistry, authority: Authority) -> None:
+    assert resolves(secure, a_client(tls=TLS(ca_certs=(authority.pem,))), insecure=True)
+
+
+def test_one_broken_connection_does_not_make_a_tls_registry_plain(secure: FakeRegistry, authority: Authority) -> None:
+    with fault_proxy(secure.host) as proxy:
+        proxy.break_next(after=0, how="reset")
+        client = a_client(tls=TLS(ca_certs=(authority.pem,)))
+        repository = Repository(client, RepositoryName.parse(f"{proxy.host}/{NAME}"), insecure=True)
+        assert repository.resolve("1") is not None
+        assert repository.resolve("1") is not None
+    assert len(secure.log) == 2
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name leads to this machine, as a resolver would do it."""
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *rest, **more: real("127.0.0.1", port, *rest, **more))
+
+
+def at(registry: FakeRegistry, hostname: str) -> RepositoryName:
+    return RepositoryName.parse(f"{hostname}:{registry.host.partition(':')[2]}/{NAME}")
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("hostname", ["registry.example.com", "8.8.8.8"])
+def test_no_other_host_may_be_plain_unless_insecure(plain: FakeRegistry, hostname: str) -> None:
+    with pytest.raises(TransportError) as caught:
+        Repository(a_client(), at(plain, hostname)).resolve("1")
+    assert "`insecure: true`" in (caught.value.hint or "")
+    assert plain.log == []
+    assert Repository(a_client(), at(plain, hostname), insecure=True).resolve("1") is not None
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("hostname", ["10.0.0.1", "192.168.3.4", "172.20.0.1"])
+def test_a_private_address_may_be_plain_while_there_are_no_credentials(plain: FakeRegistry, hostname: str) -> None:
+    assert Repository(a_client(), at(plain, hostname)).resolve("1") is not None
+    plain.log.clear()
+    with pytest.raises(TransportError) as caught:
+        Repository(a_client(), at(plain, hostname), lambda: Credentials(username="u", password="p")).resolve("1")
+    assert "`insecure: true`" in (caught.value.hint or "")
+    assert plain.log == []
+
+
+# Proxies.
+
+
+@pytest.fixture
+def proxy() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        registry.add(NAME, BUILT, "1")
+        yield registry
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def status_of_direct_or_proxied(plain: FakeRegistry) -> int:
+    url = f"http://registry.example.com:{plain.host.partition(':')[2]}/v2/"
+    return a_client().fetch(Request(method="GET", url=url, what="ask", accept=(404,)), 1000).status
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_proxy_is_used(
+    plain: FakeRegistry, proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, f"http://user:pa55@{proxy.host}")
+    assert status_of_direct_or_proxied(plain) == 404
+    (ask,) = proxy.log
+    assert ask.target == f"http://registry.example.com:{plain.host.partition(':')[2]}/v2/"
+    assert ask.headers["proxy-authorization"].startswith("Basic ")
+    assert plain.log == []
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
+@pytest.mark.parametrize("bypass", ["registry.example.com", ".example.com", "example.com", "*", "other, .example.com"])
+def test_no_proxy_is_honoured(
+    plain: FakeRegistry, proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch, bypass: str, variable: str
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+    monkeypatch.setenv(variable, bypass)
+    assert status_of_direct_or_proxied(plain) == 404
+    assert len(plain.log) == 1
+    assert proxy.log == []
+
+
+def test_loopback_needs_no_proxy(plain: FakeRegistry, proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://{proxy.host}")
+    assert resolves(plain)
+    assert proxy.log == []
+
+
+def test_a_tunnel_is_asked_for_tls_and_a_refusal_is_the_proxys(
+    proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with talker(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as host:
+        monkeypatch.setenv("https_proxy", f"http://user:pa55@{host}")
+        with pytest.raises(TransportError, match=r"the proxy failed: .*407") as caught:
+            Repository(a_client(), RepositoryName.parse("registry.example.com/a/b")).resolve("1")
+    assert "https_proxy" in (caught.value.hint or "")
+    assert "pa55" not in caught.value.message
+
+
+def test_a_dead_proxy_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_registry() as gone:
+        host = gone.host
+    monkeypatch.setenv("https_proxy", f"http://user:pa55@{host}")
+    with pytest.raises(TransportError, match="the proxy failed") as caught:
+        Repository(a_client(), RepositoryName.parse("registry.example.com/a/b")).resolve("1")
+    assert "pa55" not in caught.value.message
+
+
+# The real one.
+
+
+def test_a_real_registry_behind_tls(tls_registry: Registry, repository_name: str) -> None:
+    images.push(tls_registry, repository_name, BUILT, "1")
+    assert tls_registry.ca is not None
+    ear = Ear()
+    client = a_client(ear=ear, tls=TLS(ca_certs=(tls_registry.ca.read_text(),)))
+    assert a_repository(tls_registry, repository_name, client=client).resolve("1") is not None
+    assert ear.notes == []
+    with pytest.raises(TransportError, match="not trusted"):
+        a_repository(tls_registry, repository_name).resolve("1")
+
+
+def test_a_registry_that_hangs_up_without_tls_is_tried_again(plain: FakeRegistry) -> None:
+    plain.script("HEAD", ".", drop)
+    assert resolves(plain)
