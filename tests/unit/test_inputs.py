@@ -1,0 +1,94 @@
+"""Paths and globs of a put's params: Go's patterns, exactly one match, never outside of the artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry_image.concourse.inputs import find_one, read_artifact
+from registry_image.errors import RequestError
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    root = tmp_path / "put"
+    for name in ("image/image.tar", "image/other.txt", "image/.hidden", "image/[x].tar", "more/a1.tar", "more/b2.tar"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (tmp_path / "outside.tar").write_text("outside")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("image/image.tar", "image/image.tar"),
+        ("./image//image.tar", "image/image.tar"),
+        ("/image/image.tar", "image/image.tar"),
+        ("more/../image/image.tar", "image/image.tar"),
+        ("image", "image"),
+        ("i*", "image"),
+        ("imag?/", "image"),
+        ("im*/im*", "image/image.tar"),
+        ("image/image.???", "image/image.tar"),
+        ("*/[a-c]1.tar", "more/a1.tar"),
+        ("*/[^a]?.tar", "more/b2.tar"),
+        ("image/.h*", "image/.hidden"),
+        ("image/*hidden", "image/.hidden"),
+        (r"image/\[x\].tar", "image/[x].tar"),
+        (r"image/[\[]x*", "image/[x].tar"),
+    ],
+)
+def test_a_pattern_finds_its_one_match(artifacts: Path, pattern: str, found: str) -> None:
+    assert find_one(str(artifacts), pattern, "params.image") == found
+
+
+@pytest.mark.parametrize("pattern", ["image/nothing.tar", "*/x*.tar", "*.tar", "image/image.tar/*", "IMAGE"])
+def test_no_match_lists_what_there_is(artifacts: Path, pattern: str) -> None:
+    with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: the directory has 'image', 'more'"):
+        find_one(str(artifacts), pattern, "params.image")
+
+
+def test_several_matches_are_listed(artifacts: Path) -> None:
+    with pytest.raises(RequestError, match=r"2 files match 'more/\*', expected one: 'more/a1.tar', 'more/b2.tar'"):
+        find_one(str(artifacts), "more/*", "params.image")
+
+
+@pytest.mark.parametrize("pattern", ["../outside.tar", "image/../../outside.tar", "", ".", "/"])
+def test_paths_out_of_the_artifacts_are_refused(artifacts: Path, pattern: str) -> None:
+    with pytest.raises(RequestError, match="is no path below the artifacts of the build"):
+        find_one(str(artifacts), pattern, "params.image")
+    with pytest.raises(RequestError, match="is no path below the artifacts of the build"):
+        read_artifact(str(artifacts), pattern, "params.additional_tags", 100)
+
+
+def test_links_out_of_the_artifacts_are_refused(artifacts: Path) -> None:
+    (artifacts / "image" / "link.tar").symlink_to("../../outside.tar")
+    (artifacts / "away").symlink_to(artifacts.parent)
+    for path in ("image/link.tar", "away/outside.tar", "away/*.tar"):
+        with pytest.raises(RequestError, match="is a symbolic link that leads out"):
+            find_one(str(artifacts), path, "params.image")
+    with pytest.raises(RequestError, match="is a symbolic link that leads out"):
+        read_artifact(str(artifacts), "image/link.tar", "params.additional_tags", 100)
+
+
+def test_links_from_one_artifact_to_another_are_followed(artifacts: Path) -> None:
+    (artifacts / "more" / "link.tar").symlink_to("../image/image.tar")
+    assert find_one(str(artifacts), "more/link.tar", "params.image") == "more/link.tar"
+    assert read_artifact(str(artifacts), "more/link.tar", "params.additional_tags", 100) == b"image/image.tar"
+
+
+@pytest.mark.parametrize("pattern", ["image/[", "image/[]", "image/x\\", "image/[b-a]"])
+def test_a_broken_pattern_is_an_error(artifacts: Path, pattern: str) -> None:
+    with pytest.raises(RequestError, match="is not a glob"):
+        find_one(str(artifacts), pattern, "params.image")
+
+
+def test_no_more_of_a_file_is_read_than_asked_for(artifacts: Path) -> None:
+    assert read_artifact(str(artifacts), "image/image.tar", "params.additional_tags", 4) == b"image"
+
+
+def test_a_missing_file_is_named(artifacts: Path) -> None:
+    with pytest.raises(RequestError, match=r"params\.additional_tags: there is no file 'image/tags'"):
+        read_artifact(str(artifacts), "image/tags", "params.additional_tags", 4)
