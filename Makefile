@@ -42,11 +42,18 @@ format: setup ## Format the code, fix what can be fixed
 	@$(VENV)/bin/ruff format $(CODE)
 	@$(VENV)/bin/ruff check --fix $(CODE)
 
-fuzz: setup ## Run the property tests for long; ARGS=… goes to pytest
-	@$(PY) -m pytest -q --hypothesis-profile=fuzz --timeout=0 tests/property tests/security $(ARGS)
+# Coverage-guided where atheris installs; what it finds goes to tests/fuzz/corpus, which the tests replay.
+FUZZ_SECONDS ?= 600
+fuzz: setup ## Fuzz the reader of layers for FUZZ_SECONDS, then run the property tests for long
+	@mkdir -p .cache/fuzz/layers
+	@if $(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check atheris; then \
+	  PYTHONPATH=resource $(PY) -m tests.fuzz.layers -max_total_time=$(FUZZ_SECONDS) \
+	    .cache/fuzz/layers tests/fuzz/corpus/layers; \
+	else echo "atheris does not install here: hypothesis alone" >&2; fi
+	@$(PY) -m pytest -q --hypothesis-profile=fuzz --timeout=0 tests/property $(ARGS)
 
 bench: setup ## Measure speed against other tools and against the machine's own floor
-	@$(PY) -m benchmarks
+	@PYTHONPATH=resource $(PY) -m benchmarks
 
 # The two files hold versions and hashes for every platform and Python that the project runs on.
 COMPILE = .cache/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
