@@ -26,10 +26,10 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
             if versions := _versions(connection.mirror, request, listener):
                 return versions
             listener.note(
-                f"warning: mirror {connection.mirror.name.host} has no version: asking {source.repository.host}"
+                f"warning: mirror {connection.mirror.name.host} has no version: asking {connection.origin.name.host}"
             )
         except ResourceError as error:
-            listener.note(f"warning: mirror: {error.message}: asking {source.repository.host}")
+            listener.note(f"warning: mirror: {error.message}: asking {connection.origin.name.host}")
     versions = _versions(connection.origin, request, listener)
     if not versions and source.tag is not None:
         _tell_missing(connection, source, source.tag)
@@ -68,7 +68,7 @@ def _resolves(repository: Repository, digest: Digest) -> bool:
 
 def _tell_missing(connection: Connection, source: Source, tag: str) -> None:
     """Says which tag is missing, and names like it. Raises NotFound if the source wants that."""
-    message = f"{source.repository} has no tag {tag!r}{_near(connection.origin, tag)}"
+    message = f"{connection.origin.name} has no tag {tag!r}{_near(connection.origin, tag)}"
     if source.on_missing == "fail":
         raise NotFound(f"check: {message}", status=404)
     connection.listener.note(message)

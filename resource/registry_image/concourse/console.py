@@ -6,6 +6,7 @@ Who works calls `Tally`'s methods, which only count; drawing happens beside that
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -46,13 +47,44 @@ def size_text(size: float) -> str:
 
 
 class Console(Silence):
-    """Lines as they come, and nothing of what lies between them."""
+    """Lines as they come, and nothing of what lies between them. ``downloaded`` counts bytes."""
+
+    def __init__(self) -> None:
+        self.downloaded = 0
+        self._lock = threading.Lock()
+
+    def advance(self, step: str, part: str, count: int) -> None:
+        if step == "download":
+            with self._lock:
+                self.downloaded += count
 
     def expect(self, step: str, parts: Mapping[str, int]) -> None:
         """What is to come, each part with its size in bytes, so that a total can be shown from the start."""
 
     def note(self, message: str) -> None:
         write_line(message)
+
+
+class UnpackOnly(Silence):
+    """Passes on what is told of unpacking, for an image that is read from this disk: nothing is downloaded then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def begin(self, step: str, part: str, total: int | None) -> None:
+        if step == "unpack":
+            self._console.begin(step, part, total)
+
+    def advance(self, step: str, part: str, count: int) -> None:
+        if step == "unpack":
+            self._console.advance(step, part, count)
+
+    def finish(self, step: str, part: str) -> None:
+        if step == "unpack":
+            self._console.finish(step, part)
+
+    def note(self, message: str) -> None:
+        self._console.note(message)
 
 
 class Debug(Console):
@@ -108,6 +140,7 @@ class Counting(Console):
     """Counts into ``tally``; whoever draws reads that."""
 
     def __init__(self, tally: Tally) -> None:
+        super().__init__()
         self.tally = tally
 
     def expect(self, step: str, parts: Mapping[str, int]) -> None:
@@ -122,6 +155,7 @@ class Counting(Console):
         begun.total = total if total is not None else begun.total
 
     def advance(self, step: str, part: str, count: int) -> None:
+        super().advance(step, part, count)
         self.tally.part(step, part).done += count
 
     def finish(self, step: str, part: str) -> None:

@@ -104,7 +104,7 @@ class Told:
         return closing(self._pieces(descriptor))
 
     def _pieces(self, descriptor: Descriptor) -> Generator[Buffer]:
-        part = str(descriptor.digest)
+        part = descriptor.digest.short
         self._listener.begin(self._step, part, descriptor.size)
         with self._reader.blob(descriptor) as pieces:
             for piece in pieces:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from registry_image.concourse.pattern import compile_pattern
@@ -10,7 +11,8 @@ from registry_image.concourse.source import Source
 from registry_image.concourse.version import Version
 from registry_image.decode import JSON
 from registry_image.oci.config import ImageConfig
-from registry_image.oci.manifest import Manifest
+from registry_image.oci.image import Image
+from registry_image.oci.manifest import Index, Manifest
 
 Pairs = Mapping[str, str]
 
@@ -29,36 +31,85 @@ class Response:
         }
 
 
-def describe(
-    source: Source, version: Version, *, manifest: Manifest | None = None, config: ImageConfig | None = None
-) -> dict[str, str]:
-    """Metadata as far as the image is known. ``size`` is what a pull transfers: config and layers, in bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a step takes: ``root`` is behind the version's digest, ``image`` the platform's in it, if there is one.
 
-    Labels and annotations that the source wants follow in the order of their names; they replace nothing.
+    ``name`` is the repository as it is told to people.
     """
-    told = {"repository": source.name}
+
+    name: str
+    version: Version
+    root: Manifest | Index
+    image: Image | None
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The image's, or that of an artifact which is no image."""
+        if self.image is not None:
+            return self.image.manifest
+        return self.root if isinstance(self.root, Manifest) else None
+
+    @property
+    def config(self) -> ImageConfig | None:
+        return self.image.config if self.image else None
+
+
+def describe(name: str, version: Version, manifest: Manifest | None, config: ImageConfig | None) -> dict[str, str]:
+    """Metadata of repository ``name`` as far as the image is known. ``size`` is what a pull transfers: config and
+    layers, in bytes."""
+    told = {"repository": name}
     if version.tag:
         told["tag"] = version.tag
-    told |= {"digest": str(version.digest), "image": f"{source.name}@{version.digest}"}
+    told |= {"digest": str(version.digest), "image": f"{name}@{version.digest}"}
     if config is not None:
         told["platform"] = str(config.platform)
         if config.created:
             told["created"] = config.created
     if manifest is not None:
         told["size"] = str(manifest.config.size + sum(layer.size for layer in manifest.layers))
-    labels = config.labels if config else {}
-    annotations = manifest.annotations if manifest else {}
-    for name, value in (
-        *_matching(labels, source.label_regex, "source.label_regex"),
-        *_matching(annotations, source.annotation_regex, "source.annotation_regex"),
-    ):
-        told.setdefault(name, value)
     return told
 
 
-def _matching(pairs: Pairs, expression: str, field: str) -> Iterator[tuple[str, str]]:
-    if expression:
-        pattern = compile_pattern(expression, field)
-        # RE2 reads UTF-8, in which half of a surrogate pair, as JSON may have it, cannot be written.
-        found = (name for name in pairs if pattern.search(name.encode("utf-8", "replace").decode()))
-        yield from ((name, pairs[name]) for name in sorted(found))
+def wanted_labels(source: Source, manifest: Manifest | None, config: ImageConfig | None) -> dict[str, str]:
+    """Labels, then annotations, whose names the source's expressions are found in; each in the names' order.
+
+    Raises RequestError for an expression that is none.
+    """
+    wanted = dict(_matching(config.labels if config else {}, source.label_regex, "source.label_regex"))
+    annotations = manifest.annotations if manifest else {}
+    for name, value in _matching(annotations, source.annotation_regex, "source.annotation_regex"):
+        wanted.setdefault(name, value)
+    return wanted
+
+
+def _matching(pairs: Pairs, expression: str, field: str) -> list[tuple[str, str]]:
+    if not expression:
+        return []
+    pattern = compile_pattern(expression, field)
+    # RE2 reads UTF-8, in which half of a surrogate pair, as JSON may have it, cannot be written.
+    return sorted((name, pairs[name]) for name in pairs if pattern.search(name.encode("utf-8", "replace").decode()))
+
+
+def small_files(taken: Taken) -> dict[str, bytes]:
+    """The files that every get leaves. Documents are exactly as the registry served them, and left out where they do
+    not apply."""
+    files = {
+        "repository": taken.name.encode(),
+        "tag": taken.version.tag.encode(),
+        "digest": str(taken.version.digest).encode(),
+    }
+    if isinstance(taken.root, Index):
+        files["index.json"] = taken.root.raw
+    if taken.manifest is not None:
+        files["manifest.json"] = taken.manifest.raw
+    if taken.config is not None:
+        files["config.json"] = taken.config.raw
+        files["labels.json"] = json.dumps(dict(taken.config.labels)).encode()
+    return files
+
+
+def task_metadata(config: ImageConfig) -> bytes:
+    """``metadata.json``, from which Concourse takes how to run a task in the rootfs beside it."""
+    told = {"env": config.env, "user": config.user, "entrypoint": config.entrypoint, "cmd": config.cmd}
+    return json.dumps(told).encode()

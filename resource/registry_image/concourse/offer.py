@@ -12,15 +12,15 @@ from registry_image.concourse.request import ImagePart, PutRequest
 from registry_image.concourse.wiring import Connection, repository
 from registry_image.errors import ContentError, NotFound, RequestError, quote
 from registry_image.oci import mediatype
-from registry_image.oci.config import MAX_CONFIG_SIZE, ImageConfig, parse_config
+from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.content import ContentReader, read_small_blob
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
-from registry_image.oci.platform import Platform, choose
+from registry_image.oci.platform import Platform
 from registry_image.oci.reference import RepositoryName
 from registry_image.storage.stored import open_stored
-from registry_image.transfer.compose import DEFAULT_PLATFORM, Part, annotate, assemble, thin
+from registry_image.transfer.compose import Part, annotate, assemble, thin
 from registry_image.transfer.copy import Graph, graph_of
 
 
@@ -136,23 +136,9 @@ def _config_platform(reader: ContentReader, manifest: Manifest, field: str) -> P
         raise RequestError(
             f"{field}: its config does not say for which platform it is", hint="set `platform` beside it"
         )
-    return read_config(reader, manifest).platform
-
-
-def read_config(reader: ContentReader, manifest: Manifest) -> ImageConfig:
-    """Raises ContentError."""
-    what = f"config of {manifest.digest}"
-    return parse_config(read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE), what=what)
-
-
-def image_of(offer: Offer, platform: Platform) -> Manifest | None:
-    """The image that a get for ``platform`` would take, None if there is none."""
-    if isinstance(offer.root, Manifest):
-        return offer.root
-    entries = [entry for entry in offer.root.manifests if entry.media_type in mediatype.MANIFESTS]
-    position = choose(platform, [entry.platform or DEFAULT_PLATFORM for entry in entries])
-    found = offer.reader.manifest(entries[position].digest) if position is not None else None
-    return found if isinstance(found, Manifest) else None
+    what = f"{field}: config of {manifest.digest}"
+    raw = read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE)
+    return parse_config(raw, what=what).platform
 
 
 class _Several:

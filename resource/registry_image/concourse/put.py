@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from registry_image.concourse.aliases import MAX_TAGS_FILE, choose_tags, parse_tags
 from registry_image.concourse.console import size_text
 from registry_image.concourse.inputs import read_artifact
-from registry_image.concourse.metadata import Response, describe, wanted_labels
-from registry_image.concourse.offer import Offer, image_of, open_offer, read_config
+from registry_image.concourse.metadata import Response, Taken, describe
+from registry_image.concourse.offer import Offer, open_offer
 from registry_image.concourse.request import IfExists, PutRequest
 from registry_image.concourse.version import Version
 from registry_image.concourse.wiring import Connection, connect
-from registry_image.errors import RequestError, Unauthorized
-from registry_image.oci import mediatype
+from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
 from registry_image.oci.digest import Digest
-from registry_image.progress import Listener
+from registry_image.oci.platform import Platform
+from registry_image.progress import Listener, Silence
 from registry_image.registry.upload import RepositoryWriter
 from registry_image.transfer.copy import Copied, copy_graph, put_tags, verify_graph
+from registry_image.transfer.select import select_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,16 +144,23 @@ def _answer(request: PutRequest, connection: Connection, offer: Offer, plan: Pla
         version = Version(tag=plan.pointing[0], digest=offer.root.digest)
     else:
         version = Version(tag=plan.tags[0], digest=plan.skipped[plan.tags[0]])
-        return Response(version=version, metadata=describe(connection.name, version, None, None))
-    manifest = image_of(offer, request.source.platform)
-    config = None
-    if manifest is not None and manifest.config.media_type in mediatype.CONFIGS:
-        config = read_config(offer.reader, manifest)
-    told = describe(connection.name, version, manifest, config)
-    told["tags"] = " ".join(plan.pointing)
-    told["bytes_uploaded"] = str(copied.bytes_uploaded)
-    told["blobs_reused"] = str(copied.blobs_reused)
+        named = {"repository": connection.name, "tag": version.tag, "digest": str(version.digest)}
+        return Response(version=version, metadata=named)
+    told = describe(_taken(connection, version, offer, request.source.platform), request.source)
+    told |= {
+        "tags": " ".join(plan.pointing),
+        "bytes_uploaded": str(copied.bytes_uploaded),
+        "blobs_reused": str(copied.blobs_reused),
+    }
     if offer.made_of is not None:
         told["changed_from"] = str(offer.made_of)
-    labels = wanted_labels(request.source, manifest, config)
-    return Response(version=version, metadata=told | {name: labels[name] for name in labels if name not in told})
+    return Response(version=version, metadata=told)
+
+
+def _taken(connection: Connection, version: Version, offer: Offer, platform: Platform) -> Taken:
+    """What a get of it would take."""
+    try:
+        image = select_within(offer.reader, offer.root, platform, Silence()).image
+    except (NoMatchingPlatform, UnsupportedMediaType):
+        image = None
+    return Taken(name=connection.name, version=version, root=offer.root, image=image)

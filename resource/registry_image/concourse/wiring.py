@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.concourse.source import Mirror, Source
+from registry_image.concourse.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
-from registry_image.net.retry import RetryPolicy
+from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
 from registry_image.registry.repository import Repository
 
 if TYPE_CHECKING:
+    from registry_image.concourse.clouds import Cloud
     from registry_image.oci.content import ContentReader
 
 #: A check is asked again within minutes: it gives up sooner than a build's get and put.
@@ -29,42 +31,81 @@ WAIT_SCALE_VARIABLE = "REGISTRY_IMAGE_WAIT_SCALE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A source's repository, its mirror if it has one, and the client that both share."""
+    """A source's repository, its mirror if it has one, and the client that both share.
 
+    ``name`` is the repository as it is told to people: as the source spells it, for ECR with the host in front.
+    ``create`` makes it where the registry needs that (ECR), and returns False if it was there.
+    """
+
+    name: str
     client: Client
     origin: Repository
     mirror: Repository | None
     listener: Listener
+    create: Callable[[], bool] | None = None
 
-    def reader(self) -> ContentReader:
-        """Reads the mirror first, then the origin."""
+    def reader(self, tag: str) -> ContentReader:
+        """Reads the mirror first, then the origin. ``tag``, if there is one, teaches a cache a digest it lacks."""
         if self.mirror is None:
             return self.origin
         from registry_image.registry.mirror import MirroredRepository
 
-        return MirroredRepository(self.mirror, self.origin, self.listener)
+        return MirroredRepository(self.mirror, self.origin, self.listener, tag=tag or None)
 
 
 def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PATIENCE) -> Connection:
-    """Sends nothing yet."""
+    """Sends nothing yet, except for a bare ECR name: whose it is, AWS must say."""
     client = Client(
         tls=TLS(ca_certs=source.ca_certs, client_certs=source.client_certs),
         policy=patience,
         listener=listener,
         clock=_clock(),
     )
-    mirror = source.registry_mirrors.get(source.repository.host)
+    cloud = _own_cloud(client, source)
+    if cloud is not None:
+        return Connection(
+            name=str(cloud.repository),
+            client=client,
+            origin=Repository(client, cloud.repository, cloud.credentials, insecure=source.insecure),
+            mirror=_mirror(client, source, cloud.repository),
+            listener=listener,
+            create=cloud.create,
+        )
     return Connection(
+        name=source.name,
         client=client,
         origin=repository(client, source, source.repository),
-        mirror=_mirror(client, source, mirror) if mirror else None,
+        mirror=_mirror(client, source, source.repository),
         listener=listener,
     )
 
 
 def repository(client: Client, source: Source, name: RepositoryName) -> Repository:
     """Any repository, with the credentials that the source has for its registry."""
-    return Repository(client, name, _provider(_credentials(source, name)), insecure=source.insecure)
+    credentials = _credentials(source, name)
+    provider = _provider(credentials) or _cloud_credentials(client, source, name.host)
+    return Repository(client, name, provider, insecure=source.insecure)
+
+
+def _own_cloud(client: Client, source: Source) -> Cloud | None:
+    if not _may_log_in_to_a_cloud(source, source.repository.host):
+        return None
+    from registry_image.concourse.clouds import own_cloud
+
+    return own_cloud(client, source)
+
+
+def _cloud_credentials(client: Client, source: Source, host: str) -> CredentialProvider | None:
+    if not _may_log_in_to_a_cloud(source, host):
+        return None
+    from registry_image.concourse.clouds import cloud_credentials
+
+    return cloud_credentials(client, source, host)
+
+
+def _may_log_in_to_a_cloud(source: Source, host: str) -> bool:
+    """Cheap, and no only where the answer is no: the rest is `concourse.clouds`', which most checks never import."""
+    return bool(source.aws.region or source.azure.acr or source.gcp or source.oidc_token or "ecr" in host)
 
 
 def _credentials(source: Source, name: RepositoryName) -> Credentials | None:
@@ -74,10 +115,14 @@ def _credentials(source: Source, name: RepositoryName) -> Credentials | None:
     return source.auths.get(name.host)
 
 
-def _mirror(client: Client, source: Source, mirror: Mirror) -> Repository:
-    name = mirror.name_of(source.repository)
+def _mirror(client: Client, source: Source, origin: RepositoryName) -> Repository | None:
+    mirror = source.registry_mirrors.get(origin.host)
+    if mirror is None:
+        return None
     credentials = mirror.credentials or source.auths.get(mirror.host)
-    return Repository(client, name, _provider(credentials), insecure=source.insecure or mirror.insecure)
+    insecure = source.insecure or mirror.insecure
+    # Its second try is the origin.
+    return Repository(client, mirror.name_of(origin), _provider(credentials), insecure=insecure, policy=ONCE)
 
 
 def _provider(credentials: Credentials | None) -> CredentialProvider | None:

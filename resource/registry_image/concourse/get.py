@@ -1,0 +1,122 @@
+"""get: fetches the image behind a version's digest, in the formats wanted, with small files beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from registry_image.concourse.console import Console, UnpackOnly, size_text
+from registry_image.concourse.formats import LAYOUT, TARBALL, Fetched, Told, write_formats
+from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
+from registry_image.concourse.request import Format, GetRequest
+from registry_image.concourse.wiring import Connection, connect
+from registry_image.errors import NoMatchingPlatform, UnsupportedMediaType
+from registry_image.oci.content import ContentReader
+from registry_image.oci.image import Image
+from registry_image.oci.manifest import Index, Manifest
+from registry_image.progress import Listener
+from registry_image.rootfs.faults import storage_fault
+from registry_image.rootfs.root import Root
+from registry_image.rootfs.staging import Staging
+from registry_image.transfer.select import select_within
+from registry_image.transfer.unpack import Unpacked, unpack
+
+ROOTFS = "rootfs"
+#: What each format leaves in the destination.
+PRODUCTS: dict[Format, str] = {"rootfs": ROOTFS, "oci": TARBALL, "oci-layout": LAYOUT}
+#: Every other name that a get may make.
+SMALL_FILES = (
+    "repository",
+    "tag",
+    "digest",
+    "metadata.json",
+    "labels.json",
+    "manifest.json",
+    "config.json",
+    "index.json",
+)
+
+
+def get(request: GetRequest, console: Console) -> Response:
+    """Raises ResourceError; then nothing is left in the destination that was not there before."""
+    begun = time.monotonic()
+    products = [] if request.skip_download else [PRODUCTS[each] for each in request.formats]
+    with Staging(request.destination, console) as staging:
+        for name in (*SMALL_FILES, *products):
+            staging.require_absent(name)
+        connection = connect(request.source, console)
+        reader = connection.reader(request.version.tag)
+        root = reader.manifest(request.version.digest)
+        image = _image(reader, root, request, console)
+        taken = Taken(name=connection.name, version=request.version, root=root, image=image)
+        metadata = describe(taken.name, taken.version, taken.manifest, taken.config)
+        for name, value in wanted_labels(request.source, taken.manifest, taken.config).items():
+            metadata.setdefault(name, value)
+        files = small_files(taken)
+        if ROOTFS in products and image is not None:
+            files["metadata.json"] = task_metadata(image.config)
+        if products:
+            unpacked = _download(request, reader, taken, staging.path, console)
+            console.note(_summary(connection, console, unpacked, time.monotonic() - begun))
+        _write(staging.path, files)
+        for name in (*files, *products):
+            staging.publish(name)
+    return Response(version=request.version, metadata=metadata)
+
+
+def _image(reader: ContentReader, root: Manifest | Index, request: GetRequest, listener: Listener) -> Image | None:
+    """The image for the platform. A layout and the mere files need none: artifacts such as Helm charts pass through."""
+    try:
+        return select_within(reader, root, request.platform, listener).image
+    except (NoMatchingPlatform, UnsupportedMediaType):
+        if request.skip_download or request.formats == ("oci-layout",):
+            return None
+        raise
+
+
+def _download(
+    request: GetRequest, reader: ContentReader, taken: Taken, directory: str, console: Console
+) -> Unpacked | None:
+    """Writes every format into ``directory``, each blob being downloaded once."""
+    parallel = request.source.max_concurrent_downloads
+    if taken.manifest is not None and "oci-layout" not in request.formats:
+        console.expect("download", {layer.digest.short: layer.size for layer in taken.manifest.layers})
+    others = tuple(each for each in request.formats if each != ROOTFS)
+    tag = f"{taken.name}:{taken.version.tag}" if taken.version.tag else None
+    fetched = Fetched(root=taken.root, manifest=taken.manifest, name=tag)
+    with write_formats(others, Told(reader, console), fetched, directory, parallel=parallel) as near:
+        if ROOTFS not in request.formats or taken.image is None:
+            return None
+        path = os.path.join(directory, ROOTFS)
+        _make_directory(path)
+        with Root(path) as root:
+            if others:
+                return unpack(near, taken.image, root, UnpackOnly(console), parallel=1)
+            return unpack(reader, taken.image, root, console, parallel=parallel)
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        raise storage_fault(error, f"make {path!r}") from error
+
+
+def _write(directory: str, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        try:
+            with open(os.path.join(directory, name), "xb") as file:
+                file.write(data)
+        except OSError as error:
+            raise storage_fault(error, f"write {name!r}") from error
+
+
+def _summary(connection: Connection, console: Console, unpacked: Unpacked | None, seconds: float) -> str:
+    traffic = connection.client.traffic
+    words = [f"downloaded {size_text(console.downloaded)}"]
+    if unpacked is not None:
+        words.append(f"unpacked {unpacked.entries} files, {size_text(unpacked.bytes_written)}")
+    words.append(f"{seconds:.1f} s, {traffic.requests} requests")
+    if traffic.quota is not None:
+        words.append(f"{traffic.quota} left of the registry's pull quota")
+    return "; ".join(words)
