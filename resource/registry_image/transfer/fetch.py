@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from registry_image.errors import ContentError
 from registry_image.oci.content import ContentReader
@@ -52,9 +53,10 @@ class Downloads:
         """
         self._only = layer
         spool = self._spools.get(layer.number)
-        if spool is not None:
+        if spool is not None and self._crew.failure is None:
             spool.discard()
-            spool.wait()
+            with suppress(Stopped):
+                spool.wait()
         failure = self._crew.failure
         return failure if isinstance(failure, ContentError) else None
 

@@ -1,0 +1,92 @@
+"""Content in memory, read over the same seam as a registry's, and broken where a test says so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from registry_image.errors import NotFound
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.manifest import Index, Manifest, parse_manifest
+from registry_image.progress import Silence
+from tests.support import images
+
+Pieces = Callable[[bytes], Iterator[Buffer]]
+
+
+class MemoryReader:
+    """A ContentReader. ``blobs`` may be changed under their digests; ``pieces`` says how one digest's blob comes.
+
+    ``most_open`` counts the blobs that were read at the same time, ``opened`` lists them in order.
+    """
+
+    def __init__(self, *contents: images.Content, piece: int = 64 * 1024) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.pieces: dict[str, Pieces] = {}
+        self.opened: list[str] = []
+        self.most_open = 0
+        self._open = 0
+        self._piece = piece
+        self._lock = threading.Lock()
+        for content in contents:
+            self.add(content)
+
+    def add(self, content: images.Content) -> None:
+        self.manifests[content.digest] = content.manifest.data
+        self.blobs |= {blob.digest: blob.data for blob in content.blobs}
+        for child in content.children:
+            self.add(child)
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        return None
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        if str(digest) not in self.manifests:
+            raise NotFound(f"manifest {digest}", status=404)
+        return parse_manifest(self.manifests[str(digest)], digest=digest)
+
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+        digest = str(descriptor.digest)
+        with self._lock:
+            self.opened.append(digest)
+            self._open += 1
+            self.most_open = max(self.most_open, self._open)
+        try:
+            yield self.pieces.get(digest, self._in_pieces)(self.blobs[digest])
+        finally:
+            with self._lock:
+                self._open -= 1
+
+    def _in_pieces(self, data: bytes) -> Iterator[Buffer]:
+        view = memoryview(data)
+        return (view[at : at + self._piece] for at in range(0, len(view), self._piece))
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        return ()
+
+
+class Ear(Silence):
+    """A listener that remembers: ``notes``, and of each (step, part) what was begun, advanced and finished."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.totals: dict[tuple[str, str], int | None] = {}
+        self.counts: dict[tuple[str, str], int] = {}
+        self.finished: list[tuple[str, str]] = []
+
+    def begin(self, step: str, part: str, total: int | None) -> None:
+        self.totals[step, part] = total
+        self.counts[step, part] = 0
+
+    def advance(self, step: str, part: str, count: int) -> None:
+        self.counts[step, part] += count
+
+    def finish(self, step: str, part: str) -> None:
+        self.finished.append((step, part))
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)

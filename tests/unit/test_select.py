@@ -1,0 +1,168 @@
+"""From a digest and a platform to one image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from registry_image.errors import (
+    DigestMismatch,
+    InvalidManifest,
+    NoMatchingPlatform,
+    NotFound,
+    SizeMismatch,
+    UnsupportedMediaType,
+)
+from registry_image.oci.digest import Digest
+from registry_image.oci.platform import Platform
+from registry_image.transfer import select
+from registry_image.transfer.select import select_image
+from tests.support import images, tar
+from tests.support.memory import Ear, MemoryReader
+
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+LAYER = tar.archive(tar.file("a"))
+
+
+def image(name: str = "", architecture: str = "amd64") -> images.Content:
+    return images.image(LAYER, config={"Env": [f"NAME={name}"]}, architecture=architecture)
+
+
+def name_of(content: images.Content, platform: Platform = AMD64, ear: Ear | None = None) -> str:
+    selection = select_image(MemoryReader(content), Digest.parse(content.digest), platform, ear or Ear())
+    (name,) = selection.image.config.env
+    return name.removeprefix("NAME=")
+
+
+def test_a_single_manifest_is_taken_with_its_config_and_layers() -> None:
+    content = image("it")
+    selection = select_image(MemoryReader(content), Digest.parse(content.digest), AMD64)
+    assert selection.indexes == ()
+    assert selection.root is selection.image.manifest
+    assert selection.image.manifest.raw == content.manifest.data
+    assert selection.image.config.raw == content.blobs[0].data
+    assert [str(layer.diff_id) for layer in selection.image.layers] == [images.digest_of(LAYER)]
+
+
+def test_a_single_manifest_for_another_platform_is_taken_with_a_note() -> None:
+    ear = Ear()
+    assert name_of(image("it", "arm64"), AMD64, ear) == "it"
+    assert len(ear.notes) == 1
+    assert "linux/arm64, not linux/amd64" in ear.notes[0]
+
+
+def test_a_single_manifest_for_the_wanted_platform_makes_no_note() -> None:
+    ear = Ear()
+    assert name_of(image("it"), AMD64, ear) == "it"
+    assert ear.notes == []
+
+
+def test_an_index_gives_the_platforms_image_and_keeps_the_documents_on_the_way() -> None:
+    content = images.index(images.on(image("a"), "amd64"), images.on(image("b", "arm64"), "arm64"))
+    assert name_of(content, AMD64) == "a"
+    assert name_of(content, ARM64) == "b"
+    selection = select_image(MemoryReader(content), Digest.parse(content.digest), ARM64)
+    assert [index.raw for index in selection.indexes] == [content.manifest.data]
+    assert selection.root is selection.indexes[0]
+
+
+def test_an_index_child_without_platform_counts_as_linux_amd64() -> None:
+    content = images.index(images.on(image("b", "arm64"), "arm64"), image("a"))
+    assert name_of(content, AMD64) == "a"
+
+
+def test_nothing_for_the_platform_is_an_error_that_lists_what_there_is() -> None:
+    content = images.index(
+        images.on(image("a"), "amd64"), images.on(image("b"), "arm64"), images.on(image("c"), "unknown", "unknown")
+    )
+    with pytest.raises(NoMatchingPlatform) as caught:
+        name_of(content, Platform("linux", "s390x"))
+    assert caught.value.available == ["linux/amd64", "linux/arm64"]
+
+
+def test_attestations_are_never_taken() -> None:
+    content = images.index(images.on(image("attestation"), "unknown", "unknown"))
+    with pytest.raises(NoMatchingPlatform):
+        name_of(content)
+
+
+def test_nested_indexes_are_searched() -> None:
+    inner = images.index(images.on(image("b", "arm64"), "arm64"))
+    content = images.index(images.on(image("a"), "amd64"), inner)
+    assert name_of(content, AMD64) == "a"
+    assert name_of(content, ARM64) == "b"
+    reader = MemoryReader(content)
+    selection = select_image(reader, Digest.parse(content.digest), ARM64)
+    assert [str(index.digest) for index in selection.indexes] == [content.digest, inner.digest]
+    with pytest.raises(NoMatchingPlatform) as caught:
+        name_of(content, Platform("linux", "s390x"))
+    assert caught.value.available == ["linux/amd64", "linux/arm64"]
+
+
+def test_an_index_may_be_listed_for_a_platform() -> None:
+    inner = images.on(images.index(images.on(image("b", "arm64"), "arm64")), "arm64")
+    assert name_of(images.index(inner), ARM64) == "b"
+
+
+def test_indexes_nested_for_ever_are_an_error() -> None:
+    content = images.index(images.on(image("a"), "amd64"))
+    for _ in range(select.MAX_DEPTH - 1):
+        content = images.index(content)
+    assert name_of(content) == "a"
+    with pytest.raises(InvalidManifest, match="nested more than 8 deep"):
+        name_of(images.index(content))
+
+
+def test_a_bush_of_indexes_is_an_error() -> None:
+    leaves = [images.index(images.on(image(str(at)), "s390x")) for at in range(select.MAX_INDEXES + 1)]
+    with pytest.raises(InvalidManifest, match="more than 100 nested indexes"):
+        name_of(images.index(*leaves))
+
+
+def test_an_artifact_is_no_image() -> None:
+    chart = images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json")
+    with pytest.raises(UnsupportedMediaType, match=r"helm\.config") as caught:
+        name_of(images.manifest_of(chart, []))
+    assert "oci-layout" in (caught.value.hint or "")
+
+
+def test_layers_and_diff_ids_must_pair_up() -> None:
+    content = image("it")
+    config = json.loads(content.blobs[0].data)
+    config["rootfs"]["diff_ids"] *= 2
+    broken = images.manifest_of(
+        images.blob(json.dumps(config).encode(), content.blobs[0].media_type), content.blobs[1:]
+    )
+    with pytest.raises(InvalidManifest, match="1 layers in the manifest, but 2 diff IDs"):
+        name_of(broken)
+
+
+def test_a_wrong_config_or_manifest_is_an_error() -> None:
+    content = image("it")
+    reader = MemoryReader(content)
+    reader.blobs[content.blobs[0].digest] = content.blobs[0].data.replace(b"NAME", b"MANE")
+    with pytest.raises(DigestMismatch, match="config of"):
+        select_image(reader, Digest.parse(content.digest), AMD64)
+    reader.blobs[content.blobs[0].digest] = content.blobs[0].data + b" "
+    with pytest.raises(SizeMismatch, match="config of"):
+        select_image(reader, Digest.parse(content.digest), AMD64)
+    reader.manifests[content.digest] += b" "
+    with pytest.raises(DigestMismatch):
+        select_image(reader, Digest.parse(content.digest), AMD64)
+
+
+def test_a_child_of_another_size_than_its_index_says_is_an_error() -> None:
+    child = images.on(image("a"), "amd64")
+    child = replace(child, manifest=replace(child.manifest, size=child.manifest.size + 1))
+    with pytest.raises(SizeMismatch):
+        name_of(images.index(child))
+
+
+def test_a_child_that_is_missing_is_an_error() -> None:
+    content = images.index(images.on(image("a"), "amd64"))
+    reader = MemoryReader(content)
+    del reader.manifests[content.children[0].digest]
+    with pytest.raises(NotFound):
+        select_image(reader, Digest.parse(content.digest), AMD64)

@@ -1,0 +1,157 @@
+"""Bytes from one thread to another."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from registry_image.errors import StorageError
+from registry_image.storage.spool import READ_SIZE, Spool, Stopped
+
+TIMEOUT = 30.0
+
+
+@contextmanager
+def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield thread
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+
+
+def everything(spool: Spool) -> bytes:
+    return b"".join(bytes(piece) for piece in spool.read())
+
+
+@pytest.mark.parametrize("memory", [1, 10, 1 << 20])
+@pytest.mark.parametrize("spills", [False, True])
+def test_everything_arrives_in_order(tmp_path: Path, memory: int, *, spills: bool) -> None:
+    pieces = [bytes([number % 256]) * (number * 37 % 501) for number in range(1000)]
+    spool = Spool(threading.Event(), memory, os.fsencode(tmp_path) if spills else None)
+
+    def write() -> None:
+        for piece in pieces:
+            spool.write(piece)
+        spool.finish()
+
+    with in_thread(write):
+        assert everything(spool) == b"".join(pieces)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_before_its_turn_it_goes_to_a_file_without_a_name_and_the_writer_never_waits(tmp_path: Path) -> None:
+    spool = Spool(threading.Event(), 1000, os.fsencode(tmp_path))
+    data = os.urandom(3 * READ_SIZE + 7)
+    for at in range(0, len(data), 999):
+        spool.write(data[at : at + 999])
+    assert list(tmp_path.iterdir()) == []
+    spool.finish()
+    assert everything(spool) == data
+
+
+def test_what_fits_in_memory_makes_no_file() -> None:
+    spool = Spool(threading.Event(), 1000, b"/nonexistent")
+    spool.write(b"x" * 999)
+    spool.finish()
+    assert everything(spool) == b"x" * 999
+
+
+def test_a_writer_waits_for_its_reader_once_it_reads(tmp_path: Path) -> None:
+    spool = Spool(threading.Event(), 10, os.fsencode(tmp_path))
+    written: list[int] = []
+    spool.write(b"first")
+    reader = spool.read()
+    assert bytes(next(reader)) == b"first"
+
+    def write() -> None:
+        for number in range(100):
+            spool.write(b"0123456789")
+            written.append(number)
+        spool.finish()
+
+    with in_thread(write):
+        for seen, _ in enumerate(reader):
+            # One piece is in hand, one is waiting, and one may have been written but not counted.
+            assert len(written) <= seen + 3
+
+
+def test_the_reader_gets_an_error_after_what_came_before_it() -> None:
+    spool = Spool(threading.Event(), 100)
+    spool.write(b"data")
+    spool.finish(ValueError("broken"))
+    reader = spool.read()
+    assert bytes(next(reader)) == b"data"
+    with pytest.raises(ValueError, match="broken"):
+        next(reader)
+    assert isinstance(spool.wait(), ValueError)
+
+
+def test_whoever_waits_is_stopped() -> None:
+    stop = threading.Event()
+    full, empty = Spool(stop, 1), Spool(stop, 1)
+    full.write(b"x")
+    stopped: list[str] = []
+
+    def write() -> None:
+        with pytest.raises(Stopped):
+            full.write(b"y")
+        stopped.append("writer")
+
+    def read() -> None:
+        with pytest.raises(Stopped):
+            next(empty.read())
+        stopped.append("reader")
+
+    def wait() -> None:
+        with pytest.raises(Stopped):
+            empty.wait()
+        stopped.append("waiter")
+
+    with in_thread(write), in_thread(read), in_thread(wait):
+        stop.set()
+    assert sorted(stopped) == ["reader", "waiter", "writer"]
+
+
+def test_what_nobody_will_read_is_dropped_without_waiting() -> None:
+    spool = Spool(threading.Event(), 10)
+    spool.write(b"x" * 10)
+
+    def write() -> None:
+        for _ in range(100):
+            spool.write(b"x" * 10)
+        spool.finish()
+
+    with in_thread(write):
+        spool.discard()
+        assert spool.wait() is None
+
+
+def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
+    spool = Spool(threading.Event(), 1, os.fsencode(tmp_path / "missing"))
+    spool.write(b"x")
+    with pytest.raises(StorageError) as caught:
+        spool.write(b"y")
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_the_file_is_closed_when_the_spool_goes(tmp_path: Path) -> None:
+    def open_files() -> int:
+        return sum(
+            os.path.dirname(os.readlink(f"/proc/self/fd/{fd}")) == str(tmp_path)
+            for fd in os.listdir("/proc/self/fd")
+            if os.path.lexists(f"/proc/self/fd/{fd}")
+        )
+
+    spool = Spool(threading.Event(), 1, os.fsencode(tmp_path))
+    spool.write(b"x")
+    spool.write(b"y")
+    assert open_files() == 1
+    del spool
+    assert open_files() == 0
