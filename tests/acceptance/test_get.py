@@ -80,7 +80,8 @@ def test_the_files_beside_the_rootfs_say_what_it_is(registry: Registry, reposito
     outcome = get(registry, repository_name, content, tmp_path)
     assert outcome.metadata["repository"] == f"{registry.host}/{repository_name}"
     assert outcome.metadata["tag"] == "latest"
-    assert names(tmp_path) == {"repository", "tag", "digest", "metadata.json", "labels.json", "rootfs"}
+    documents = {"metadata.json", "labels.json", "manifest.json", "config.json"}
+    assert names(tmp_path) == {"repository", "tag", "digest", "rootfs"} | documents
     assert (tmp_path / "repository").read_text() == f"{registry.host}/{repository_name}"
     assert (tmp_path / "tag").read_text() == "latest"
     assert (tmp_path / "digest").read_text() == content.digest

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import platform as machine
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import uname
 
 from registry_image.errors import RequestError, quote
 
@@ -55,7 +55,8 @@ class Platform:
 
     @classmethod
     def of_this_machine(cls) -> Platform:
-        return cls.of(machine.system(), machine.machine())
+        # The standard library's `platform` would tell no more, and imports subprocess and half a dozen others.
+        return cls.of(uname().sysname, uname().machine)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
