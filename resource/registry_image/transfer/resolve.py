@@ -34,17 +34,17 @@ def look_up(act: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Fou
     results: dict[int, _Found] = {}
     failures: list[Exception] = []
     stopped = threading.Event()
-    waiting = iter(enumerate(items))
+    positions = iter(range(len(items)))
     lock = threading.Lock()
 
     def work() -> None:
         while not stopped.is_set():
             with lock:
-                position, item = next(waiting, (None, None))
-            if position is None or item is None:
+                position = next(positions, None)
+            if position is None:
                 return
             try:
-                results[position] = act(item)
+                results[position] = act(items[position])
             except Exception as error:  # noqa: BLE001  raised again by the thread that waits for us
                 failures.append(error)
                 stopped.set()
