@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from registry_image.net.exchange import Request
 from registry_image.net.tls import TLS, ClientCertificate
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
-from tests.support import images
+from tests.support import images, parts
 from tests.support.certificates import Authority
 from tests.support.clients import Ear, Time, a_client, a_repository
 from tests.support.fakehttp import Reply, serve
@@ -92,6 +93,35 @@ def test_the_systems_store_is_trusted_and_no_list_of_a_package(
     # SSL_CERT_FILE is how OpenSSL is told where the system's store is.
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     assert resolves(secure, a_client())
+
+
+def test_a_store_of_single_files_is_trusted_without_reading_the_bundle(
+    secure: FakeRegistry, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = parts.need("openssl")
+    (tmp_path / "authority.pem").write_text(authority.pem)
+    subprocess.run([program, "rehash", str(tmp_path)], check=True, capture_output=True, timeout=60)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    monkeypatch.setattr("registry_image.net.client.trust_bundle", pytest.fail)
+    assert resolves(secure, a_client())
+
+
+def test_without_a_store_of_single_files_the_bundle_is_read(
+    secure: FakeRegistry, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    assert resolves(secure, a_client())
+
+
+def test_many_threads_that_doubt_at_once_all_come_to_trust(
+    secure: FakeRegistry, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    client = a_client()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: resolves(secure, client), range(16)))
 
 
 def test_what_only_a_package_trusts_is_not_trusted(

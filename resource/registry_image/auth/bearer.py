@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from registry_image.auth.challenge import Challenge, choose, parse_challenges
@@ -31,14 +30,6 @@ RENEW_BEFORE = 30.0
 _CLIENT_ID = "registry-image-resource"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """``life`` in seconds from when it was asked for."""
-
-    value: str = field(repr=False)
-    life: float
-
-
 def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
     """``wanted`` and those of the challenge that it does not cover; a challenge may hold several, space-separated."""
     scopes = list(wanted)
@@ -53,8 +44,11 @@ def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
     return tuple(scopes)
 
 
-def read_token(body: bytes, what: str) -> Token:
-    """The token server's answer. Raises AuthError, which repeats nothing of it: it may be half a token."""
+def read_token(body: bytes, what: str) -> tuple[str, float]:
+    """The token in a token server's answer, and its life in seconds.
+
+    Raises AuthError, which repeats nothing of the answer: it may be half a token.
+    """
     try:
         reader = JSONReader(parse_json(body, what), what)
         value = reader.text("token", "") or reader.text("access_token", "")
@@ -63,7 +57,7 @@ def read_token(body: bytes, what: str) -> Token:
         raise AuthError(f"{what}: the answer of the token server cannot be read") from error
     if not value or len(value) > MAX_TOKEN or not (value.isascii() and value.isprintable()):
         raise AuthError(f"{what}: the answer of the token server holds no usable token")
-    return Token(value=value, life=float(life) if life > 0 else DEFAULT_LIFE)
+    return value, float(life) if life > 0 else DEFAULT_LIFE
 
 
 class Login:
@@ -121,11 +115,11 @@ class Login:
             self._value = credentials.basic() if credentials else ""
             return
         asked_at = self._client.clock.monotonic()
-        token = self._token(challenge, credentials)
-        self._value = f"Bearer {token.value}"
-        self._renew_at = asked_at + max(token.life - RENEW_BEFORE, token.life * 0.75)
+        token, life = self._token(challenge, credentials)
+        self._value = f"Bearer {token}"
+        self._renew_at = asked_at + max(life - RENEW_BEFORE, life * 0.75)
 
-    def _token(self, challenge: Challenge, credentials: Credentials | None) -> Token:
+    def _token(self, challenge: Challenge, credentials: Credentials | None) -> tuple[str, float]:
         realm = challenge.parameters["realm"]
         self._check(realm)
         service = challenge.parameters.get("service", "")

@@ -21,13 +21,13 @@ from requests.utils import get_environ_proxies
 from registry_image.errors import ResourceError, TransportError
 from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.exchange import Answer, Auth, Request
-from registry_image.net.faults import FOREIGN, NoTLS, explain
+from registry_image.net.faults import FOREIGN, NoTLS, Untrusted, explain
 from registry_image.net.origin import follow, is_loopback_name, origin_of
 from registry_image.net.redact import show_host
 from registry_image.net.refusal import MAX_ERROR_BODY, refusal
 from registry_image.net.response import Response
 from registry_image.net.retry import RetryPolicy, parse_retry_after
-from registry_image.net.tls import TLS, ClientCertificate
+from registry_image.net.tls import TLS, ClientCertificate, trust_bundle
 from registry_image.progress import Listener
 
 if TYPE_CHECKING:
@@ -218,10 +218,15 @@ class Client:
         adapter = self._adapter(
             self._tls.certificate_for(host) if scheme == "https" else None, secure=scheme == "https"
         )
+        doubtful = not adapter.trusts_bundle
         try:
             raw: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
         except FOREIGN as error:
-            raise explain(error, request.what, host) from error
+            problem = explain(error, request.what, host)
+            if doubtful and isinstance(problem, Untrusted):
+                adapter.trust_bundle()
+                return self._send(request, url, authorization)
+            raise problem from error
         self._count(raw.headers.get("ratelimit-remaining", ""))
         return Response(raw, url, request.what, self.clock.monotonic)
 
@@ -236,7 +241,6 @@ class Client:
         key = (certificate, secure)
         with self._lock:
             if key not in self._adapters:
-                # The system's roots take longer to read than a plain request takes: only when TLS is spoken.
                 self._adapters[key] = _Adapter(self._tls.context(certificate) if secure else None)
             return self._adapters[key]
 
@@ -246,7 +250,13 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
+        self.trusts_bundle = False
         super().__init__(pool_connections=POOL, pool_maxsize=POOL)
+
+    def trust_bundle(self) -> None:
+        if self._context is not None:
+            trust_bundle(self._context)
+        self.trusts_bundle = True
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)

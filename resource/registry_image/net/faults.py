@@ -24,6 +24,10 @@ class NoTLS(TransportError):
     """Nothing that speaks TLS answered at the address; plain HTTP may (only tried where that is allowed)."""
 
 
+class Untrusted(TransportError):
+    """The server's certificate does not lead to an authority that was loaded."""
+
+
 def explain(error: BaseException, what: str, host: str) -> TransportError:
     """The TransportError that says what ``error``, from the socket or any layer above it, means for ``what``."""
     chain = list(_causes(error))
@@ -41,7 +45,7 @@ def explain(error: BaseException, what: str, host: str) -> TransportError:
 
 def _explain_tls(cause: ssl.SSLError, begin: str) -> TransportError:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return TransportError(
+        return Untrusted(
             f"{begin}: TLS: the certificate is not trusted: {cause.verify_message}",
             hint="if this is a private certificate authority, add its certificate to `ca_certs`",
             retryable=False,
