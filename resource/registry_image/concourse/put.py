@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from registry_image.concourse.aliases import MAX_TAGS_FILE, choose_tags, parse_tags
 from registry_image.concourse.console import size_text
 from registry_image.concourse.inputs import read_artifact
-from registry_image.concourse.metadata import Response, Taken, describe
+from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
 from registry_image.concourse.offer import Offer, open_offer
 from registry_image.concourse.request import IfExists, PutRequest
 from registry_image.concourse.version import Version
@@ -40,6 +40,8 @@ class Plan:
 def put(request: PutRequest, listener: Listener) -> Response:
     """Raises ResourceError. Nothing is sent before everything that can be known of the request is known to be right."""
     connection = connect(request.source, listener)
+    if request.create_repository and connection.create is None:
+        raise RequestError("params.create_repository: only repositories of ECR are created before a push")
     tags = _tags(request, connection)
     with open_offer(request, connection) as offer:
         plan = _plan(connection, tags, offer.root.digest, request.if_exists)
@@ -99,6 +101,8 @@ def _push(request: PutRequest, connection: Connection, offer: Offer, plan: Plan)
     graph = offer.graph()
     if offer.local:
         verify_graph(offer.reader, graph)
+    if request.create_repository and connection.create is not None and connection.create():
+        connection.listener.note(f"created repository {connection.origin.name}")
     writer = RepositoryWriter(connection.origin, connection.listener, (*offer.mount_from, *request.mount_from))
     copied = copy_graph(offer.reader, writer, graph)
     put_tags(writer, offer.root, plan.moves)
@@ -146,7 +150,8 @@ def _answer(request: PutRequest, connection: Connection, offer: Offer, plan: Pla
         version = Version(tag=plan.tags[0], digest=plan.skipped[plan.tags[0]])
         named = {"repository": connection.name, "tag": version.tag, "digest": str(version.digest)}
         return Response(version=version, metadata=named)
-    told = describe(_taken(connection, version, offer, request.source.platform), request.source)
+    taken = _taken(connection, version, offer, request.source.platform)
+    told = describe(taken.name, version, taken.manifest, taken.config)
     told |= {
         "tags": " ".join(plan.pointing),
         "bytes_uploaded": str(copied.bytes_uploaded),
@@ -154,7 +159,8 @@ def _answer(request: PutRequest, connection: Connection, offer: Offer, plan: Pla
     }
     if offer.made_of is not None:
         told["changed_from"] = str(offer.made_of)
-    return Response(version=version, metadata=told)
+    labels = wanted_labels(request.source, taken.manifest, taken.config)
+    return Response(version=version, metadata=told | {name: labels[name] for name in labels if name not in told})
 
 
 def _taken(connection: Connection, version: Version, offer: Offer, platform: Platform) -> Taken:
