@@ -19,9 +19,13 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import RepositoryName
+from registry_image.storage.layout import REF_NAME
 from registry_image.storage.stored import open_stored
 from registry_image.transfer.compose import Part, annotate, assemble, thin
 from registry_image.transfer.copy import Graph, graph_of
+
+#: Annotations that say what an entry is called in the layout it comes from.
+_NAMES = frozenset({REF_NAME, "io.containerd.image.name"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +127,8 @@ def _parts(offer: Offer, image: ImagePart, field: str) -> list[Part]:
         if isinstance(manifest, Index):
             raise ContentError(f"{field}: {quote(image.path)} holds nested indexes: expected one image")
         platform = entry.platform or _config_platform(offer.reader, manifest, field)
-        parts.append(Part(manifest=manifest, platform=platform, annotations=entry.annotations))
+        notes = {name: value for name, value in entry.annotations.items() if name not in _NAMES}
+        parts.append(Part(manifest=manifest, platform=platform, annotations=notes))
     real = [part for part in parts if not part.platform.is_unknown]
     if len(real) != 1:
         there = ", ".join(str(part.platform) for part in real) or "none"

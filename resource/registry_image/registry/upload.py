@@ -120,13 +120,13 @@ class RepositoryWriter:
         return follow(answer.url, location) if location else None
 
     def _send(self, session: str, descriptor: Descriptor, source: ContentReader) -> None:
-        part = str(descriptor.digest)
+        part = descriptor.digest.short
         self._listener.begin("upload", part, descriptor.size)
         request = Request(
             method="PUT",
             # What is in the query belongs to the registry, its signature perhaps: only ever added to.
-            url=f"{session}{'&' if '?' in session else '?'}{urlencode({'digest': part})}",
-            what=f"upload blob {part} to {self._repository.name}",
+            url=f"{session}{'&' if '?' in session else '?'}{urlencode({'digest': str(descriptor.digest)})}",
+            what=f"upload blob {descriptor.digest} to {self._repository.name}",
             headers={"Content-Type": "application/octet-stream"},
             body=lambda: self._pieces(descriptor, source),
             length=descriptor.size,
@@ -141,8 +141,8 @@ class RepositoryWriter:
 
     def _pieces(self, descriptor: Descriptor, source: ContentReader) -> Iterator[bytes]:
         """The blob, its last piece held back until all of it is verified: a wrong one never becomes whole."""
-        part = str(descriptor.digest)
-        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {part}")
+        part = descriptor.digest.short
+        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
         held = b""
         with source.blob(descriptor) as pieces:
             for piece in pieces:
