@@ -18,18 +18,6 @@ from registry_image.oci.reference import Reference, RepositoryName
 Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
 IfExists: TypeAlias = Literal["overwrite", "skip", "fail"]
 
-#: Fields that the schemas know and this version cannot honour yet: refused, never ignored.
-UNBUILT = frozenset(
-    {
-        "source.aws_region",
-        "source.aws_role_arn",
-        "source.aws_role_arns",
-        "source.azure_acr",
-        "source.gcp",
-        "source.oidc_token",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
@@ -143,10 +131,6 @@ def _read(raw: bytes, kind: Kind) -> tuple[Source, JSONReader, JSONReader]:
     """The source, and readers of the params and the version, empty if absent."""
     document = read_document(raw, kind)
     source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
-    for reader in (source, params):
-        for key in reader:
-            if f"{reader.where}.{key}" in UNBUILT:
-                raise RequestError(f"{reader.where}.{key}: not supported by this version yet")
     return read_source(source), params, version
 
 
