@@ -18,6 +18,7 @@ from registry_image.progress import Listener
 from registry_image.rootfs.faults import storage_fault
 from registry_image.rootfs.root import Root
 from registry_image.rootfs.staging import Staging
+from registry_image.transfer.kept import Kept
 from registry_image.transfer.select import select_within
 from registry_image.transfer.unpack import Unpacked, unpack
 
@@ -45,7 +46,7 @@ def get(request: GetRequest, console: Console) -> Response:
         for name in (*SMALL_FILES, *products):
             staging.require_absent(name)
         connection = connect(request.source, console)
-        reader = connection.reader(request.version.tag)
+        reader = Kept(connection.reader(request.version.tag))
         root = reader.manifest(request.version.digest)
         image = _image(reader, root, request, console)
         taken = Taken(name=connection.name, version=request.version, root=root, image=image)
@@ -57,7 +58,7 @@ def get(request: GetRequest, console: Console) -> Response:
             files["metadata.json"] = task_metadata(image.config)
         if products:
             unpacked = _download(request, reader, taken, staging.path, console)
-            console.note(_summary(connection, console, unpacked, time.monotonic() - begun))
+            _sum_up(connection, taken, unpacked, console, time.monotonic() - begun)
         _write(staging.path, files)
         for name in (*files, *products):
             staging.publish(name)
@@ -111,12 +112,18 @@ def _write(directory: str, files: dict[str, bytes]) -> None:
             raise storage_fault(error, f"write {name!r}") from error
 
 
-def _summary(connection: Connection, console: Console, unpacked: Unpacked | None, seconds: float) -> str:
-    traffic = connection.client.traffic
+def _sum_up(connection: Connection, taken: Taken, unpacked: Unpacked | None, console: Console, seconds: float) -> None:
     words = [f"downloaded {size_text(console.downloaded)}"]
+    if taken.manifest is not None:
+        words[0] = f"{_count(len(taken.manifest.layers), 'layer')}, {words[0]}"
     if unpacked is not None:
-        words.append(f"unpacked {unpacked.entries} files, {size_text(unpacked.bytes_written)}")
-    words.append(f"{seconds:.1f} s, {traffic.requests} requests")
+        words.append(f"unpacked {_count(unpacked.entries, 'file')}, {size_text(unpacked.bytes_written)}")
+    traffic = connection.client.traffic
+    words.append(f"{seconds:.1f} s, {_count(traffic.requests, 'request')}")
     if traffic.quota is not None:
         words.append(f"{traffic.quota} left of the registry's pull quota")
-    return "; ".join(words)
+    console.note("; ".join(words))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,41 @@
+"""A reader that is asked for the same small document once: a get looks at manifests and configs, then copies them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+from registry_image.oci import mediatype
+from registry_image.oci.config import MAX_CONFIG_SIZE
+from registry_image.oci.content import ContentReader, read_small_blob
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.manifest import Index, Manifest
+
+
+class Kept:
+    """``reader``, its manifests and image configs being remembered. A ContentReader."""
+
+    def __init__(self, reader: ContentReader) -> None:
+        self._reader = reader
+        self._manifests: dict[Digest, Manifest | Index] = {}
+        self._configs: dict[Digest, bytes] = {}
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        return self._reader.resolve(tag)
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        if digest not in self._manifests:
+            self._manifests[digest] = self._reader.manifest(digest)
+        return self._manifests[digest]
+
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
+        if descriptor.media_type not in mediatype.CONFIGS or descriptor.size > MAX_CONFIG_SIZE:
+            return self._reader.blob(descriptor)
+        if descriptor.digest not in self._configs:
+            what = f"config {descriptor.digest}"
+            self._configs[descriptor.digest] = read_small_blob(self._reader, descriptor, what, limit=MAX_CONFIG_SIZE)
+        return nullcontext(iter((self._configs[descriptor.digest],)))
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        return self._reader.referrers(digest)
