@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator, Mapping
 
 from registry_image.archive.entry import SYMLINK, Entry
@@ -68,7 +69,13 @@ class Attributes:
         if entry.mode & _SPECIAL_BITS:
             os.fchmod(fd, entry.mode)
         if entry.xattrs:
+            locked = not self._set_owner and not entry.mode & stat.S_IWUSR
+            if locked:
+                # Who is not root needs to be let in even through an open file.
+                os.fchmod(fd, entry.mode | stat.S_IWUSR)
             self._set_xattrs(fd, entry, follow_symlinks=True)
+            if locked:
+                os.fchmod(fd, entry.mode)
         time = clamped(entry.mtime_ns)
         os.utime(fd, ns=(time, time))
 

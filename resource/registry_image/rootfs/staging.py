@@ -25,8 +25,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 class Staging:
     """A fresh directory in ``destination``, hence on the same filesystem. Use it in a ``with``; `path` is it.
 
-    `publish` moves what is finished to its final name. Whatever is left at the end of the ``with``, after success,
-    error or signal, is removed; a removal that fails, or takes too long, is told to ``listener`` and hides no other error.
+    `publish` moves what is finished to its final name. What is left at the end of the ``with``, after success, error or
+    signal, is removed; a removal that fails, or takes too long, is told to ``listener`` and hides no other error.
     """
 
     def __init__(
