@@ -18,6 +18,10 @@ from registry_image.rootfs.root import Directory, Root
 from registry_image.rootfs.whiteout import Kind
 
 _NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
+#: Not root, a user namespace, no CAP_MKNOD; a number beyond what Linux has room for (EXTRACTION 47).
+_DEVICE_REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL})
+#: Bits of a device's major and minor number in Linux, of the 32 that a tar may hold.
+_MAJOR_BITS, _MINOR_BITS = 12, 20
 
 
 class LayerReader(Protocol):
@@ -158,13 +162,11 @@ class Applier:
         self._root.settle_later(path, entry.mtime_ns, None if entry.mode & 0o700 == 0o700 else entry.mode)
 
     def _make_node(self, parent: Directory, name: bytes, entry: Entry) -> None:
-        mode = _NODES[entry.type] | entry.mode
         try:
-            self._root.make_node(parent, name, mode, os.makedev(entry.devmajor, entry.devminor))
+            self._root.make_node(parent, name, _NODES[entry.type] | entry.mode, _device(entry))
         except OSError as error:
-            if entry.type == FIFO or error.errno not in (errno.EPERM, errno.EACCES, errno.EINVAL):
+            if entry.type == FIFO or error.errno not in _DEVICE_REFUSALS:
                 raise
-            # A number that this kernel has no room for, or not root, a user namespace, no CAP_MKNOD (EXTRACTION 47).
             self._root.refusals.add("device nodes that may not be made here were left out", quote(entry.path))
             return
         self._attributes.set_on_node(parent.fd, name, entry)
@@ -270,6 +272,12 @@ class Applier:
                     self._root.remove(below, name)
                 elif is_directory:
                     todo.append(child)
+
+
+def _device(entry: Entry) -> int:
+    if entry.devmajor >> _MAJOR_BITS or entry.devminor >> _MINOR_BITS:
+        raise OSError(errno.EINVAL, "no such device number")
+    return os.makedev(entry.devmajor, entry.devminor)
 
 
 def _write_sparse(fd: int, segments: Iterable[tuple[int, int]], body: Iterator[Buffer]) -> int:
