@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from registry_image.errors import StorageError, quote
@@ -25,8 +26,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 class Staging:
     """A fresh directory in ``destination``, hence on the same filesystem. Use it in a ``with``; `path` is it.
 
-    `publish` moves what is finished to its final name. What is left at the end of the ``with``, after success, error or
-    signal, is removed; a removal that fails, or takes too long, is told to ``listener`` and hides no other error.
+    `publish` moves what is finished to its final name; an error or a signal takes it back. What is left at the end of
+    the ``with`` is removed; a removal that fails, or takes too long, is told to ``listener`` and hides no other error.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Staging:
         self._listener = listener
         self._clock = clock
         self._resisting: list[str] = []
+        self._published: list[str] = []
 
     def __enter__(self) -> Staging:
         try:
@@ -59,6 +61,7 @@ class Staging:
         """Renames ``name``, made in `path`, to its final place. Raises StorageError if something is there."""
         self.require_absent(name)
         source, final = os.path.join(self.path, name), os.path.join(self.destination, name)
+        self._published.append(name)  # before it is true: a signal may come at any moment
         try:
             mode = stat.S_IMODE(os.lstat(source).st_mode)
             if mode & 0o700 != 0o700:
@@ -68,12 +71,18 @@ class Staging:
             if mode & 0o700 != 0o700:
                 os.chmod(final, mode)
         except OSError as error:
+            if os.path.lexists(source):
+                self._published.remove(name)
             raise storage_fault(error, f"rename {quote(name)} to its place in {quote(self.destination)}") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         deadline = self._clock() + CLEANING_SECONDS
+        if kind is not None:
+            for name in self._published:
+                with suppress(OSError):
+                    os.rename(os.path.join(self.destination, name), os.path.join(self.path, name))
 
         def removed(path: bytes) -> None:
             if self._clock() > deadline:
