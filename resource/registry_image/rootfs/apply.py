@@ -167,6 +167,7 @@ class Applier:
         except OSError as error:
             if entry.type == FIFO or error.errno not in _DEVICE_REFUSALS:
                 raise
+            self._root.remove(parent, name)
             self._root.refusals.add("device nodes that may not be made here were left out", quote(entry.path))
             return
         self._attributes.set_on_node(parent.fd, name, entry)
