@@ -56,12 +56,12 @@ def get(request: GetRequest, console: Console) -> Response:
         files = small_files(taken)
         if ROOTFS in products and image is not None:
             files["metadata.json"] = task_metadata(image.config)
-        if products:
-            unpacked = _download(request, reader, taken, staging.path, console)
-            _sum_up(connection, taken, unpacked, console, time.monotonic() - begun)
+        unpacked = _download(request, reader, taken, staging.path, console) if products else None
         _write(staging.path, files)
         for name in (*files, *products):
             staging.publish(name)
+    if products:
+        _sum_up(connection, taken, unpacked, console, time.monotonic() - begun)
     return Response(version=request.version, metadata=metadata)
 
 
