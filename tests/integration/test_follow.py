@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from registry_image.concourse.follow import follow
 from registry_image.concourse.request import parse_check
 from registry_image.concourse.version import Version
 from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized
+from registry_image.net.retry import ONCE
+from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import a_repository
+from tests.support.clients import Time, a_client, a_repository
 from tests.support.fakeregistry import FakeRegistry, as_ever, body, fake_registry, status
 
 
@@ -202,6 +205,25 @@ def test_a_rate_limit_ends_all_look_ups(registry: FakeRegistry) -> None:
     with pytest.raises(RateLimited):
         repository.check()
     assert len(registry.asked("HEAD")) <= 16
+
+
+def test_a_rate_limit_that_one_look_up_meets_holds_the_others_back(registry: FakeRegistry) -> None:
+    tagged(registry, {"1.0": 0, "1.1": 1})
+    registry.script("HEAD", "/1.0$", status(429, retry_after="7"))
+    time = Time()
+    repository = a_repository(registry, NAME, client=a_client(time=time))
+    limited = Repository(repository.client, repository.name, policy=ONCE)
+    with pytest.raises(RateLimited):
+        limited.resolve("1.0")
+    assert time.waits == []
+    assert repository.resolve("1.1") is not None
+    assert time.waits == [7.0]
+    # Who tries only once, such as a mirror, does not wait either: there is somebody else to ask.
+    registry.script("HEAD", "/1.0$", status(429, retry_after="7"))
+    for tag in ("1.0", "1.0"):
+        with contextlib.suppress(RateLimited):
+            limited.resolve(tag)
+    assert time.waits == [7.0]
 
 
 @pytest.mark.parametrize("field", ["tag_regex", "exclude_regex"])

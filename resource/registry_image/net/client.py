@@ -18,11 +18,11 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
-from registry_image.errors import ResourceError, TransportError
+from registry_image.errors import RateLimited, ResourceError, TransportError
 from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.exchange import Answer, Auth, Request
 from registry_image.net.faults import FOREIGN, NoTLS, Untrusted, explain
-from registry_image.net.origin import follow, is_loopback_name, origin_of
+from registry_image.net.origin import Origin, follow, is_loopback_name, origin_of
 from registry_image.net.redact import show_host
 from registry_image.net.refusal import MAX_ERROR_BODY, refusal
 from registry_image.net.response import Response
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 15.0
 #: Seconds without a byte after which a connection counts as broken.
 STALL_TIMEOUT = 60.0
+#: Seconds without requests to a host that had too many, if it does not say how long: what the one that was told
+#: waits at least.
+UNASKED_QUIET = 0.25
 #: Redirects followed for one request; object stores behind registries take one or two.
 MAX_REDIRECTS = 10
 #: Kept-alive connections: 16 look-ups and as many downloads as anybody configures.
@@ -82,6 +85,7 @@ class Client:
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
         self._plain_allowed: set[str] = set()
         self._schemes: dict[str, str] = {}
+        self._quiet: dict[Origin, float] = {}
         self.traffic = Traffic()
 
     def allow_plain_http(self, host: str) -> None:
@@ -116,11 +120,21 @@ class Client:
 
     def _retrying(self, request: Request, act: Callable[[], _Got]) -> _Got:
         attempts = self.attempts(request.policy)
+        origin = origin_of(request.url)
         while True:
+            self._hold_back(origin, (request.policy or self._policy).budget)
             try:
                 return act()
             except ResourceError as error:
+                if isinstance(error, RateLimited):
+                    self._quiet[origin] = self.clock.monotonic() + (error.retry_after or UNASKED_QUIET)
                 attempts.failed(error)
+
+    def _hold_back(self, origin: Origin, budget: float) -> None:
+        """Waits where another thread was just told that there were too many requests; ``budget`` is in seconds."""
+        pause = self._quiet.get(origin, 0.0) - self.clock.monotonic()
+        if 0 < pause <= budget:
+            self.clock.sleep(pause)
 
     def _exchange(self, request: Request) -> Response:
         """Redirects and logins; an answer that is not wanted is raised."""
