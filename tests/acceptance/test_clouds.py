@@ -1,0 +1,304 @@
+"""Check, get and put through a login to each cloud: its own library, loopback endpoints under the cloud's real names,
+a real docker-registry behind them whose htpasswd knows what the login hands out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.conftest import StartRegistry
+from tests.support import aws, clouds, images, runner, tar
+from tests.support.aws import AWS, FARTHER_ROLE, OTHER_ACCOUNT, REGION, ROLE, moto
+from tests.support.clouds import CLIENT_ID, CLIENT_SECRET, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, TENANT, Azure, Google
+from tests.support.internet import Internet, forward, internet, serving
+from tests.support.registry import HTPASSWD, Config, Registry
+
+ECR = f"{aws.ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+ACR = "contoso.azurecr.io"
+GOOGLE = "europe-docker.pkg.dev"
+NOWHERE = "http://192.0.2.1"
+"""An address for documentation (RFC 5737): routed nowhere."""
+Source = Mapping[str, object]
+
+
+@pytest.fixture(scope="module")
+def registry(start_registry: StartRegistry) -> Registry:
+    """What stands behind every cloud's names."""
+    return start_registry(Config(auth="htpasswd", htpasswd=HTPASSWD + aws.HTPASSWD + clouds.HTPASSWD))
+
+
+@pytest.fixture(scope="module")
+def checking_aws() -> Iterator[AWS]:
+    with moto(checking=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def trusting_aws() -> Iterator[AWS]:
+    with moto(checking=False) as running:
+        yield running
+
+
+@pytest.fixture
+def web(tmp_path: Path, registry: Registry) -> Iterator[Internet]:
+    with internet(tmp_path / "internet") as running:
+        behind = forward(registry.url)
+        running.routes[r"[0-9]{12}\.dkr\.ecr\..*"] = behind
+        running.routes[GOOGLE] = behind
+        yield running
+
+
+def reach(web: Internet, running: AWS) -> dict[str, str]:
+    web.routes[r"(sts|api\.ecr)\..*\.amazonaws\.com"] = forward(running.url)
+    return {"aws_access_key_id": running.access_key, "aws_secret_access_key": running.secret_key}
+
+
+def environment(web: Internet, **more: str) -> dict[str, str]:
+    """A worker's, and short waits. Nothing there is metadata unless ``more`` says so."""
+    return {**web.environment, "AWS_EC2_METADATA_DISABLED": "true", "REGISTRY_IMAGE_WAIT_SCALE": "0", **more}
+
+
+def image() -> images.Content:
+    return images.image(images.layer(tar.archive(tar.file("hello", "world\n"))))
+
+
+def comes_and_goes(
+    tmp_path: Path,
+    source: Source,
+    web: Internet,
+    repository: str,
+    *,
+    params: Source | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Put, check and get an image with ``source``; ``repository`` is what the get's file says. ``metadata`` says in
+    the environment where the machine's identity is."""
+    source = {"tag": "v1", "ca_certs": [web.authority.pem], **source}
+    around = environment(web, **(metadata or {}))
+    images.write_layout(tmp_path / "build" / "image", image())
+    (tmp_path / "build" / "image" / "single-image-digest").write_text(image().digest)
+    request = {"source": source, "params": {"image": "image", **(params or {})}}
+    version = runner.put(request, tmp_path / "build", environment=around).version
+    assert version == {"tag": "v1", "digest": image().digest}
+    assert runner.check({"source": source}, around).versions == [version]
+    got = runner.get({"source": source, "version": version}, tmp_path / "got", environment=around)
+    assert got.version == version
+    assert (tmp_path / "got" / "rootfs" / "hello").read_text() == "world\n"
+    assert (tmp_path / "got" / "repository").read_text() == repository
+    assert got.metadata["repository"] == repository
+
+
+def fails(source: Source, web: Internet, *words: str, **more: str) -> str:
+    """Check with ``source`` fails with all ``words`` and repeats no secret."""
+    request = {"source": {"tag": "v1", "ca_certs": [web.authority.pem], **source}}
+    said = runner.failed(runner.check(request, environment(web, **more)), *words)
+    for secret in (CLIENT_SECRET, OIDC_TOKEN, clouds.REFRESH_TOKEN, clouds.GOOGLE_TOKEN, "PRIVATE KEY"):
+        assert secret not in said
+    return said
+
+
+# -- Amazon -----------------------------------------------------------------------------------------------------------
+
+
+def test_ecr_by_region_and_keys(tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str) -> None:
+    source = {"repository": repository_name, "aws_region": REGION, **reach(web, checking_aws)}
+    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}")
+
+
+def test_ecr_by_its_full_host_and_keys_of_the_environment(
+    tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str
+) -> None:
+    keys = {name.upper(): value for name, value in reach(web, checking_aws).items()}
+    comes_and_goes(tmp_path, {"repository": f"{ECR}/{repository_name}"}, web, f"{ECR}/{repository_name}", metadata=keys)
+
+
+def test_ecr_of_another_account_by_a_chain_of_roles(
+    tmp_path: Path, web: Internet, checking_aws: AWS, registry: Registry, repository_name: str
+) -> None:
+    keys = reach(web, checking_aws)
+    host = f"{OTHER_ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+    source = {"repository": repository_name, "aws_region": REGION, "aws_role_arns": [ROLE, FARTHER_ROLE], **keys}
+    # The other account's password is not one that the registry knows: the login is right, and then refused.
+    said = fails(source, web, host, "401")
+    assert "AWS" in said
+
+
+def test_ecr_of_the_account_that_the_source_names_through_one_role(
+    tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str
+) -> None:
+    source = {
+        "repository": repository_name,
+        "aws_region": "eu-central-1",
+        "aws_account_id": "210987654321",
+        "aws_role_arn": ROLE,
+        "aws_external_id": "ours",
+        "aws_session_token": "",
+        **reach(web, checking_aws),
+    }
+    host = "210987654321.dkr.ecr.eu-central-1.amazonaws.com"
+    comes_and_goes(tmp_path, source, web, f"{host}/{repository_name}")
+
+
+def test_ecr_by_the_role_of_the_worker_s_instance(
+    tmp_path: Path, web: Internet, trusting_aws: AWS, repository_name: str
+) -> None:
+    reach(web, trusting_aws)
+    source = {"repository": repository_name, "aws_region": REGION}
+    metadata = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": trusting_aws.url}
+    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}", metadata=metadata)
+
+
+def test_ecr_by_an_identity_token(tmp_path: Path, web: Internet, trusting_aws: AWS, repository_name: str) -> None:
+    reach(web, trusting_aws)
+    source = {"repository": repository_name, "aws_region": REGION, "aws_role_arn": ROLE, "oidc_token": OIDC_TOKEN}
+    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}")
+
+
+def test_put_creates_an_ecr_repository_when_asked(
+    tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str
+) -> None:
+    source = {"repository": repository_name, "aws_region": REGION, **reach(web, checking_aws)}
+    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}", params={"create_repository": True})
+    assert f"'{repository_name}'" in str(checking_aws.service("ecr")("describe_repositories"))
+
+
+def test_a_wrong_role_is_named_with_the_permission_it_lacks(web: Internet, checking_aws: AWS) -> None:
+    wrong = f"arn:aws:iam::{aws.ACCOUNT}:role/wrong"
+    source = {"repository": "image", "aws_region": REGION, "aws_role_arn": wrong, **reach(web, checking_aws)}
+    fails(source, web, f"assuming role '{wrong}'", "403 AccessDenied", "sts:AssumeRole")
+
+
+def test_no_identity_for_ecr_says_where_it_was_looked_for(web: Internet) -> None:
+    fails({"repository": f"{ECR}/image"}, web, "no identity", "environment", "instance", "aws_access_key_id")
+    assert {call.host for call in web.calls} == {ECR}
+    assert not [call for call in web.calls if "authorization" in call.headers]
+
+
+# -- Azure ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def azure(web: Internet, registry: Registry) -> Azure:
+    made = Azure()
+    clouds.on(web, azure=made)
+    web.routes[r".*\.azurecr\.io"] = made.registry(forward(registry.url))
+    return made
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"azure_client_id": CLIENT_ID},
+        {
+            "azure_client_id": CLIENT_ID,
+            "azure_client_secret": CLIENT_SECRET,
+            "azure_tenant_id": TENANT,
+            "azure_environment": "AzurePublic",
+        },
+        {"azure_client_id": CLIENT_ID, "oidc_token": OIDC_TOKEN},
+    ],
+    ids=["system-assigned", "user-assigned", "secret", "token"],
+)
+def test_acr_by_each_identity(
+    tmp_path: Path, web: Internet, azure: Azure, repository_name: str, fields: Mapping[str, str]
+) -> None:
+    repository = f"{ACR}/{repository_name}".replace("[", "").replace("]", "")
+    with serving(azure.metadata) as machine:
+        source = {"repository": repository, "azure_acr": True, **fields}
+        comes_and_goes(tmp_path, source, web, repository, metadata={"AZURE_POD_IDENTITY_AUTHORITY_HOST": machine})
+
+
+def test_an_identity_that_the_machine_lacks_is_named(web: Internet, azure: Azure) -> None:
+    with serving(azure.metadata) as machine:
+        source = {"repository": f"{ACR}/image", "azure_acr": True, "azure_client_id": "wrong"}
+        fails(source, web, "managed identity 'wrong'", "Identity not found", AZURE_POD_IDENTITY_AUTHORITY_HOST=machine)
+
+
+def test_metadata_of_azure_that_nothing_answers_for(web: Internet, azure: Azure) -> None:
+    source = {"repository": f"{ACR}/image", "azure_acr": True}
+    fails(source, web, "192.0.2.1", "only on Azure", AZURE_POD_IDENTITY_AUTHORITY_HOST=NOWHERE)
+
+
+# -- Google -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def google(web: Internet) -> Google:
+    made = Google()
+    clouds.on(web, google=made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def key() -> dict[str, str]:
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    return {
+        "type": "service_account",
+        "client_email": SERVICE_ACCOUNT,
+        "private_key": pem,
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+
+
+def test_google_by_the_machine_s_service_account(
+    tmp_path: Path, web: Internet, google: Google, repository_name: str
+) -> None:
+    repository = f"{GOOGLE}/{repository_name}"
+    with serving(google.metadata) as machine:
+        host = machine.removeprefix("http://")
+        comes_and_goes(
+            tmp_path, {"repository": repository, "gcp": {}}, web, repository, metadata={"GCE_METADATA_HOST": host}
+        )
+
+
+def test_google_by_a_key_as_text_or_as_an_object(
+    tmp_path: Path, web: Internet, google: Google, repository_name: str, key: dict[str, str]
+) -> None:
+    repository = f"{GOOGLE}/{repository_name}"
+    source = {"repository": repository, "gcp": {"service_account_json": json.dumps(key)}}
+    comes_and_goes(tmp_path, source, web, repository)
+    source = {
+        "repository": repository,
+        "tag": "v1",
+        "ca_certs": [web.authority.pem],
+        "gcp": {"service_account_json": key},
+    }
+    assert runner.check({"source": source}, environment(web)).versions[0]["digest"] == image().digest
+
+
+def test_google_by_an_identity_token_for_a_service_account(
+    tmp_path: Path, web: Internet, google: Google, repository_name: str
+) -> None:
+    repository = f"{GOOGLE}/{repository_name}"
+    gcp = {"workload_identity_provider": PROVIDER, "service_account": SERVICE_ACCOUNT}
+    comes_and_goes(tmp_path, {"repository": repository, "gcp": gcp, "oidc_token": OIDC_TOKEN}, web, repository)
+    assert google.asked[:2] == [f"sts {PROVIDER}", f"iamcredentials {SERVICE_ACCOUNT}"]
+
+
+def test_an_expired_identity_token_fails_with_what_google_says(web: Internet, google: Google) -> None:
+    source = {
+        "repository": f"{GOOGLE}/image",
+        "gcp": {"workload_identity_provider": PROVIDER},
+        "oidc_token": "expired",
+    }
+    fails(source, web, "trading the identity token", "stale", "issuer and audience")
+
+
+def test_metadata_of_google_that_nothing_answers_for(web: Internet) -> None:
+    source = {"repository": f"{GOOGLE}/image", "gcp": {}}
+    fails(source, web, "192.0.2.1", "only on Google Cloud", GCE_METADATA_HOST=NOWHERE.removeprefix("http://"))
+
+
+def test_a_token_of_google_is_shown_to_no_other_registry(web: Internet, google: Google) -> None:
+    fails({"repository": "ghcr.io/org/image", "gcp": {}}, web, "ghcr.io/org/image", "not on Google")
+    assert web.calls == []
+    assert google.asked == []
