@@ -54,6 +54,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         "fe80::1%eth0",
         "fd00:ec2::254",
         "::ffff:169.254.169.254",
+        "2002:a9fe:a9fe::",
         "localhost",
         "a.localhost",
     ],
