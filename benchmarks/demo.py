@@ -43,7 +43,7 @@ def demonstrate(directory: Path) -> int:
     image = demo_image()
     destination = directory / "get"
     with registry(directory, image) as (host, kind):
-        source = {"repository": f"{host}/{REPOSITORY}", "tag": "latest", "insecure": True}
+        source = {"repository": f"{host}/{REPOSITORY}", "tag": "latest", "insecure": True, "progress": "plain"}
         say(f"registry  {kind} on {host}")
         say(f"image     {REPOSITORY}:latest, {len(image.blobs) - 1} layers (gzip, zstd, none), {FILES} files and git")
         say(f"          layer 2: {GIT}, and hard links to it: {CORE}, {STATUS}")
@@ -63,6 +63,7 @@ def demonstrate(directory: Path) -> int:
         say(f"          | {line}")
     if os.geteuid() != 0:
         say("          not root: the files are yours; everything but their owner is as in the image")
+    say("")
     return verdict(destination / "rootfs")
 
 
