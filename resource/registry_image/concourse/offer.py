@@ -23,6 +23,7 @@ from registry_image.storage.layout import REF_NAME
 from registry_image.storage.stored import open_stored
 from registry_image.transfer.compose import Part, annotate, assemble, thin
 from registry_image.transfer.copy import Graph, graph_of
+from registry_image.transfer.ordered import ordered_map
 
 #: Annotations that say what an entry is called in the layout it comes from.
 _NAMES = frozenset({REF_NAME, "io.containerd.image.name"})
@@ -79,7 +80,7 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Offe
 @contextmanager
 def _stored(directory: str, pattern: str, field: str) -> Iterator[Offer]:
     path = find_one(directory, pattern, field)
-    with open_stored(os.path.join(directory, path), path) as stored:
+    with open_stored(os.path.join(directory, path), path, ordered_map) as stored:
         yield Offer(reader=stored.reader, root=stored.root, form=f"{stored.form} {path!r}")
 
 

@@ -12,6 +12,7 @@ from registry_image.oci.content import ContentReader
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.archive import Archive, open_archive
 from registry_image.storage.files import Directory
+from registry_image.storage.gzip import Run
 from registry_image.storage.layout import LayoutReader
 from registry_image.storage.tarball import open_saved
 
@@ -32,8 +33,8 @@ class Stored:
 
 
 @contextmanager
-def open_stored(path: str, shown: str) -> Iterator[Stored]:
-    """The image at ``path``, which messages call ``shown``.
+def open_stored(path: str, shown: str, run: Run = map) -> Iterator[Stored]:
+    """The image at ``path``, which messages call ``shown``. ``run`` compresses layers, where they are not yet.
 
     Raises ContentError, saying what it seems to be and what is missing, if it is no image; StorageError.
     """
@@ -44,7 +45,7 @@ def open_stored(path: str, shown: str) -> Iterator[Stored]:
         # An engine's newer tarballs hold a layout too. They stay docker-save tarballs, as registry-image takes them:
         # the layout's layers are not compressed, and its list may have an entry for each tag.
         if archive.has("manifest.json"):
-            with open_saved(archive) as saved:
+            with open_saved(archive, run) as saved:
                 yield Stored(reader=saved, root=saved.root, form="docker-save tarball")
         elif archive.has("index.json"):
             layout = LayoutReader(archive)

@@ -1,7 +1,7 @@
 """Images as `docker save` writes them: a manifest is made for one (Docker schema 2), the layers gzipped.
 
-The same file gives the same digest every time: the manifest's fields have a fixed order, and gzip a fixed level and
-no time (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed already are taken as they are.
+The same file gives the same digest every time: the manifest's fields have a fixed order, and gzip always writes the
+same (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed already are taken as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import posixpath
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +24,8 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Manifest, parse_manifest
 from registry_image.storage.archive import Archive, Spool, spool
 from registry_image.storage.files import Region, read_small
+from registry_image.storage.gzip import Run, compress
 
-#: zlib's level for layers, see the ADR before changing it: every image pushed from a tarball would get a new digest.
-GZIP_LEVEL = 4
-_GZIP_CONTAINER = 16 + zlib.MAX_WBITS
 _LAYER_TYPES = {
     b"\x1f\x8b": mediatype.DOCKER_LAYER_GZIP,
     b"\x28\xb5": mediatype.DOCKER_LAYER_ZSTD,
@@ -84,8 +81,11 @@ class SavedImage:
 
 
 @contextmanager
-def open_saved(archive: Archive) -> Iterator[SavedImage]:
-    """The image that ``archive`` holds. Raises ContentError if something is missing, or is not what the config says."""
+def open_saved(archive: Archive, run: Run = map) -> Iterator[SavedImage]:
+    """The image that ``archive`` holds. Raises ContentError if something is missing, or is not what the config says.
+
+    ``run`` may compress several blocks of a layer at once.
+    """
     listed = _read_list(archive)
     config = read_small(archive, listed.config, MAX_CONFIG_SIZE)
     _check_name(listed.config, config, archive.what)
@@ -96,7 +96,7 @@ def open_saved(archive: Archive) -> Iterator[SavedImage]:
             f"but the config has {len(diff_ids)} diff IDs"
         )
     with spool() as spooled:
-        packer = _Packer(archive, spooled)
+        packer = _Packer(archive, spooled, run)
         layers = [
             listed.foreign(diff_id) or packer.layer(name, diff_id)
             for name, diff_id in zip(listed.layers, diff_ids, strict=True)
@@ -107,8 +107,9 @@ def open_saved(archive: Archive) -> Iterator[SavedImage]:
 class _Packer:
     """Finds each layer's blob: where it lies in the tar if it is compressed, else gzipped at the end of a spool."""
 
-    def __init__(self, archive: Archive, spooled: Spool) -> None:
+    def __init__(self, archive: Archive, spooled: Spool, run: Run) -> None:
         self._archive = archive
+        self._run = run
         self._spool = spooled
         self._done: dict[Digest, Descriptor] = {}
         self.regions: dict[Digest, Region] = {}
@@ -137,17 +138,11 @@ class _Packer:
     def _gzip(self, region: Region, diff_id: Digest, what: str) -> tuple[Digest, Region]:
         stored = hashlib.sha256()
         start = self._spool.size
-        packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_CONTAINER)
-
-        def packed() -> Iterator[bytes]:
-            unpacked = hashlib.new(diff_id.algorithm)
-            for piece in _hashing(region.pieces(what), unpacked):
-                yield packer.compress(piece)
-            yield packer.flush()
-            _compare(unpacked.hexdigest(), diff_id, what)
-
-        for piece in _hashing(packed(), stored):
+        unpacked = hashlib.new(diff_id.algorithm)
+        tar = _hashing(region.pieces(what), unpacked)
+        for piece in _hashing(compress(tar, self._run), stored):
             self._spool.append(piece)
+        _compare(unpacked.hexdigest(), diff_id, what)
         return Digest("sha256", stored.hexdigest()), Region(self._spool.descriptor, start, self._spool.size - start)
 
 
