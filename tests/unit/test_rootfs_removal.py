@@ -1,0 +1,101 @@
+"""Trees removed: whole, whatever their depth, and nothing but them."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_image.rootfs.removal import remove_tree
+from tests.support import filesystem
+from tests.support.tree import snapshot
+
+#: Deeper than Python's stack, the limit of open files below, and what one path can say.
+DEPTH = 2_500
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def make_deep(parent: int, depth: int) -> None:
+    """A chain of directories, deeper than a path can say."""
+    fd = os.dup(parent)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+
+
+@pytest.mark.rule(29)
+def test_a_tree_goes_with_all_it_holds_and_symlinks_are_not_followed(tmp_path: Path, parent: int) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_text("kept")
+    tree = tmp_path / "tree"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "a/b/file").write_text("x")
+    (tree / "empty").mkdir()
+    (tree / "a/out").symlink_to(tmp_path / "outside")
+    (tree / "a/b/up").symlink_to("../../../outside")
+    os.mkfifo(tree / "fifo")
+    before = snapshot(tmp_path / "outside")
+    gone: list[bytes] = []
+    remove_tree(parent, b"tree", removed=gone.append)
+    assert sorted(gone) == [b"tree", b"tree/a", b"tree/a/b", b"tree/empty"]
+    assert os.listdir(tmp_path) == ["outside"]
+    assert snapshot(tmp_path / "outside") == before
+
+
+def test_depth_costs_neither_stack_nor_open_files(tmp_path: Path, parent: int) -> None:
+    make_deep(parent, DEPTH)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 8, hard))
+    count = 0
+
+    def removed(path: bytes) -> None:
+        nonlocal count
+        count += 1
+
+    try:
+        remove_tree(parent, b"d", removed=removed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (count, os.listdir(tmp_path)) == (DEPTH, [])
+
+
+def test_modes_that_lock_their_owner_out_do_not_stop_it(tmp_path: Path, parent: int) -> None:
+    (tmp_path / "tree/a/b").mkdir(parents=True)
+    for mode, name in ((0o000, "tree/a/b"), (0o500, "tree/a"), (0o000, "tree")):
+        (tmp_path / name).chmod(mode)
+    remove_tree(parent, b"tree")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.rule(36)
+def test_what_cannot_be_removed_is_an_error(tmp_path: Path, parent: int) -> None:
+    (tmp_path / "tree/a").mkdir(parents=True)
+    (tmp_path / "tree/a/stubborn").touch()
+    with filesystem.immutable(tmp_path / "tree/a/stubborn"):
+        with pytest.raises(PermissionError):
+            remove_tree(parent, b"tree")
+        assert (tmp_path / "tree/a/stubborn").exists()
+
+
+def test_on_request_it_goes_on_and_tells(tmp_path: Path, parent: int) -> None:
+    (tmp_path / "tree/a").mkdir(parents=True)
+    (tmp_path / "tree/b").mkdir()
+    for name in ("tree/a/stubborn", "tree/a/file", "tree/b/file"):
+        (tmp_path / name).touch()
+    told: list[bytes] = []
+    with filesystem.immutable(tmp_path / "tree/a/stubborn"):
+        remove_tree(parent, b"tree", failed=lambda error, path: told.append(path))
+        assert sorted(snapshot(tmp_path / "tree")) == [b"", b"a", b"a/stubborn"]
+    assert told == [b"tree/a/stubborn", b"tree/a", b"tree"]
