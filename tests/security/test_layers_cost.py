@@ -1,0 +1,241 @@
+"""Layers made to cost: twice the input may cost about twice the work, and no more, in time, memory and open files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_image.archive.entry import DIRECTORY, HARDLINK, NO_XATTRS, REGULAR, SYMLINK, Entry
+from registry_image.errors import ExtractionError, UnsafePath
+from registry_image.oci.digest import Buffer
+from registry_image.progress import Silence
+from registry_image.rootfs.apply import Applier
+from registry_image.rootfs.removal import remove_tree
+from registry_image.rootfs.root import MAX_HANDLES, Root
+from tests.support import tar
+from tests.support.layers import unpack
+
+#: Four times the input must not take this many times as long. Quadratic work takes 16 times, on a quiet machine.
+MAX_RATIO = 9.0
+
+
+class Members:
+    """A layer without a tar around it: what is measured is the applying."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = iter(entries)
+
+    def next(self) -> Entry | None:
+        return next(self._entries, None)
+
+    def body(self) -> Iterator[Buffer]:
+        return iter(())
+
+
+def entry(path: str, kind: bytes = REGULAR, linkname: str = "") -> Entry:
+    made = Entry()
+    made.path, made.type, made.linkname = path.encode(), kind, linkname.encode()
+    made.mode = 0o755 if kind == DIRECTORY else 0o644
+    made.uid = made.gid = made.size = made.mtime_ns = made.devmajor = made.devminor = 0
+    made.xattrs, made.sparse = NO_XATTRS, None
+    return made
+
+
+def seconds(place: Path, *layers: list[Entry]) -> float:
+    """CPU time, of the kernel too, that the last of ``layers`` takes."""
+    place.mkdir()
+    with Root(str(place)) as root:
+        applier = Applier(root, Silence())
+        for layer in layers[:-1]:
+            applier.apply(Members(layer), "below")
+        begun = time.process_time()
+        applier.apply(Members(layers[-1]), "measured")
+        applier.finish()
+        return time.process_time() - begun
+
+
+def opaque_markers(n: int) -> list[list[Entry]]:
+    """As many opaque markers as files, all for the same few directories, each of which the layer also writes to."""
+    below = [entry(f"d/{k % 10}/{k}") for k in range(n)]
+    marks = [entry(f"d/{k % 10}/.wh..wh..opq") for k in range(n)]
+    return [below, [*(entry(f"d/{k % 10}/new{k}") for k in range(n)), *marks, *marks]]
+
+
+def nested_opaque_markers(n: int) -> list[list[Entry]]:
+    """Markers from the deepest directory up, each of a tree that the layer wrote itself."""
+    depth = 200
+    ways = ["d/" * level for level in range(1, depth)]
+    new = [entry(f"{ways[k % len(ways)]}new{k}") for k in range(n)]
+    return [[entry(f"{way}old") for way in ways], [*new, *(entry(f"{way}.wh..wh..opq") for way in reversed(ways))]]
+
+
+def whiteouts_of_one_directory(n: int) -> list[list[Entry]]:
+    return [[entry(f"d/{k}") for k in range(n)], [entry(f"d/.wh.{k}") for k in range(n)]]
+
+
+def whiteouts_of_a_directory_that_stays(n: int) -> list[list[Entry]]:
+    return [[entry(f"d/{k}") for k in range(n)], [*(entry(f"d/new{k}") for k in range(n)), *(entry(".wh.d"),) * n]]
+
+
+def whiteouts_of_nothing(n: int) -> list[list[Entry]]:
+    return [[entry("d/x")], [entry(f"d/.wh.{k}") for k in range(n)]]
+
+
+def replaced_directories(n: int) -> list[list[Entry]]:
+    """Every replacement drops handles; every entry needs one again."""
+    layer = []
+    for k in range(n // 2):
+        layer += [entry(f"d/e/{k}/x/y"), entry(f"d/e/{k}/x")]
+    return [layer]
+
+
+def replaced_symlinks(n: int) -> list[list[Entry]]:
+    layer = [entry("target/d/e", DIRECTORY)]
+    for _ in range(n // 2):
+        layer += [entry("l", SYMLINK, "target"), entry("l/d/e/x")]
+    return [layer]
+
+
+def forward_hard_links(n: int) -> list[list[Entry]]:
+    """Each is a hard link, in turn, to a file at the very end."""
+    return [[*(entry(f"d{k}/x", HARDLINK, f"s/{k}") for k in range(n // 2)), *(entry(f"s/{k}") for k in range(n // 2))]]
+
+
+def scattered_parents(n: int) -> list[list[Entry]]:
+    """Consecutive entries never share a parent, and there are more parents than handles."""
+    ways = [f"{k}/a/b/c" for k in range(MAX_HANDLES * 3)]
+    return [[entry(f"{ways[k % len(ways)]}/{k}") for k in range(n)]]
+
+
+def directories(n: int) -> list[list[Entry]]:
+    return [[entry(f"{k % 97}/{k}", DIRECTORY) for k in range(n)]]
+
+
+@pytest.mark.rule(9)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(opaque_markers, marks=pytest.mark.rule(38)),
+        pytest.param(nested_opaque_markers, marks=pytest.mark.rule(38)),
+        pytest.param(whiteouts_of_a_directory_that_stays, marks=pytest.mark.rule(38)),
+        whiteouts_of_one_directory,
+        whiteouts_of_nothing,
+        replaced_directories,
+        replaced_symlinks,
+        forward_hard_links,
+        scattered_parents,
+        directories,
+    ],
+)
+def test_four_times_the_entries_take_about_four_times_as_long(
+    make: Callable[[int], list[list[Entry]]], shared_memory: Path
+) -> None:
+    def cost(n: int, attempt: int) -> float:
+        return seconds(shared_memory / f"{n}-{attempt}", *make(n))
+
+    few = min(cost(1500, attempt) for attempt in range(2))
+    many = min(cost(6000, attempt) for attempt in range(2))
+    assert many / few < MAX_RATIO, f"{few:.3f} s, then {many:.3f} s"
+
+
+@pytest.mark.rule(9)
+def test_a_way_of_many_symlinks_has_an_end(tmp_path: Path) -> None:
+    """Each target doubles the way: forty hops of two thousand components would be gone for each entry."""
+    links = [tar.symlink(f"l{n}", to=f"l{n + 1}/" + "x/../" * 800) for n in range(30)]
+    begun = time.process_time()
+    with pytest.raises(UnsafePath):
+        unpack(tmp_path / "rootfs", tar.archive(*links, tar.directory("l30/x"), tar.file("l0/a")))
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.rule(27)
+def test_directories_as_deep_as_a_path_goes_cost_neither_stack_nor_open_files(shared_memory: Path) -> None:
+    depth = 2000
+    ways = ["/".join(["d"] * level) for level in range(1, depth)]
+    layer = [entry(way, DIRECTORY) for way in ways]
+    seconds(shared_memory / "deep", layer, [entry(".wh.d")])
+    assert os.listdir(shared_memory / "deep") == []
+
+
+@pytest.mark.rule(27)
+def test_a_hundred_thousand_directories_deep_is_an_error_at_once(shared_memory: Path) -> None:
+    begun = time.process_time()
+    with pytest.raises(ExtractionError):
+        unpack(shared_memory / "rootfs", tar.archive(tar.file("d/" * 100_000 + "x")))
+    # By a symlink on the way, no single name is too long.
+    deep = "/".join(["d"] * 1500)
+    links = [tar.symlink(f"l{n}", to=f"/l{n - 1}/{deep}" if n else f"/{deep}") for n in range(70)]
+    with pytest.raises(ExtractionError):
+        unpack(shared_memory / "linked", tar.archive(*links, *(tar.file(f"l{n}/x") for n in range(70))))
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.rule(9)
+def test_a_name_of_a_megabyte_is_an_error(tmp_path: Path) -> None:
+    for name in (b"x" * 1_000_000, b"x/" * 500_000):
+        with pytest.raises(ExtractionError):
+            unpack(tmp_path / f"rootfs{len(name.split(b'/'))}", tar.archive(tar.file(name)))
+
+
+@pytest.mark.rule(9)
+def test_a_terabyte_of_holes_takes_no_room(tmp_path: Path) -> None:
+    layer = tar.archive(tar.gnu_sparse("a", [(1 << 40, b"end")], (1 << 40) + 3))
+    unpack(tmp_path / "rootfs", layer)
+    status = (tmp_path / "rootfs/a").stat()
+    assert (status.st_size, status.st_blocks * 512 < 100_000) == ((1 << 40) + 3, True)
+
+
+@pytest.mark.rule(9)
+def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    most = 0
+
+    class Watching(Members):
+        def next(self) -> Entry | None:
+            nonlocal most
+            most = max(most, len(os.listdir("/proc/self/fd")))
+            return super().next()
+
+    with Root(_made(tmp_path / "rootfs")) as root:
+        Applier(root, Silence()).apply(Watching(entry(f"{k}/a/b") for k in range(500)), "layer")
+    assert most - before < MAX_HANDLES + 10
+
+
+@pytest.mark.rule(9)
+def test_the_first_layer_takes_no_memory_for_each_file(tmp_path: Path) -> None:
+    def peak(n: int, place: Path) -> int:
+        with Root(_made(place)) as root:
+            applier = Applier(root, Silence())
+            tracemalloc.start()
+            applier.apply(Members(entry(f"d/{k}") for k in range(n)), "layer")
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    peak(10, tmp_path / "warm")
+    assert peak(3000, tmp_path / "many") - peak(100, tmp_path / "few") < 50_000
+
+
+def _made(place: Path) -> str:
+    place.mkdir()
+    return str(place)
+
+
+@pytest.fixture
+def shared_memory(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where no disk's mood is measured; the ordinary place where there is none."""
+
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    place = Path(tempfile.mkdtemp(prefix="layers-", dir="/dev/shm"))
+    yield place
+    parent = os.open(place.parent, os.O_RDONLY)
+    remove_tree(parent, os.fsencode(place.name))  # shutil's recurses
+    os.close(parent)
