@@ -8,8 +8,8 @@ import sys
 import warnings
 
 here = __file__.rpartition("/")[0]
-sys.path[:0] = [here]
-sys.path.append(f"{here}/../.venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages")
+packages = f"{here}/../.venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+sys.path += [here, packages]
 
 # Nothing that importing makes is garbage; `main` switches collection on when the step's modules are there.
 gc.disable()

@@ -11,9 +11,12 @@ import pytest
 
 from registry_image.concourse import console
 from registry_image.concourse.bars import Bars
-from registry_image.concourse.console import Console, Debug, Plain, Tally, open_console, size_text
+from registry_image.concourse.console import Console, Debug, size_text
+from registry_image.concourse.drawn import Drawn
 from registry_image.concourse.request import parse_check
 from registry_image.concourse.source import Source
+from registry_image.concourse.tally import Counting, Plain, Tally
+from registry_image.concourse.wiring import open_console
 
 
 def source(**fields: object) -> Source:
@@ -55,7 +58,7 @@ def test_sizes_are_in_powers_of_ten(size: int, text: str) -> None:
 def test_the_total_counts_what_has_not_begun_and_foretells_the_end() -> None:
     clock = Clock()
     tally = Tally(clock=clock)
-    listener = console.Counting(tally)
+    listener = Counting(tally)
     assert tally.summary("download") == ""
     work(listener, clock)
     assert tally.summary("download") == "download 15.0 MB of 40.0 MB, 0 of 2 done, 5.0 MB/s, 5 s left"
@@ -92,8 +95,8 @@ def test_debug_logs_each_step_instead(capfd: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("fields", "draws", "kind"),
     [
-        ({}, True, Bars),
-        ({"progress": "bars"}, True, Bars),
+        ({}, True, Drawn),
+        ({"progress": "bars"}, True, Drawn),
         ({"progress": "plain"}, True, Plain),
         ({"progress": "none"}, True, Console),
         ({"progress": "none", "debug": True}, True, Debug),
@@ -114,12 +117,14 @@ def test_warnings_of_the_source_come_first(capfd: pytest.CaptureFixture[str]) ->
 
 def test_bars_show_each_part_and_the_total() -> None:
     stream, clock = io.StringIO(), Clock()
-    with Bars(Tally(clock=clock), stream.write) as bars:
-        work(bars, clock)
-        bars.begin("unpack", "aaaa", None)
-        bars.advance("unpack", "aaaa", 2_000_000)
-        bars.note("a [line] of text")
-        bars._live.refresh()
+    counting = Counting(Tally(clock=clock))
+    work(counting, clock)
+    counting.begin("unpack", "aaaa", None)
+    counting.advance("unpack", "aaaa", 2_000_000)
+    bars = Bars(counting.tally, stream.write)
+    bars.start()
+    bars.print("a [line] of text")
+    bars.stop()
     drawn = plain_text(stream.getvalue())
     assert "a [line] of text" in drawn
     assert re.search(r"aaaa +download [━╺╸]+ +15\.0 MB +unpack [━╺╸]+ +2\.0 MB", drawn)
@@ -129,25 +134,29 @@ def test_bars_show_each_part_and_the_total() -> None:
 
 def test_an_image_of_many_layers_is_drawn_in_bounded_height() -> None:
     stream = io.StringIO()
-    with Bars(Tally(), stream.write) as bars:
-        bars.expect("download", {f"layer-{number:03}": 1 for number in range(200)})
-        bars.begin("download", "layer-150", 1)
-        stream.truncate(0)
-        bars._live.refresh()
-        drawn = plain_text(stream.getvalue())
+    counting = Counting(Tally())
+    counting.expect("download", {f"layer-{number:03}": 1 for number in range(200)})
+    counting.begin("download", "layer-150", 1)
+    bars = Bars(counting.tally, stream.write)
+    bars.start()
+    bars.print("now")
+    drawn = plain_text(stream.getvalue())
+    bars.stop()
     assert "layer-150" in drawn
-    assert drawn.count("layer-") <= 24
+    assert drawn.count("layer-") == 24
 
 
 def test_at_most_two_frames_a_second_are_drawn() -> None:
     stream = io.StringIO()
     begun = time.monotonic()
-    with Bars(Tally(), stream.write) as bars:
-        bars.expect("download", {"aaaa": 10**9})
-        bars.begin("download", "aaaa", 10**9)
-        while time.monotonic() - begun < 0.7:
-            bars.advance("download", "aaaa", 1)
-    assert stream.getvalue().count("aaaa") <= 2 * (time.monotonic() - begun) + 2
+    counting = Counting(Tally())
+    counting.begin("download", "aaaa", 10**9)
+    bars = Bars(counting.tally, stream.write)
+    bars.start()
+    while time.monotonic() - begun < 0.7:
+        counting.advance("download", "aaaa", 1)
+    bars.stop()
+    assert 1 <= stream.getvalue().count("aaaa") <= 2 * (time.monotonic() - begun) + 2
 
 
 def broken(text: str) -> None:
@@ -156,19 +165,42 @@ def broken(text: str) -> None:
 
 
 def test_a_stream_that_breaks_is_not_the_works_problem() -> None:
-    with Bars(Tally(), broken) as bars:
-        work(bars, Clock())
-        bars.note("lost")
-        bars._live.refresh()
+    counting = Counting(Tally())
+    work(counting, Clock())
+    bars = Bars(counting.tally, broken)
+    bars.start()
+    bars.print("lost")
+    bars.stop()
 
 
-def test_bars_that_cannot_be_drawn_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_that_cannot_be_drawn_are_left_out() -> None:
     stream = io.StringIO()
-    with Bars(Tally(), stream.write) as bars:
-        bars.tally.steps["download"] = {"aaaa": None}  # type: ignore[dict-item]  # a bug, as far as drawing is concerned
-        bars._live.refresh()
-        bars.note("still said")
+    tally = Tally()
+    tally.steps["download"] = {"aaaa": None}  # type: ignore[dict-item]  # a bug, as far as drawing is concerned
+    bars = Bars(tally, stream.write)
+    bars.start()
+    bars.print("still said")
+    bars.stop()
     assert "still said" in stream.getvalue()
+
+
+def test_only_work_that_takes_a_while_is_drawn(capfd: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with Drawn(Tally(clock=clock)) as drawn:
+        drawn.expect("download", {"aaaa": 30_000_000})
+        drawn.begin("download", "aaaa", 30_000_000)
+        drawn.advance("download", "aaaa", 15_000_000)
+        drawn.note("early")
+        assert capfd.readouterr().err == "early\n"
+        clock.now += 2
+        drawn.advance("download", "aaaa", 1)
+        drawn.note("late")
+        said = capfd.readouterr().err
+        assert "\x1b[" in said
+        assert "late" in plain_text(said)
+        assert "15.0 MB of 30.0 MB" in plain_text(said)
+    drawn.note("over")
+    assert plain_text(capfd.readouterr().err).endswith("over\n")
 
 
 def test_a_line_is_written_even_when_stderr_is_closed() -> None:

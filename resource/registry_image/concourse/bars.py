@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOBase
-from types import TracebackType
 from typing import IO, cast
 
 import rich.console
@@ -14,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from registry_image.concourse.console import Counting, Part, Tally, size_text, write_line, write_text
+from registry_image.concourse.console import size_text, write_line, write_text
+from registry_image.concourse.tally import Part, Tally
 
 #: The CI server stores every frame for as long as it keeps the build.
 FRAMES_PER_SECOND = 2
@@ -37,11 +37,11 @@ class _Stream(TextIOBase):
         return len(text)
 
 
-class Bars(Counting):
+class Bars:
     """A row for each part with a bar for each step on it, and a line with the totals. Redrawn in place."""
 
     def __init__(self, tally: Tally, write: Callable[[str], object] = write_text) -> None:
-        super().__init__(tally)
+        self._tally = tally
         self._console = rich.console.Console(
             file=cast(IO[str], _Stream(write)),
             force_terminal=True,
@@ -59,18 +59,17 @@ class Bars(Counting):
             transient=True,
         )
 
-    def __enter__(self) -> Bars:
+    def start(self) -> None:
         with suppress(Exception):
             self._live.start(refresh=False)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """Erases the bars."""
         with suppress(Exception):
             self._live.stop()
 
-    def note(self, message: str) -> None:
+    def print(self, message: str) -> None:
+        """A line above the bars."""
         try:
             self._console.print(Text(message), soft_wrap=True)
         except Exception:  # noqa: BLE001 - a line that cannot be drawn is still to be read
@@ -84,7 +83,7 @@ class Bars(Counting):
 
     def _frame(self) -> Table:
         # The dictionaries grow while this reads them: so they are copied first, which nothing can interrupt.
-        steps = {step: dict(parts) for step, parts in dict(self.tally.steps).items()}
+        steps = {step: dict(parts) for step, parts in dict(self._tally.steps).items()}
         table = Table.grid(padding=(0, 1))
         names = [name for parts in steps.values() for name in parts]
         rows = sorted(dict.fromkeys(names), key=lambda name: not _is_busy(steps, name))[:MAX_ROWS]
@@ -96,7 +95,7 @@ class Bars(Counting):
         frame = Table.grid()
         frame.add_row(table)
         for step in steps:
-            frame.add_row(Text(self.tally.summary(step)))
+            frame.add_row(Text(self._tally.summary(step)))
         return frame
 
 

@@ -9,7 +9,7 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-from registry_image.concourse.console import open_console, write_line
+from registry_image.concourse.console import write_line
 from registry_image.concourse.request import parse_check, parse_get, parse_put
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError
@@ -72,6 +72,7 @@ def _run(step: str, arguments: list[str]) -> JSON:
 def _check(raw: bytes) -> JSON:
     request = parse_check(raw)
     from registry_image.concourse.check import check
+    from registry_image.concourse.wiring import open_console
 
     _collect_garbage()
     with open_console(request.source, draws=False) as console:
@@ -81,6 +82,7 @@ def _check(raw: bytes) -> JSON:
 def _get(raw: bytes, destination: str) -> JSON:
     request = parse_get(raw, destination)
     from registry_image.concourse.get import get
+    from registry_image.concourse.wiring import open_console
 
     _collect_garbage()
     with open_console(request.source) as console:
@@ -90,6 +92,7 @@ def _get(raw: bytes, destination: str) -> JSON:
 def _put(raw: bytes, directory: str) -> JSON:
     request = parse_put(raw, directory)
     from registry_image.concourse.put import put
+    from registry_image.concourse.wiring import open_console
 
     _collect_garbage()
     with open_console(request.source) as console:

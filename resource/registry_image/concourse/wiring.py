@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
+from registry_image.concourse.console import Console, Debug, write_line
 from registry_image.concourse.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
@@ -51,6 +53,27 @@ class Connection:
         from registry_image.registry.mirror import MirroredRepository
 
         return MirroredRepository(self.mirror, self.origin, self.listener, tag=tag or None)
+
+
+@contextmanager
+def open_console(source: Source, *, draws: bool = True) -> Iterator[Console]:
+    """The listener that the source asks for; a check is too short to draw anything."""
+    for warning in source.warnings:
+        write_line(f"warning: {warning}")
+    if source.debug:
+        yield Debug()
+    elif not draws or source.progress == "none":
+        yield Console()
+    elif source.progress == "plain":
+        from registry_image.concourse.tally import Plain, Tally
+
+        yield Plain(Tally())
+    else:
+        from registry_image.concourse.drawn import Drawn
+        from registry_image.concourse.tally import Tally
+
+        with Drawn(Tally()) as drawn:
+            yield drawn
 
 
 def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PATIENCE) -> Connection:
