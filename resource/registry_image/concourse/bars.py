@@ -110,6 +110,10 @@ def _cells(step: str, part: Part) -> list[Text | ProgressBar]:
         total=total or 1.0,
         completed=(total or 1.0) if part.finished else part.done if total else 0.0,
         width=BAR_WIDTH,
+        style="bright_black",
+        complete_style="cyan",
+        finished_style="green",
+        pulse_style="cyan",
         pulse=part.started and not part.finished and total is None,
     )
     return [Text(step), bar, Text(size_text(part.done) if part.started else "", justify="right")]

@@ -80,8 +80,12 @@ def _download(
 ) -> Unpacked | None:
     """Writes every format into ``directory``, each blob being downloaded once."""
     parallel = request.source.max_concurrent_downloads
-    if taken.manifest is not None and "oci-layout" not in request.formats:
-        console.expect("download", {layer.digest.short: layer.size for layer in taken.manifest.layers})
+    if taken.manifest is not None:
+        sizes = {layer.digest.short: layer.size for layer in taken.manifest.layers}
+        if "oci-layout" not in request.formats:
+            console.expect("download", sizes)
+        if ROOTFS in request.formats:
+            console.expect("unpack", sizes)
     others = tuple(each for each in request.formats if each != ROOTFS)
     tag = f"{taken.name}:{taken.version.tag}" if taken.version.tag else None
     fetched = Fetched(root=taken.root, manifest=taken.manifest, name=tag)
