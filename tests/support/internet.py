@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import re
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -154,6 +155,19 @@ def serving(site: Site, proxy: Internet | None = None) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[str]:
+    """An address on loopback at which nothing answers and nothing refuses, as behind a firewall; yields its URL."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        # Linux drops what comes when the queue of those who wait to be accepted is full.
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 class _Handler(BaseHTTPRequestHandler):

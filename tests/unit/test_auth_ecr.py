@@ -21,7 +21,7 @@ from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
 from registry_image.progress import Silence
 from tests.support.aws import ACCOUNT, AWS, FARTHER_ROLE, OTHER_ACCOUNT, POOR_ROLE, REGION, ROLE, moto
-from tests.support.internet import Call, Internet, Reply, Site, forward, internet, reply
+from tests.support.internet import Call, Internet, Reply, Site, black_hole, forward, internet, reply, serving
 
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
@@ -339,16 +339,66 @@ def test_no_identity_anywhere_lists_where_it_was_looked_for(client: Client, web:
     assert web.calls == []
 
 
-def test_metadata_that_nothing_answers_for_fails_soon(
+def test_metadata_that_nothing_answers_for_fails_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with black_hole() as nowhere:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", nowhere)
+        began = time.monotonic()
+        with pytest.raises(
+            AuthError, match=rf"no identity: .*metadata; {nowhere[7:]}: no connection in time"
+        ) as failure:
+            ECRLogin(client, HOST + "/image", AWSSettings())()
+        assert time.monotonic() - began < 3
+    assert failure.value.hint is not None
+    assert "give the worker's instance a role" in failure.value.hint
+
+
+def test_metadata_that_answers_only_the_older_protocol_is_asked_by_it(
+    client: Client, web: Internet, trusting_aws: AWS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # IMDSv2's answer is dropped on the way into a container when the hop limit is one.
+    reach(web, trusting_aws)
+    moto_s = forward(trusting_aws.url)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with serving(lambda call: Reply(status=403) if call.method == "PUT" else moto_s(call)) as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata)
+        assert ECRLogin(client, "org/image", AWSSettings(region=REGION))().username == "AWS"
+
+
+def test_a_web_identity_of_the_environment_is_traded_in_the_source_s_region(
+    client: Client, web: Internet, trusting_aws: AWS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(web, trusting_aws)
+    (tmp_path / "token").write_text("ey.file.token")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
+    assert ECRLogin(client, "org/image", AWSSettings(region="eu-central-1"))().username == "AWS"
+    assert [call.host for call in web.calls] == ["sts.eu-central-1.amazonaws.com", "api.ecr.eu-central-1.amazonaws.com"]
+    assert web.calls[0].form["WebIdentityToken"] == "ey.file.token"
+
+
+def test_a_container_s_role_is_asked_for_with_its_token(
     client: Client, web: Internet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
-    # An address for documentation (RFC 5737): routed nowhere.
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://192.0.2.1")
-    began = time.monotonic()
-    with pytest.raises(AuthError, match=r"looking for an identity .*192\.0\.2\.1"):
-        ECRLogin(client, HOST + "/image", AWSSettings())()
-    assert time.monotonic() - began < 3
+    web.routes[".*"] = granting()
+    given = {
+        "AccessKeyId": "AKIAFROMTHECONTAINER",
+        "SecretAccessKey": "s",
+        "Token": "t",
+        "Expiration": "2100-01-01T00:00:00Z",
+    }
+    asked: list[Call] = []
+
+    def agent(call: Call) -> Reply:
+        asked.append(call)
+        return reply(given)
+
+    with serving(agent) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/credentials")
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the agent's")
+        assert ECRLogin(client, HOST + "/image", AWSSettings())().password == "a:password"
+    assert [(call.target, call.headers["authorization"]) for call in asked] == [("/credentials", "the agent's")]
+    assert "Credential=AKIAFROMTHECONTAINER/" in web.calls[0].headers["authorization"]
 
 
 def test_a_certificate_of_nobody_we_trust_is_not_believed(client: Client, web: Internet) -> None:

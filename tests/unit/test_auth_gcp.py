@@ -19,11 +19,9 @@ from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
 from registry_image.progress import Silence
 from tests.support.clouds import GOOGLE_TOKEN, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, Google, on
-from tests.support.internet import Internet, internet, serving
+from tests.support.internet import Internet, black_hole, internet, reply, serving
 
 TRADE = GCPSettings(workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN)
-NOWHERE = "192.0.2.1"
-"""An address for documentation (RFC 5737): routed nowhere."""
 
 
 @pytest.fixture
@@ -113,11 +111,15 @@ def failing(client: Client, settings: GCPSettings) -> tuple[str, str]:
 
 
 def test_a_machine_without_metadata_server_says_so_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    at(monkeypatch, NOWHERE)
-    began = time.monotonic()
-    message, hint = failing(client, GCPSettings())
-    assert time.monotonic() - began < 3
-    assert message.startswith(f"Google login: asking the metadata server for its service account's token: {NOWHERE}: ")
+    with black_hole() as nowhere:
+        at(monkeypatch, nowhere[7:])
+        began = time.monotonic()
+        message, hint = failing(client, GCPSettings())
+        assert time.monotonic() - began < 3
+    assert message == (
+        "Google login: asking the metadata server for its service account's token: "
+        f"{nowhere[7:]}: no connection in time"
+    )
     assert "only on Google Cloud" in hint
 
 
@@ -141,6 +143,15 @@ def test_an_expired_identity_token_is_what_google_says_it_is(client: Client) -> 
     message, hint = failing(client, settings)
     assert f"trading the identity token at '{PROVIDER}'" in message
     assert "stale" in message
+    assert "newer than the step" in hint
+
+
+def test_a_provider_that_does_not_trust_the_token_says_so(client: Client, web: Internet) -> None:
+    said = "The audience in ID Token [x] does not match the expected audience."
+    web.routes[".*sts.*"] = lambda _: reply({"error": "invalid_grant", "error_description": said}, 400)
+    web.routes = dict(reversed(web.routes.items()))
+    message, hint = failing(client, TRADE)
+    assert said in message
     assert "issuer and audience" in hint
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from registry_image.auth.challenge import parse_challenges
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.lease import Grant, Lease
-from registry_image.auth.sdkhttp import SDKTransport
+from registry_image.auth.sdkhttp import SDKTransport, quieten
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
@@ -130,8 +130,8 @@ class ACRLogin:
             lost = _transport_error(error)
             if lost is not None:
                 raise AuthError(lost.message, hint=_no_answer_hint(self._settings) or lost.hint) from error
-            # Its first line: what follows are trace numbers and links.
-            said = str(error).strip().partition("\n")[0]
+            # Of its first line, as the next are trace numbers and links; and without the guess before what IMDS said.
+            said = str(error).strip().partition("\n")[0].rpartition("Token request error: ")[2].strip()
             raise _AudienceRefused(f"{step}: {quote(said, limit=400)}", hint=_token_hint(said)) from error
 
     def _who(self) -> str:
@@ -145,6 +145,8 @@ class ACRLogin:
 
         from registry_image.auth.azurehttp import AzureTransport
 
+        for library in ("azure", "msal"):
+            quieten(library)
         settings = self._settings
         transport = AzureTransport(SDKTransport(client=self._client, what=step))
         if settings.client_secret:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from registry_image.auth.sdkhttp import METADATA_CONNECT_TIMEOUT, SDKTransport
+from registry_image.auth.sdkhttp import METADATA_CONNECT_TIMEOUT, SDKTransport, quieten
 from registry_image.errors import AuthError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.exchange import Headers
@@ -92,7 +92,7 @@ class Identity:
     def service(self, name: str, region: str, *, fips: bool = False, dual_stack: bool = False) -> BaseClient:
         """A botocore client of the service ``name``, for `call`. Raises AuthError."""
         with reading("preparing"):
-            session = _session(self._client)
+            session = _session(self._client, self._region)
         keys = self._keys(session, fips=fips)
         with reading("preparing"):
             return _make(session, name, keys, region=region, fips=fips, dual_stack=dual_stack)
@@ -133,12 +133,16 @@ class Identity:
             return Keys(access_key=got["AccessKeyId"], secret_key=got["SecretAccessKey"], token=got["SessionToken"])
 
     def _need_default(self, session: Session) -> None:
-        with reading("looking for an identity (environment, profile, container, web identity, instance)"):
-            found = session.get_credentials()
+        lost = ""
+        with reading("looking for an identity"):
+            try:
+                found = session.get_credentials()
+            except TransportError as error:
+                found, lost = None, f"; {_after_what(error)}"
         if found is None:
             raise AuthError(
-                f"{_WHAT}: no identity: nothing in the environment, a profile, the container, a web identity or the "
-                "instance's metadata",
+                f"{_WHAT}: no identity: nothing in the environment, a profile, a web identity, the container or the "
+                f"instance's metadata{lost}",
                 hint="set `aws_access_key_id` and `aws_secret_access_key`, or `oidc_token` and `aws_role_arn`, or give "
                 "the worker's instance a role",
             )
@@ -185,9 +189,13 @@ def reading(step: str) -> Iterator[None]:
     try:
         yield
     except TransportError as error:
-        raise AuthError(f"{_WHAT}: {step}: {error.message}", hint=error.hint) from error
+        raise AuthError(f"{_WHAT}: {step}: {_after_what(error)}", hint=error.hint) from error
     except (BotoCoreError, KeyError, IndexError, ValueError, TypeError) as error:
         raise AuthError(f"{_WHAT}: {step}: {quote(str(error))}") from error
+
+
+def _after_what(error: TransportError) -> str:
+    return error.message.removeprefix(f"{_WHAT}: ")
 
 
 def _make(
@@ -210,14 +218,17 @@ def _make(
     )
 
 
-def _session(client: Client) -> Session:
+def _session(client: Client, region: str) -> Session:
     """A botocore session all of whose traffic goes through ``client``, metadata services without proxies."""
     from botocore.credentials import ContainerProvider, InstanceMetadataProvider
     from botocore.session import Session
     from botocore.utils import ContainerMetadataFetcher, InstanceMetadataFetcher
 
     transport = _Transport(client)
+    quieten("botocore")
     session = Session()
+    # Where the default chain trades a web identity; a resource's container is told nothing of regions.
+    session.set_config_variable("region", region)
     # An answer from this event takes the place of botocore's own request.
     session.register("before-send", transport.before_send)  # type: ignore[arg-type]
     resolver = session.get_component("credential_provider")

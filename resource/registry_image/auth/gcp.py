@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.lease import Grant, Lease
-from registry_image.auth.sdkhttp import SDKTransport
+from registry_image.auth.sdkhttp import SDKTransport, quieten
 from registry_image.errors import AuthError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 
@@ -32,7 +32,11 @@ _IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccou
 _WHAT = "Google login"
 _KEY_HINT = "make a new key: this one is deleted, disabled or of another account; or the worker's clock is wrong"
 _TRADE_HINT = "the provider must trust the token's issuer and audience, and its attribute condition the token's subject"
-_IMPERSONATE_HINT = "the token's principal needs the role iam.workloadIdentityUser on the service account"
+_HINTS = {
+    "impersonated": "the token's principal needs the role iam.workloadIdentityUser on the service account",
+    "stale": "`oidc_token` has expired: it must be newer than the step",
+    "expired": "`oidc_token` has expired: it must be newer than the step",
+}
 _METADATA_HINT = (
     "the metadata server is there only on Google Cloud, with a service account attached: elsewhere set "
     "`gcp.service_account_json`, or `oidc_token` and `gcp.workload_identity_provider`"
@@ -75,6 +79,7 @@ class GCPLogin:
     def _issue(self) -> Grant:
         from google.auth.exceptions import GoogleAuthError
 
+        quieten("google")
         step, hint = self._step()
         try:
             made = self._credentials()
@@ -83,9 +88,8 @@ class GCPLogin:
             metadata = self._key is None and not self._settings.oidc_token
             raise AuthError(error.message, hint=_METADATA_HINT if metadata else error.hint) from error
         except (GoogleAuthError, ValueError) as error:
-            said = str(error.args[0]) if error.args else str(error)
-            if "generateAccessToken" in said or "impersonat" in said:
-                hint = _IMPERSONATE_HINT
+            said = _said(error)
+            hint = next((better for word, better in _HINTS.items() if word in said), hint)
             raise AuthError(f"{step}: {quote(said, limit=400)}", hint=hint) from error
         if not made.token:
             raise AuthError(f"{step}: the answer holds no token")
@@ -127,6 +131,13 @@ class GCPLogin:
         from google.auth.compute_engine import Credentials as ComputeEngine
 
         return ComputeEngine(scopes=[_SCOPE])
+
+
+def _said(error: BaseException) -> str:
+    """google-auth wraps errors as arguments of errors, and answers beside their texts: the innermost text."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    return str(error.args[0]) if error.args else str(error)
 
 
 def _read_key(text: str) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ Each library has a seam for a transport of one's own; the adapters stand beside 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,3 +51,9 @@ class SDKTransport:
             proxy=not metadata,
         )
         return self.client.fetch(request, MAX_ANSWER)
+
+
+def quieten(library: str) -> None:
+    """Keeps what ``library`` logs off stderr, where Python puts warnings of those who set up no log: every failure
+    becomes an error of ours, which says it once."""
+    logging.getLogger(library).setLevel(logging.CRITICAL)
