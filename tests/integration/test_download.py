@@ -179,6 +179,15 @@ def test_another_length_than_the_descriptors_is_a_lie_at_once(
     assert len(ranges(registry)) == 1
 
 
+@pytest.mark.parametrize("length", ["9" * 5000, "x", "", "-1", "٣"])
+def test_a_length_that_is_no_number_is_an_error_of_ours_or_passed_over(
+    registry: FakeRegistry, repository: Repository, length: str
+) -> None:
+    reply = Reply(200, {"content-length": length, "connection": "close"}, DATA, cut_after=len(DATA))
+    registry.script("GET", "/blobs/", lambda ask, answer: reply)
+    assert read(repository) == DATA
+
+
 def test_a_short_blob_without_a_length_ends_and_is_not_asked_for_again(
     registry: FakeRegistry, repository: Repository
 ) -> None:

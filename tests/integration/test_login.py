@@ -142,7 +142,9 @@ def test_bearer_is_chosen_where_basic_is_offered_too(registry: FakeRegistry, tim
     assert resolves(a_reader(registry, time, USER))
 
 
-@pytest.mark.parametrize(("life", "good_for"), [(None, 45.0), (0, 45.0), (-1, 45.0), (100, 75.0), (3600, 3570.0)])
+@pytest.mark.parametrize(
+    ("life", "good_for"), [(None, 45.0), (0, 45.0), (-1, 45.0), (100, 75.0), (3600, 3570.0), (10**400, 86_370.0)]
+)
 def test_a_token_is_renewed_before_it_expires(
     registry: FakeRegistry, time: Time, life: int | None, good_for: float
 ) -> None:

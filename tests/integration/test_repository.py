@@ -147,7 +147,7 @@ def test_a_size_that_is_not_told_is_none(registry: FakeRegistry, repository: Rep
 
 def test_the_quota_left_is_remembered(registry: FakeRegistry, repository: Repository) -> None:
     assert repository.client.traffic.quota is None
-    for value, quota in (("20;w=21600", 20), ("19", 19), ("nonsense", 19), ("", 19)):
+    for value, quota in (("20;w=21600", 20), ("19", 19), ("nonsense", 19), ("", 19), ("9" * 5000, 19)):
         registry.quota = value
         repository.resolve("1")
         assert repository.client.traffic.quota == quota

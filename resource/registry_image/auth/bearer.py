@@ -25,6 +25,8 @@ MAX_TOKEN_ANSWER = 256 * 1024
 MAX_TOKEN = 64 * 1024
 #: Seconds a token is good for if the server does not say (token.md).
 DEFAULT_LIFE = 60.0
+#: The longest life that is believed, in seconds; a step takes hours at most.
+MAX_LIFE = 86_400
 #: A token is renewed this many seconds before its end, or after three quarters of its life if that is later.
 RENEW_BEFORE = 30.0
 _CLIENT_ID = "registry-image-resource"
@@ -57,7 +59,7 @@ def read_token(body: bytes, what: str) -> tuple[str, float]:
         raise AuthError(f"{what}: the answer of the token server cannot be read") from error
     if not value or len(value) > MAX_TOKEN or not (value.isascii() and value.isprintable()):
         raise AuthError(f"{what}: the answer of the token server holds no usable token")
-    return value, float(life) if life > 0 else DEFAULT_LIFE
+    return value, float(min(life, MAX_LIFE)) if life > 0 else DEFAULT_LIFE
 
 
 class Login:

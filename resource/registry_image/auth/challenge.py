@@ -10,9 +10,10 @@ from dataclasses import dataclass
 MAX_CHALLENGE = 8192
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))', re.ASCII | re.DOTALL)
-_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|(?=,)|$)", re.ASCII)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+# Compiled when first used: a check of a public image is never challenged by some registries.
+_PARAMETER = rf'(?as)\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))'
+_SCHEME = rf"(?a)\s*({_WORD})(?:\s+|(?=,)|$)"
+_ESCAPE = r"(?s)\\(.)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,18 @@ def parse_challenges(lines: Iterable[str]) -> tuple[Challenge, ...]:
 
 
 def _parse_line(line: str) -> Iterable[Challenge]:
+    parameter, word = re.compile(_PARAMETER), re.compile(_SCHEME)
     position = 0
     scheme = ""
     parameters: dict[str, str] = {}
     while position < len(line):
         if line[position] in ", \t":
             position += 1
-        elif scheme and (match := _PARAMETER.match(line, position)):
+        elif scheme and (match := parameter.match(line, position)):
             name, quoted, plain = match.groups()
-            parameters.setdefault(name.lower(), _ESCAPE.sub(r"\1", quoted) if quoted is not None else plain)
+            parameters.setdefault(name.lower(), re.sub(_ESCAPE, r"\1", quoted) if quoted is not None else plain)
             position = match.end()
-        elif match := _SCHEME.match(line, position):
+        elif match := word.match(line, position):
             if scheme:
                 yield Challenge(scheme, parameters)
             scheme, parameters = match[1].lower(), {}

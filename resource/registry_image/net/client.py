@@ -6,7 +6,6 @@ Python package, keep cookies, re-quote presigned URLs and send credentials along
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +50,6 @@ MAX_CHALLENGES = 2
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Those that repeat the method and the body (RFC 9110, 15.4).
 _REPEATING_REDIRECTS = frozenset({307, 308})
-_LEADING_NUMBER = re.compile(r"\s*([0-9]{1,9})", re.ASCII)
 _USER_AGENT = "registry-image-resource"
 _Got = TypeVar("_Got")
 
@@ -241,15 +239,15 @@ class Client:
                 adapter.trust_bundle()
                 return self._send(request, url, authorization)
             raise problem from error
-        self._count(raw.headers.get("ratelimit-remaining", ""))
-        return Response(raw, url, request.what, self.clock.monotonic)
+        response = Response(raw, url, request.what, self.clock.monotonic)
+        self._count(response.headers.count("ratelimit-remaining"))
+        return response
 
-    def _count(self, remaining: str) -> None:
-        number = _LEADING_NUMBER.match(remaining)  # Docker Hub: "20;w=21600", twenty left in a window of six hours
+    def _count(self, quota: int | None) -> None:
         with self._lock:
             self.traffic.requests += 1
-            if number:
-                self.traffic.quota = int(number[1])
+            if quota is not None:
+                self.traffic.quota = quota
 
     def _adapter(self, certificate: ClientCertificate | None, *, secure: bool) -> _Adapter:
         key = (certificate, secure)

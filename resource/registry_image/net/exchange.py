@@ -12,6 +12,10 @@ from registry_image.net.retry import RetryPolicy
 Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
 
 
+#: The longest number that is read from a header, in digits: more than a petabyte has, and int() bounds it too.
+MAX_DIGITS = 18
+
+
 class Headers:
     """The headers of an answer; names are case-insensitive, and one may stand on several lines."""
 
@@ -29,6 +33,11 @@ class Headers:
     def all(self, name: str) -> list[str]:
         """Every line of that name, in order, such as each WWW-Authenticate."""
         return self._lines.get(name.lower(), [])
+
+    def count(self, name: str) -> int | None:
+        """The whole number that the header begins with ("20;w=21600" is 20), or None if it begins with none."""
+        text = self.get(name).partition(";")[0].strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
     def lines(self) -> list[tuple[str, str]]:
         """Every line, its name in lower case."""

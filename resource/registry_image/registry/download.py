@@ -14,7 +14,8 @@ from registry_image.oci.digest import Buffer
 #: Bytes that count as progress and make the retry budget whole again: a server that cuts after every byte makes none.
 PROGRESS = 64 * 1024
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
+# Patterns are compiled when first used: most checks use none, and compiling shows in their start-up time.
+_CONTENT_RANGE = r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
 _OK = 200
 _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
@@ -89,17 +90,17 @@ class Download:
     def _is_the_rest(self, response: Response) -> bool:
         """Whether it is exactly what was asked for: only then may the bytes be joined (RFC 9110, 15.3.7)."""
         size = self._descriptor.size
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range").strip())
+        match = re.fullmatch(_CONTENT_RANGE, response.headers.get("content-range").strip())
         if response.status != _PARTIAL or match is None:
             return False
         first, last, total = match.groups()
         return int(first) == self.offset and int(last) == size - 1 and total in ("*", str(size))
 
     def _check_whole(self, response: Response) -> None:
-        length = response.headers.get("content-length")
+        length = response.headers.count("content-length")
         if response.status != _OK:
             response.close()
             raise TransportError(f"{self._what}: status {response.status} to a request for the whole", retryable=False)
-        if length.isdecimal() and int(length) != self._descriptor.size:
+        if length is not None and length != self._descriptor.size:
             response.close()
-            raise SizeMismatch(self._what, expected=self._descriptor.size, actual=int(length))
+            raise SizeMismatch(self._what, expected=self._descriptor.size, actual=length)

@@ -172,9 +172,8 @@ def _from_head(headers: Headers) -> Descriptor | None:
         digest = Digest.parse(headers.get("docker-content-digest"))
     except InvalidManifest:
         return None
-    length = headers.get("content-length")
     media_type = headers.get("content-type").partition(";")[0].strip()
-    return Descriptor(media_type=media_type, digest=digest, size=int(length) if length.isdecimal() else 0)
+    return Descriptor(media_type=media_type, digest=digest, size=headers.count("content-length") or 0)
 
 
 def _as_asked(found: Descriptor, reference: str, what: str) -> Descriptor:

@@ -21,16 +21,17 @@ MAX_TAGS = 2_000_000
 
 #: The grammar of tags, and the ``+`` of build metadata, which it forbids and some registries keep.
 _ASKABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
-_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[^,;"]+(?:"[^"]*")?)*)')
-_NEXT = re.compile(r';\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)', re.IGNORECASE)
+# Compiled when first used: most checks list no tags, and compiling shows in their start-up time.
+_LINK = r'<([^>]*)>((?:\s*;\s*[^,;"]+(?:"[^"]*")?)*)'
+_NEXT = r'(?i);\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)'
 
 
 def next_page(answer: Answer) -> str | None:
     """The address behind ``Link: <…>; rel="next"``, verbatim but for its base (RFC 8288): Quay's are relative, ECR's
     absolute and opaque. Raises TransportError for one that leaves TLS."""
     for line in answer.headers.all("link"):
-        for target, parameters in _LINK.findall(line):
-            if _NEXT.search(parameters):
+        for target, parameters in re.findall(_LINK, line):
+            if re.search(_NEXT, parameters):
                 return follow(answer.url, target)
     return None
 
