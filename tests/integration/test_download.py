@@ -228,6 +228,7 @@ def test_a_reader_that_stops_early_leaves_no_connection_behind(registry: FakeReg
 # Redirects to object stores.
 
 
+@pytest.mark.rule(4)
 def test_a_blob_on_another_host_is_fetched_without_credentials(registry: FakeRegistry) -> None:
     registry.auth = "basic"
     registry.accounts = {"u": "p"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from registry_image.errors import CorruptLayer, ExtractionError, InvalidWhiteout, UnsafePath
-from tests.support import parts
+from registry_image.archive.tarstream import TarReader
+from registry_image.errors import CorruptLayer, ExtractionError, InvalidWhiteout, StorageError, UnsafePath
+from registry_image.progress import Silence
+from registry_image.rootfs.apply import Applier
+from registry_image.rootfs.root import Root
+from tests.support import filesystem
 from tests.support.layers import unpack
 from tests.support.tar import (
     MTIME,
@@ -346,6 +351,21 @@ def test_a_whiteout_of_what_is_not_there_does_nothing(mark: bytes, root: Path) -
     assert names(root) == {"f", "l", "o"}
 
 
+@needs_root
+@pytest.mark.rule(36)
+@pytest.mark.parametrize("mark", [whiteout("d/f"), whiteout("d"), opaque("d"), opaque(""), file("d"), file("d/f")])
+def test_what_cannot_be_removed_ends_the_layer(mark: bytes, root: Path) -> None:
+    root.mkdir()
+    with Root(str(root)) as opened, contextlib.ExitStack() as guards:
+        applier = Applier(opened, Silence())
+        applier.apply(TarReader([archive(file("d/f", "stays"))], "layer 1"), "layer 1")
+        guards.enter_context(filesystem.immutable(root / "d/f"))
+        with pytest.raises(StorageError, match=r"layer 2: unpack '.*': Operation not permitted") as caught:
+            applier.apply(TarReader([archive(mark)], "layer 2"), "layer 2")
+        assert "immutable" in str(caught.value.hint)
+        assert (root / "d/f").read_text() == "stays"
+
+
 @pytest.mark.rule(37)
 def test_nothing_of_aufs_is_visible_but_hard_links_find_their_content(root: Path) -> None:
     layer = archive(
@@ -521,7 +541,6 @@ def test_attributes_that_cannot_be_set_are_told_once_with_their_number(root: Pat
 @needs_root
 @pytest.mark.rule(44)
 def test_symlinks_have_extended_attributes_of_their_own(root: Path) -> None:
-    parts.need_root()
     unpack(root, archive(file("f"), symlink("l", to="f", xattrs={"security.test": b"1"})))
     tree = snapshot(root)
     assert (tree[b"l"].xattrs, tree[b"f"].xattrs) == ({b"security.test": b"1"}, {})

@@ -107,6 +107,7 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.rule(1)
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_blob_with_wrong_bytes_is_a_digest_mismatch_whatever_else_it_breaks(
@@ -120,6 +121,7 @@ def test_a_blob_with_wrong_bytes_is_a_digest_mismatch_whatever_else_it_breaks(
         unpacked(reader, content, tmp_path)
 
 
+@pytest.mark.rule(3)
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 @pytest.mark.parametrize(
     "change", [lambda data: data[:-1], lambda data: data[:1000], lambda data: b"", lambda data: data + b"\0"]
@@ -135,6 +137,7 @@ def test_a_blob_of_another_length_is_a_size_mismatch(
         unpacked(reader, content, tmp_path)
 
 
+@pytest.mark.rule(2)
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 def test_a_wrong_diff_id_is_a_digest_mismatch_of_the_uncompressed_bytes(
     tmp_path: Path, compression: images.Compression
@@ -146,6 +149,7 @@ def test_a_wrong_diff_id_is_a_digest_mismatch_of_the_uncompressed_bytes(
         unpacked(MemoryReader(content), content, tmp_path)
 
 
+@pytest.mark.rule(2)
 def test_bytes_after_the_end_of_the_tar_count_for_the_diff_id(tmp_path: Path) -> None:
     data = PLAIN + b"trailing"
     made = images.layer(data)
@@ -156,6 +160,7 @@ def test_bytes_after_the_end_of_the_tar_count_for_the_diff_id(tmp_path: Path) ->
         unpacked(MemoryReader(content), content, tmp_path / "wrong")
 
 
+@pytest.mark.rule(2)
 def test_layers_and_diff_ids_that_do_not_pair_up_are_found_before_anything_is_fetched(tmp_path: Path) -> None:
     content = images.image(layer(tar.file("a")))
     broken = images.manifest_of(content.blobs[0], [*content.blobs[1:], *content.blobs[1:]])
