@@ -333,6 +333,26 @@ def test_an_index_is_promoted_whole_with_its_signatures(
     assert [entry["digest"] for entry in json.loads(raw)["manifests"]] == [SIGNATURE.digest]
 
 
+def test_what_cosign_tagged_is_promoted_too(registry: Registry, artifacts: Path, repository_name: str) -> None:
+    images.push(registry, repository_name, BOTH, "rc")
+    signature = manifest_of(blob(b"{}"), [blob(b"signed by cosign")])
+    tag = f"sha256-{BOTH.digest[7:]}.sig"
+    images.push(registry, repository_name, signature, tag)
+    target = f"{repository_name}/promoted"
+    outcome = put(registry, target, artifacts, {"from": f"{registry.host}/{repository_name}:rc"}, tag="v1")
+    assert outcome.metadata["blobs_reused"] == "6"
+    assert tags_of(registry, target) == [tag, "v1"]
+    assert digest_at(registry, target, tag) == signature.digest
+
+
+def test_a_repository_elsewhere_to_mount_from_is_warned_of(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    write_layout(artifacts / "image", ONE)
+    outcome = put(registry, repository_name, artifacts, {"image": "image", "mount_from": ["org/base"]}, tag="v1")
+    assert "warning: params.mount_from: index.docker.io/org/base is not on 127.0.0.1" in outcome.stderr
+
+
 def test_within_one_registry_blobs_are_mounted(registry: Registry, artifacts: Path, repository_name: str) -> None:
     images.push(registry, repository_name, BOTH, "rc")
     before = registry.mark()

@@ -25,6 +25,8 @@ from registry_image.transfer.compose import Part, annotate, assemble, thin
 from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.ordered import ordered_map
 
+#: Ends of the tags for a signature, attestations and a bill of materials (cosign, "Signature Specification").
+_COSIGN_SUFFIXES = ("sig", "att", "sbom")
 #: Annotations that say what an entry is called in the layout it comes from.
 _NAMES = frozenset({REF_NAME, "io.containerd.image.name"})
 
@@ -48,6 +50,16 @@ class Offer:
         """A promoted image takes its signatures and attestations along."""
         return graph_of(self.reader, self.root, referrers=not self.local)
 
+    def signatures(self) -> Iterator[tuple[str, Manifest | Index]]:
+        """What cosign tagged after the promoted digest, where it does not use referrers, and under which tag."""
+        if self.local or self.made_of is not None:
+            return
+        for suffix in _COSIGN_SUFFIXES:
+            tag = f"{self.root.digest.algorithm}-{self.root.digest.hex}.{suffix}"
+            found = self.reader.resolve(tag)
+            if found is not None:
+                yield tag, self.reader.manifest(found.digest)
+
 
 @contextmanager
 def open_offer(request: PutRequest, connection: Connection) -> Iterator[Offer]:
@@ -70,6 +82,9 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Offe
         )
     if request.platforms and request.from_reference is None:
         raise RequestError("params.platforms: only `from` can be thinned to some platforms")
+    if request.image or request.images:
+        # Layers that are not compressed yet are now: that takes a while.
+        connection.listener.note(f"reading {request.image or f'{len(request.images)} images'}")
     if request.image:
         return stack.enter_context(_stored(request.directory, request.image, "params.image"))
     if request.images:

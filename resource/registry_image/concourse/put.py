@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry_image.concourse.aliases import MAX_TAGS_FILE, choose_tags, parse_tags
 from registry_image.concourse.console import size_text
+from registry_image.concourse.formats import Told
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
 from registry_image.concourse.offer import Offer, open_offer
@@ -15,9 +16,10 @@ from registry_image.concourse.wiring import Connection, connect
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
+from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener, Silence
 from registry_image.registry.upload import RepositoryWriter
-from registry_image.transfer.copy import Copied, copy_graph, put_tags, verify_graph
+from registry_image.transfer.copy import Copied, copy_graph, graph_of, put_tags, verify_graph
 from registry_image.transfer.select import select_within
 
 
@@ -100,13 +102,24 @@ def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest |
 def _push(request: PutRequest, connection: Connection, offer: Offer, plan: Plan) -> Copied:
     graph = offer.graph()
     if offer.local:
-        verify_graph(offer.reader, graph)
+        verify_graph(Told(offer.reader, connection.listener, "verify"), graph)
     if request.create_repository and connection.create is not None and connection.create():
         connection.listener.note(f"created repository {connection.origin.name}")
-    writer = RepositoryWriter(connection.origin, connection.listener, (*offer.mount_from, *request.mount_from))
+    writer = RepositoryWriter(connection.origin, connection.listener, _mounts(request, connection, offer))
     copied = copy_graph(offer.reader, writer, graph)
+    for tag, signature in offer.signatures():
+        copied += copy_graph(offer.reader, writer, graph_of(offer.reader, signature))
+        put_tags(writer, signature, [tag])
     put_tags(writer, offer.root, plan.moves)
     return copied
+
+
+def _mounts(request: PutRequest, connection: Connection, offer: Offer) -> tuple[RepositoryName, ...]:
+    host = connection.origin.name.host
+    for name in request.mount_from:
+        if name.host != host:
+            connection.listener.note(f"warning: params.mount_from: {name} is not on {host}: nothing is mounted from it")
+    return (*offer.mount_from, *request.mount_from)
 
 
 def _tell(connection: Connection, offer: Offer, plan: Plan) -> None:
@@ -116,7 +129,7 @@ def _tell(connection: Connection, offer: Offer, plan: Plan) -> None:
     if plan.moves:
         graph = offer.graph()
         if offer.local:
-            verify_graph(offer.reader, graph)
+            verify_graph(Told(offer.reader, connection.listener, "verify"), graph)
         writer = RepositoryWriter(connection.origin, connection.listener)
         missing = [blob for blob in graph.blobs.values() if not writer.has(blob)]
         note(

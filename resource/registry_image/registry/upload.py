@@ -37,8 +37,8 @@ SEND_TIMEOUT = 120.0
 COMMIT_TIMEOUT = 900.0
 #: The most that is read of an answer to a write, in bytes; nothing in it is wanted.
 _MAX_ANSWER = 64 * 1024
-#: An upload starts over this often when the registry no longer knows its session.
-_MAX_LOST_SESSIONS = 3
+#: An upload that broke starts over this often, however long it took; then the client's patience decides.
+_MAX_RESTARTS = 5
 _CREATED = 201
 _SESSION_LOST = (404, 416)
 
@@ -75,17 +75,18 @@ class RepositoryWriter:
             if mounted:
                 return 0
         attempts = self._repository.client.attempts()
-        lost_left = _MAX_LOST_SESSIONS
+        restarts_left = _MAX_RESTARTS
         while True:
             try:
                 if session is None:
                     session = self._start(descriptor)
                 self._send(session, descriptor, source)
-            except RegistryError as error:
-                lost = session is not None and error.status in _SESSION_LOST and lost_left > 0
-                lost_left -= lost
-                attempts.failed(TransportError(error.message, hint=error.hint) if lost else error)
-            except TransportError as error:
+            except (RegistryError, TransportError) as error:
+                if session is not None and restarts_left:
+                    # An upload may break after longer than the whole patience for one request.
+                    restarts_left -= 1
+                    attempts.progressed()
+                    error = _retryable(error)
                 attempts.failed(error)
             else:
                 return descriptor.size
@@ -217,6 +218,13 @@ class RepositoryWriter:
             accept=accept,
             policy=ONCE if mount_from else None,
         )
+
+
+def _retryable(error: RegistryError | TransportError) -> RegistryError | TransportError:
+    """The same error, but a session that the registry no longer knows is worth another."""
+    if isinstance(error, RegistryError) and error.status in _SESSION_LOST:
+        return TransportError(error.message, hint=error.hint)
+    return error
 
 
 def _check_digest(answer: Answer, digest: Digest, what: str) -> None:

@@ -47,6 +47,13 @@ class Copied:
     blobs_uploaded: int = 0
     blobs_reused: int = 0
 
+    def __add__(self, other: Copied) -> Copied:
+        return Copied(
+            bytes_uploaded=self.bytes_uploaded + other.bytes_uploaded,
+            blobs_uploaded=self.blobs_uploaded + other.blobs_uploaded,
+            blobs_reused=self.blobs_reused + other.blobs_reused,
+        )
+
 
 def graph_of(reader: ContentReader, root: Manifest | Index, *, referrers: bool = False) -> Graph:
     """``root`` and all it refers to; with ``referrers`` also what refers to any of these: signatures, attestations.
