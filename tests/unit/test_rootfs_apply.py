@@ -534,7 +534,7 @@ def test_attributes_that_cannot_be_set_are_told_once_with_their_number(root: Pat
     )
     told = [note for note in notes if "attribute" in note]
     assert len(told) == 1
-    assert "4 times" in told[0]
+    assert ": 4, the first is" in told[0]
     assert "'nonsense' of 'a'" in told[0]
 
 
@@ -617,7 +617,7 @@ def test_devices_that_the_kernel_refuses_are_left_out_with_one_warning(root: Pat
     assert names(root) == set()
     told = [note for note in notes if "device" in note]
     assert len(told) == 1
-    assert "2 times" in told[0]
+    assert ": 2, the first is" in told[0]
 
 
 @needs_root

@@ -91,6 +91,8 @@ class Applier:
             raise storage_fault(error, "set the times of directories") from error
         except LayerFault as fault:
             raise fault.kind(f"set the times of directories: {fault}") from fault
+        if not self._attributes.sets_owners:
+            self._listener.note(f"warning: not root, so the image's owners are left out: all is uid {os.geteuid()}'s")
         for refusal in self._root.refusals:
             self._listener.note(f"warning: {refusal}")
 
@@ -168,7 +170,7 @@ class Applier:
             if entry.type == FIFO or error.errno not in _DEVICE_REFUSALS:
                 raise
             self._root.remove(parent, name)
-            self._root.refusals.add("device nodes that may not be made here were left out", quote(entry.path))
+            self._root.refusals.add("device nodes left out, as they may not be made here", quote(entry.path))
             return
         self._attributes.set_on_node(parent.fd, name, entry)
 

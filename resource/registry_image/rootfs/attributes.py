@@ -32,36 +32,34 @@ _OWNER_REFUSALS = frozenset({errno.EPERM, errno.EINVAL})
 
 
 class Refusals:
-    """What could not be set or made here: how often, and one example. Told once, at the end."""
+    """What could not be set or made here: how often, and the first of each kind. Told at the end, a line each."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._examples: dict[str, str] = {}
+        self._first: dict[str, str] = {}
 
     def add(self, kind: str, example: str) -> None:
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        self._examples.setdefault(kind, example)
+        self._first.setdefault(kind, example)
 
     def __iter__(self) -> Iterator[str]:
         for kind, count in self._counts.items():
-            yield f"{kind}: {count} times: the first is {self._examples[kind]}"
+            yield f"{kind}: {count}, the first is {self._first[kind]}"
 
 
 class Attributes:
     """Sets what an entry says about an inode that was just made, or about a directory that stays.
 
-    Owners are set by root only (EXTRACTION 48); `refusals` counts what the kernel would not do.
+    Owners are set by root only (EXTRACTION 48). What the kernel would not do is added to ``refusals``.
     """
 
     def __init__(self, refusals: Refusals) -> None:
-        self._set_owner = os.geteuid() == 0
+        self.sets_owners = os.geteuid() == 0
         self._refusals = refusals
-        if not self._set_owner:
-            self._refusals.add("not root, so owners were not applied", "every file")
 
     def set_on_file(self, fd: int, entry: Entry) -> None:
         """On a regular file that was created with the lower nine bits of its mode, and written."""
-        if self._set_owner:
+        if self.sets_owners:
             try:
                 os.fchown(fd, entry.uid, entry.gid)
             except OSError as error:
@@ -69,7 +67,7 @@ class Attributes:
         if entry.mode & _SPECIAL_BITS:
             os.fchmod(fd, entry.mode)
         if entry.xattrs:
-            locked = not self._set_owner and not entry.mode & stat.S_IWUSR
+            locked = not self.sets_owners and not entry.mode & stat.S_IWUSR
             if locked:
                 # Who is not root needs to be let in even through an open file.
                 os.fchmod(fd, entry.mode | stat.S_IWUSR)
@@ -81,7 +79,7 @@ class Attributes:
 
     def set_on_node(self, directory: int, name: bytes, entry: Entry) -> None:
         """On a symlink, fifo or device ``name`` in an open directory: nothing that may be opened, or followed."""
-        if self._set_owner:
+        if self.sets_owners:
             try:
                 os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
             except OSError as error:
@@ -99,7 +97,7 @@ class Attributes:
 
         One that was there before loses the extended attributes that ``entry`` lacks (EXTRACTION 28).
         """
-        if self._set_owner:
+        if self.sets_owners:
             try:
                 os.fchown(fd, entry.uid, entry.gid)
             except OSError as error:
@@ -112,16 +110,14 @@ class Attributes:
 
     def set_on_implied_directory(self, fd: int) -> None:
         """On a missing parent: 0755 and root's, whatever the umask and wherever it was made (EXTRACTION 26)."""
-        if self._set_owner:
+        if self.sets_owners:
             os.fchown(fd, 0, 0)
         os.fchmod(fd, IMPLIED_MODE)
 
     def _refuse_owner(self, error: OSError, entry: Entry) -> None:
         if error.errno not in _OWNER_REFUSALS:
             raise error
-        self._refusals.add(
-            "owners that may not be given to files here", f"{quote(entry.path)} to {entry.uid}:{entry.gid}"
-        )
+        self._refusals.add("owners that files cannot be given here", f"{entry.uid}:{entry.gid} of {quote(entry.path)}")
 
     def _set_xattrs(self, target: int | bytes, entry: Entry, *, follow_symlinks: bool) -> None:
         for name, value in entry.xattrs.items():
