@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from tests.support import images, runner, tar
+from tests.support.fakeregistry import fake_registry, status
 from tests.support.registry import Registry
 from tests.support.runner import failed
 
@@ -155,3 +156,30 @@ def test_a_mirror_is_asked_first_and_the_origin_when_it_fails_or_knows_nothing(
     assert "warning: mirror" in broken.stderr
     elsewhere = push(registry, repository_name, "latest")
     assert mirrored(registry.host).versions == [{"tag": "latest", "digest": elsewhere}]
+
+
+def test_near_names_cost_one_request_whatever_the_list_is_like() -> None:
+    content = images.image(images.layer(tar.archive(tar.file("a"))))
+    with fake_registry() as registry:
+        registry.page_size = 2
+        registry.add("some/name", content, "1.0", "1.1", "1.2", "2.0")
+        source = {"repository": f"{registry.host}/some/name", "tag": "1.O"}
+        outcome = runner.check({"source": source})
+        assert outcome.versions == []
+        assert "did you mean 1.1, 1.0?" in outcome.stderr or "did you mean 1.0, 1.1?" in outcome.stderr
+        assert len(registry.asked("GET", "/tags/list")) == 1
+        registry.script("GET", "/tags/list", status(429, retry_after="100"), always=True)
+        assert runner.check({"source": source}).versions == []
+        assert len(registry.asked("GET", "/tags/list")) == 2
+
+
+@pytest.mark.parametrize("mode", [{"tag_regex": "^nothing$"}, {"semver_constraint": "> 100"}])
+def test_no_tag_to_follow_is_said_and_fails_where_that_is_wanted(
+    registry: Registry, repository_name: str, mode: dict[str, object]
+) -> None:
+    push(registry, repository_name, "1.0.0")
+    source = registry.source(repository_name, tag=None, **mode)
+    outcome = runner.check({"source": source})
+    assert outcome.versions == []
+    assert "has no tag that this source follows" in outcome.stderr
+    failed(runner.check({"source": {**source, "on_missing": "fail"}}), "has no tag that this source follows")

@@ -11,7 +11,7 @@ from registry_image.oci.digest import Digest
 from registry_image.progress import Listener
 from registry_image.registry.repository import Repository
 
-#: How many tags are looked through for names near a missing one: about the first page of the list.
+#: How many tags are looked through for names near a missing one: a page may hold all of 200,000.
 NEAR_AMONG = 1000
 
 
@@ -31,8 +31,8 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
         except ResourceError as error:
             listener.note(f"warning: mirror: {error.message}: asking {connection.origin.name.host}")
     versions = _versions(connection.origin, request, listener)
-    if not versions and source.tag is not None:
-        _tell_missing(connection, source, source.tag)
+    if not versions:
+        _tell_missing(connection, source)
     return versions
 
 
@@ -66,9 +66,13 @@ def _resolves(repository: Repository, digest: Digest) -> bool:
         return False
 
 
-def _tell_missing(connection: Connection, source: Source, tag: str) -> None:
-    """Says which tag is missing, and names like it. Raises NotFound if the source wants that."""
-    message = f"{connection.origin.name} has no tag {tag!r}{_near(connection.origin, tag)}"
+def _tell_missing(connection: Connection, source: Source) -> None:
+    """Says what is missing, and which tags are named like it. Raises NotFound if the source wants that."""
+    name = connection.origin.name
+    if source.tag is None:
+        message = f"{name} has no tag that this source follows"
+    else:
+        message = f"{name} has no tag {source.tag!r}{_near(connection.origin, source.tag)}"
     if source.on_missing == "fail":
         raise NotFound(f"check: {message}", status=404)
     connection.listener.note(message)
@@ -79,7 +83,7 @@ def _near(repository: Repository, tag: str) -> str:
     from itertools import islice
 
     try:
-        near = get_close_matches(tag, islice(repository.tags(), NEAR_AMONG))
+        near = get_close_matches(tag, islice(repository.first_tags(), NEAR_AMONG))
     except NotFound:
         return ": there is no such repository, or these credentials may not see it"
     except ResourceError:

@@ -147,8 +147,13 @@ class Repository:
         answers = pages(self.url(f"tags/list?n={PAGE}"), lambda url: self._list(url, what, MAX_PAGE_SIZE), what)
         return read_tags(answers, what)
 
-    def _list(self, url: str, what: str, limit: int) -> Answer:
-        request = Request(method="GET", url=url, what=what, auth=self.auth("pull"), policy=self._policy)
+    def first_tags(self) -> Iterator[str]:
+        """The first page of `tags`, asked for once: for hints, which are not worth a wait."""
+        what = f"list tags of {self.name}"
+        return read_tags(iter((self._list(self.url(f"tags/list?n={PAGE}"), what, MAX_PAGE_SIZE, ONCE),)), what)
+
+    def _list(self, url: str, what: str, limit: int, policy: RetryPolicy | None = None) -> Answer:
+        request = Request(method="GET", url=url, what=what, auth=self.auth("pull"), policy=policy or self._policy)
         return self.client.fetch(request, limit)
 
     def _named(self, tag: str) -> str:
