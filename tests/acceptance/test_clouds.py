@@ -16,7 +16,7 @@ from tests.support import aws, clouds, images, runner, tar
 from tests.support.aws import AWS, FARTHER_ROLE, OTHER_ACCOUNT, REGION, ROLE, moto
 from tests.support.clouds import CLIENT_ID, CLIENT_SECRET, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, TENANT, Azure, Google
 from tests.support.internet import Internet, black_hole, forward, internet, serving
-from tests.support.registry import HTPASSWD, Config, Registry
+from tests.support.registry import HTPASSWD, PASSWORD, USERNAME, Config, Registry
 
 ECR = f"{aws.ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 ACR = "contoso.azurecr.io"
@@ -303,3 +303,37 @@ def test_a_token_of_google_is_shown_to_no_other_registry(web: Internet, google: 
     fails({"repository": "ghcr.io/org/image", "gcp": {}}, web, "ghcr.io/org/image", "not on Google")
     assert web.calls == []
     assert google.asked == []
+
+
+# -- between clouds ---------------------------------------------------------------------------------------------------
+
+
+def test_promotion_logs_in_to_each_end_by_its_own_cloud(
+    tmp_path: Path, web: Internet, checking_aws: AWS, google: Google, registry: Registry, repository_name: str
+) -> None:
+    images.push(registry, repository_name, image(), "v1")
+    target = f"{repository_name}-promoted"
+    source = {
+        "repository": f"{GOOGLE}/{target}",
+        "tag": "v2",
+        "ca_certs": [web.authority.pem],
+        "gcp": {"workload_identity_provider": PROVIDER},
+        "oidc_token": OIDC_TOKEN,
+        **reach(web, checking_aws),
+    }
+    request = {"source": source, "params": {"from": f"{ECR}/{repository_name}:v1"}}
+    version = runner.put(request, tmp_path, environment=environment(web)).version
+    assert version == {"tag": "v2", "digest": image().digest}
+    shown = {call.host for call in web.calls if OIDC_TOKEN in call.body.decode(errors="replace")}
+    assert shown == {"sts.googleapis.com"}
+
+
+def test_credentials_for_the_host_of_an_ecr_need_no_identity(
+    tmp_path: Path, web: Internet, registry: Registry, repository_name: str
+) -> None:
+    images.push(registry, repository_name, image(), "v1")
+    login = {"username": USERNAME, "password": PASSWORD}
+    for fields in (login, {"auths": {ECR: login}}):
+        source = {"repository": f"{ECR}/{repository_name}", "tag": "v1", "ca_certs": [web.authority.pem], **fields}
+        assert runner.check({"source": source}, environment(web)).versions[0]["digest"] == image().digest
+    assert {call.host for call in web.calls} == {ECR}

@@ -416,6 +416,7 @@ def test_a_certificate_of_nobody_we_trust_is_not_believed(client: Client, web: I
         (AWSSettings(region=REGION, account_id="42"), "source.aws_account_id: expected twelve digits, got '42'"),
         (AWSSettings(region=REGION, access_key_id="AKIA"), "go together"),
         (AWSSettings(region=REGION, oidc_token="token"), "needs the role"),
+        (AWSSettings(region=REGION, role_arns=(ROLE,), oidc_token="token", **KEYS), "which is it?"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_asked(

@@ -83,6 +83,8 @@ class Identity:
         """Raises RequestError for settings that contradict themselves."""
         if bool(settings.access_key_id) != bool(settings.secret_access_key):
             raise RequestError("source: `aws_access_key_id` and `aws_secret_access_key` go together: one is missing")
+        if settings.oidc_token and settings.access_key_id:
+            raise RequestError("source: `oidc_token` and `aws_access_key_id` are both set: which is it?")
         if settings.oidc_token and not settings.role_arns:
             raise RequestError("source: `oidc_token` for AWS needs the role to trade it for", hint="set `aws_role_arn`")
         self._client = client

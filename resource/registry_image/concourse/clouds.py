@@ -33,7 +33,7 @@ def own_cloud(client: Client, source: Source) -> Cloud | None:
     A bare ECR name without account asks AWS whose it is, and may raise AuthError.
     """
     host = source.repository.host
-    anonymous = source.credentials is None
+    anonymous = source.credentials is None and host not in source.auths
     if source.aws.region or (anonymous and (is_ecr(host) or (host == ECR_PUBLIC and _has_aws(source)))):
         from registry_image.auth.ecr import ECRLogin
 
@@ -48,7 +48,7 @@ def own_cloud(client: Client, source: Source) -> Cloud | None:
                 f"source: `gcp` is set, but {source.repository} is not on Google: expected a host of pkg.dev or gcr.io"
             )
         return Cloud(repository=source.repository, credentials=_gcp(client, source, source.gcp))
-    if source.oidc_token:
+    if source.oidc_token and not _traded_at(source):
         raise RequestError(
             "source: `oidc_token` is set, but no cloud to trade it at",
             hint="set `aws_region` and `aws_role_arn`, `azure_acr` and `azure_client_id`, or `gcp`",
@@ -67,6 +67,22 @@ def cloud_credentials(client: Client, source: Source, host: str) -> CredentialPr
     if source.gcp is not None and _is_google(host):
         return _gcp(client, source, source.gcp)
     return None
+
+
+def _traded_at(source: Source) -> str:
+    """The cloud that the identity token is for, as it names one audience: the own repository's, else the one that a
+    role is of. No other is shown it."""
+    if source.aws.region or is_ecr(source.repository.host):
+        return "aws"
+    if source.azure.acr:
+        return "azure"
+    if source.gcp is not None:
+        return "gcp"
+    return "aws" if source.aws.role_arns else ""
+
+
+def _token(source: Source, cloud: str) -> str:
+    return source.oidc_token if _traded_at(source) == cloud else ""
 
 
 def _is_google(host: str) -> bool:
@@ -88,7 +104,7 @@ def _aws(source: Source) -> AWSSettings:
         role_arns=aws.role_arns,
         external_id=aws.external_id,
         account_id=aws.account_id,
-        oidc_token=source.oidc_token,
+        oidc_token=_token(source, "aws"),
     )
 
 
@@ -101,7 +117,7 @@ def _acr(client: Client, source: Source, host: str) -> CredentialProvider:
         client_secret=azure.client_secret,
         tenant_id=azure.tenant_id,
         environment=azure.environment,
-        oidc_token=source.oidc_token,
+        oidc_token=_token(source, "azure"),
     )
     return ACRLogin(client, host, settings)
 
@@ -113,6 +129,6 @@ def _gcp(client: Client, source: Source, gcp: GCP) -> CredentialProvider:
         service_account_json=gcp.service_account_json,
         workload_identity_provider=gcp.workload_identity_provider,
         service_account=gcp.service_account,
-        oidc_token=source.oidc_token,
+        oidc_token=_token(source, "gcp"),
     )
     return GCPLogin(client, settings)
