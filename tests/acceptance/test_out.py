@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from registry_image.registry.referrers import fallback_tag
 from tests.conftest import StartRegistry
 from tests.support import images, parts, runner, tar
 from tests.support.cutproxy import cut_proxy
+from tests.support.fakehttp import Ask, Reply
+from tests.support.fakeregistry import Answer, fake_registry
 from tests.support.images import Content, blob, image, index, layer, manifest_of, on, write_layout
 from tests.support.registry import Config, Registry
 
@@ -456,3 +461,22 @@ def test_memory_does_not_grow_with_a_layer(
     peaks = [peak_of(registry, repository_name, artifacts, f"{name}{suffix}") for name in ("small", "large")]
     assert peaks[1] - peaks[0] < 24
     assert peaks[1] < 128
+
+
+def test_a_put_ends_soon_after_it_is_asked_to(artifacts: Path) -> None:
+    write_layout(artifacts / "image", ONE)
+    with fake_registry() as fake:
+        sending = threading.Event()
+
+        def hold(ask: Ask, answer: Answer) -> Reply:
+            sending.set()
+            return replace(answer(), stall_after=0, body=b"never sent")
+
+        fake.script("PUT", "/uploads/", hold, always=True)
+        request = {"source": {"repository": f"{fake.host}/some/name", "tag": "v1"}, "params": {"image": "image"}}
+        process = runner.start("out", request, artifacts)
+        assert sending.wait(30)
+        process.terminate()
+        outcome = runner.finish(process, timeout=9)
+        assert outcome.status == 128 + signal.SIGTERM
+        assert fake.repositories["some/name"].tags == {}

@@ -23,7 +23,7 @@ from registry_image.storage.layout import LayoutReader
 from registry_image.transfer.copy import Copied, copy_graph, graph_of, put_tags
 from tests.conftest import StartRegistry
 from tests.support import fakeregistry, parts, tar
-from tests.support.clients import Ear, a_client, a_repository
+from tests.support.clients import Ear, Time, a_client, a_repository
 from tests.support.cutproxy import cut_proxy
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
@@ -365,3 +365,16 @@ def test_manifests_are_parsed_as_what_they_are(registry: Registry, tmp_path: Pat
 def _described(content: Content) -> Descriptor:
     parsed: Manifest | Index = parse_manifest(content.manifest.data)
     return parsed.descriptor
+
+
+def test_an_upload_that_breaks_late_is_started_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    time = Time()
+
+    def break_late(ask: Ask, answer: Answer) -> Reply:
+        time.seconds += 3600
+        return Reply(0)
+
+    fake.script("PUT", "/uploads/", break_late, break_late)
+    repository = a_repository(fake, "some/name", client=a_client(time=time))
+    push(tmp_path / "layout", image(), RepositoryWriter(repository, Ear()), "latest")
+    assert fake.repositories["some/name"].tags == {"latest": image().digest}

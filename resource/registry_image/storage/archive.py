@@ -49,14 +49,14 @@ class Archive:
                             f"{what}: a tar of more than {MAX_MEMBERS} files: not an archive of an image"
                         )
                     self._add(member, descriptor)
-        except (tarfile.TarError, ValueError, OSError) as error:
+        except (tarfile.TarError, ValueError, OSError, RecursionError) as error:
             raise ContentError(f"{what}: {_seems(descriptor, size)}: {error}") from error
 
     def _add(self, member: tarfile.TarInfo, descriptor: int) -> None:
         name = posixpath.normpath(member.name).lstrip("/")
         if name in self._regions or name in self._links:
             return
-        if member.isreg() and not member.issparse():
+        if member.isreg() and not member.issparse() and member.size >= 0 and member.offset_data >= 0:
             self._regions[name] = Region(descriptor, member.offset_data, member.size)
         elif member.issym():
             self._links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))

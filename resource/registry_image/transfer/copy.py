@@ -20,7 +20,7 @@ PARALLEL = 4
 #: How deep indexes may nest, and referrers refer to referrers.
 MAX_DEPTH = 8
 #: Seconds that the other threads get to notice that one has failed. Each looks before its next piece.
-_STOP_WAIT = 5.0
+_STOP_WAIT = 2.0
 _Task = TypeVar("_Task")
 _Done = TypeVar("_Done")
 
