@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from tests.support.certificates import Authority
 from tests.support.clients import Ear, Time, a_client, a_repository
 from tests.support.fakehttp import Reply, serve
 from tests.support.fakeregistry import FakeRegistry, drop, fake_registry
-from tests.support.faultproxy import fault_proxy, talker
+from tests.support.faultproxy import accepting, fault_proxy, talker
 from tests.support.registry import Registry
 
 NAME = "some/image"
@@ -250,6 +251,59 @@ def test_one_broken_connection_does_not_make_a_tls_registry_plain(tls_registry: 
         # Its 400 to the plain HTTP that is tried next is no registry's answer.
         assert repository.resolve("1") is not None
         assert repository.resolve("1") is not None
+
+
+def test_a_plain_server_that_waits_for_the_end_of_a_line_is_found_out_too() -> None:
+    # As Python's http.server, and with it many a test registry.
+    with mute_to_tls() as host:
+        client = a_client()
+        request = Request(method="GET", url=f"https://{host}/v2/", what="ask")
+        client.allow_plain_http(host)
+        assert client.fetch(request, 1000).body == b"hello"
+        assert client.traffic.requests == 1
+
+
+def test_a_slow_tls_registry_is_given_more_time(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_image.net.client.PROBE_TIMEOUT", 1e-6)
+    with fake_registry(authority.issue()) as registry:
+        registry.add(NAME, BUILT, "1")
+        with tls_after_all(registry.host) as host:
+            time = Time()
+            client = a_client(time=time, tls=TLS(ca_certs=(authority.pem,)))
+            assert Repository(client, RepositoryName.parse(f"{host}/{NAME}")).resolve("1") is not None
+        assert time.waits
+        assert [ask.method for ask in registry.log] == ["HEAD"]
+
+
+@contextlib.contextmanager
+def mute_to_tls() -> Iterator[str]:
+    def handle(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if client.recv(1) == b"G":
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            while client.recv(65536):
+                pass
+
+    with accepting(handle) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def tls_after_all(upstream: str) -> Iterator[str]:
+    """A TLS port that says 400 to plain HTTP, as Go's and nginx do; Python's server would send a TLS alert."""
+    with fault_proxy(upstream) as proxy:
+
+        def handle(client: socket.socket) -> None:
+            if client.recv(1, socket.MSG_PEEK) == b"H":
+                with client:
+                    client.recv(65536)
+                    client.sendall(b"HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            else:
+                proxy.serve(client)
+
+        with accepting(handle) as host:
+            yield host
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ _BLOCK = 64 * 1024
 class FaultProxy:
     """``host`` is ``127.0.0.1:port``. ``sent`` counts the bytes that went to the client, over all connections."""
 
-    host: str
     upstream: tuple[str, int]
+    host: str = ""
     sent: int = 0
     connections: int = 0
     dead: bool = False
@@ -107,21 +107,20 @@ def _pump(source: socket.socket, target: socket.socket, send: Callable[[bytes], 
 def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     """Stand before ``upstream`` (``host:port``) until the block is left."""
     name, _, port = upstream.rpartition(":")
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        proxy = FaultProxy(f"127.0.0.1:{listener.getsockname()[1]}", (name, int(port)))
+    proxy = FaultProxy((name, int(port)))
 
-        def handle(client: socket.socket) -> None:
-            if proxy.dead:
-                client.close()
-            else:
-                proxy.serve(client)
+    def handle(client: socket.socket) -> None:
+        if proxy.dead:
+            client.close()
+        else:
+            proxy.serve(client)
 
-        with _accepting(listener, handle):
-            try:
-                yield proxy
-            finally:
-                proxy._closing.set()
-                proxy.kill()
+    with accepting(handle) as proxy.host:
+        try:
+            yield proxy
+        finally:
+            proxy._closing.set()
+            proxy.kill()
 
 
 @contextlib.contextmanager
@@ -134,13 +133,16 @@ def talker(words: bytes) -> Iterator[str]:
             client.recv(_BLOCK)
             client.sendall(words)
 
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener, _accepting(listener, handle):
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    with accepting(handle) as host:
+        yield host
 
 
 @contextlib.contextmanager
-def _accepting(listener: socket.socket, handle: Callable[[socket.socket], None]) -> Iterator[None]:
+def accepting(handle: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Give each connection to ``handle``, in a thread of its own, until the block is left. Gives the ``host:port``."""
     threads: list[threading.Thread] = []
+    clients: list[socket.socket] = []
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -148,14 +150,19 @@ def _accepting(listener: socket.socket, handle: Callable[[socket.socket], None])
                 client, _ = listener.accept()
                 thread = threading.Thread(target=handle, args=(client,), daemon=True)
                 threads.append(thread)
+                clients.append(client)
                 thread.start()
 
     acceptor = threading.Thread(target=accept, daemon=True)
     acceptor.start()
     try:
-        yield
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         acceptor.join()
+        listener.close()
+        for client in clients:  # which may wait for a peer that keeps its connection
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()

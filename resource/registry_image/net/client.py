@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -47,7 +47,12 @@ MAX_REDIRECTS = 10
 POOL = 32
 #: Tries to log in for one request: a first token, and another if that one is stale or grants too little.
 MAX_CHALLENGES = 2
+#: Seconds for TLS to come about where plain HTTP is allowed, four times as long after each time it was too short: a
+#: plain server may wait for ever for the end of what it takes for a request line, as Python's does.
+PROBE_TIMEOUT = 0.3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: What servers say to plain HTTP where TLS is meant (Go, nginx and Apache: 400): TLS only failed for once.
+_TLS_AFTER_ALL = _REDIRECTS | {400}
 #: Those that repeat the method and the body (RFC 9110, 15.4).
 _REPEATING_REDIRECTS = frozenset({307, 308})
 _USER_AGENT = "registry-image-resource"
@@ -82,6 +87,7 @@ class Client:
         self._lock = threading.Lock()
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
         self._plain_allowed: set[str] = set()
+        self._probes: dict[str, float] = {}
         self._schemes: dict[str, str] = {}
         self._quiet: dict[Origin, float] = {}
         self.traffic = Traffic()
@@ -192,13 +198,14 @@ class Client:
         host = url.removeprefix("https://").partition("/")[0]
         if host not in self._plain_allowed or host in self._schemes:
             return self._send(request, self._found(url), authorization)
+        patience = self._probes.get(host, PROBE_TIMEOUT)
         try:
-            response = self._send(request, url, authorization)
+            response = self._send(replace(request, connect_timeout=patience), url, authorization)
         except NoTLS as error:
+            self._probes[host] = min(CONNECT_TIMEOUT, patience * 4)
             # Without credentials: what answers here has not shown yet that it is the registry.
             response = self._send(request, url.replace("https", "http", 1), "")
-            if error.retryable and response.status == HTTPStatus.BAD_REQUEST:
-                # What Go, nginx and Apache say to plain HTTP on a TLS port: the connection only broke, for once.
+            if error.retryable and response.status in _TLS_AFTER_ALL:
                 response.close()
                 raise
             self._schemes[host] = "http"

@@ -21,7 +21,7 @@ _CLIENT_CERTIFICATE = "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAIL
 
 
 class NoTLS(TransportError):
-    """Nothing that speaks TLS answered at the address; plain HTTP may (only tried where that is allowed)."""
+    """Nothing that speaks TLS answered, as far as can be told; plain HTTP may (only tried where that is allowed)."""
 
 
 class Untrusted(TransportError):
@@ -87,7 +87,7 @@ def _explain_socket(chain: list[BaseException], begin: str) -> TransportError | 
     if among(ConnectTimeoutError):  # of which urllib3 makes NewConnectionError a kind
         return NoTLS(f"{begin}: no connection in time", hint="is a firewall in between, or a proxy needed?")
     if among(TimeoutError):
-        return TransportError(f"{begin}: stalled: no byte came in time")
+        return NoTLS(f"{begin}: stalled: no byte came in time")
     return None
 
 
