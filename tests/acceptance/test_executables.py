@@ -48,9 +48,16 @@ def test_a_request_that_makes_no_sense_is_one_clear_line_and_exit_1(
 
 
 @pytest.mark.parametrize("step", ["in", "out"])
-@pytest.mark.parametrize("arguments", [(), (Path("/"), Path("/")), (Path("/no/such/directory"),)])
-def test_a_step_without_its_directory_says_so(step: Step, arguments: tuple[Path, ...]) -> None:
-    failed(runner.run(step, {"source": NOWHERE, "version": VERSION}, *arguments), "expected one argument")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "expected one argument, a directory: got 0"),
+        ((Path("/"), Path("/")), "expected one argument, a directory: got 2"),
+        ((Path("/no/such"),), "'/no/such' is not a directory"),
+    ],
+)
+def test_a_step_without_its_directory_says_so(step: Step, arguments: tuple[Path, ...], words: str) -> None:
+    failed(runner.run(step, {"source": NOWHERE, "version": VERSION}, *arguments), words)
 
 
 def test_check_runs_from_anywhere_with_an_empty_environment(pushed: dict[str, object], tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def refused(**fields: object) -> str:
         (b"[" * 100_000, "not valid JSON"),
         (b'{"source": {"repository": "x", "tag": NaN}}', "NaN is not JSON"),
         (b'{"source": {"repository": "x", "tag": ' + b"1" * 5000 + b"}}", "not valid JSON"),
+        (rb'{"source": {"repository": "x", "password": "\ud800"}}', "half of a surrogate pair"),
+        (rb'{"source": {"repository": "x", "username": "a\u0000b"}}', "a null character"),
         (b"{}", "request: source is required"),
         (b'{"source": null}', "request: source is required"),
         (b'{"source": []}', "source: expected an object: got an array"),
@@ -169,6 +171,12 @@ def test_a_tag_that_is_a_number_keeps_its_digits(written: str) -> None:
             parse_check(b'{"source": {"repository": "alpine", "tag": -1}}')
         return
     assert parse_check(b'{"source": {"repository": "alpine", "tag": %s}}' % written.encode()).source.tag == written
+
+
+def test_escapes_that_spell_ordinary_text_are_that_text() -> None:
+    assert parse_check(
+        rb'{"source": {"repository": "x", "username": "\u00e9\ud83d\ude00", "password": "p"}}'
+    ).source == (source(repository="x", username="é😀", password="p"))
 
 
 def test_null_and_empty_fields_are_absent() -> None:

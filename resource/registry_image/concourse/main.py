@@ -12,7 +12,7 @@ from typing import NoReturn
 from registry_image.concourse.console import write_line
 from registry_image.concourse.request import parse_check, parse_get, parse_put
 from registry_image.decode import JSON
-from registry_image.errors import RequestError, ResourceError
+from registry_image.errors import RequestError, ResourceError, quote
 
 #: The most that is read of a request, in bytes: real ones are a few kB; certificates and pasted keys add some.
 MAX_REQUEST_SIZE = 16 * 1024 * 1024
@@ -42,11 +42,11 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         _write_all(answers, answer.encode() + b"\n")
         status = 0
     except ResourceError as error:
-        write_line(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
         status = EXIT_REFUSED
+        write_line(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
     except Stopped as stopped:
-        write_line(f"stopped by {signal.Signals(stopped.number).name}")
         status = 128 + stopped.number
+        write_line(f"stopped by {signal.Signals(stopped.number).name}")
     except Exception:  # noqa: BLE001 - whatever it is, it is said, and ends the run as a bug
         import traceback
 
@@ -61,8 +61,10 @@ def _run(step: str, arguments: list[str]) -> JSON:
     raw = _read_stdin()
     if step == "check":
         return _check(raw)
-    if len(arguments) != 1 or not os.path.isdir(arguments[0]):
-        raise RequestError(f"{step}: expected one argument, an existing directory: got {len(arguments)} arguments")
+    if len(arguments) != 1:
+        raise RequestError(f"{step}: expected one argument, a directory: got {len(arguments)}")
+    if not os.path.isdir(arguments[0]):
+        raise RequestError(f"{step}: {quote(arguments[0])} is not a directory")
     return _get(raw, arguments[0]) if step == "in" else _put(raw, arguments[0])
 
 

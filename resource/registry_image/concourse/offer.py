@@ -23,6 +23,7 @@ from registry_image.storage.layout import REF_NAME
 from registry_image.storage.stored import open_stored
 from registry_image.transfer.compose import Part, annotate, assemble, thin
 from registry_image.transfer.copy import Graph, graph_of
+from registry_image.transfer.kept import Kept
 from registry_image.transfer.ordered import ordered_map
 
 #: Ends of the tags for a signature, attestations and a bill of materials (cosign, "Signature Specification").
@@ -113,7 +114,11 @@ def _elsewhere(request: PutRequest, connection: Connection) -> Offer:
         digest = found.digest
     root = source.manifest(digest)
     offer = Offer(
-        reader=source, root=root, form=f"{reference.name}@{digest}", local=False, mount_from=(reference.repository,)
+        reader=Kept(source),
+        root=root,
+        form=f"{reference.name}@{digest}",
+        local=False,
+        mount_from=(reference.repository,),
     )
     if not request.platforms or isinstance(root, Manifest):
         return offer

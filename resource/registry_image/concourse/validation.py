@@ -71,11 +71,24 @@ def read_document(raw: bytes, kind: Kind) -> dict[str, JSON]:
     except (ValueError, RecursionError) as error:
         found = "nothing" if not raw.strip() else f"not valid JSON: {error}"
         raise RequestError(f"request on stdin: expected a JSON object: got {found}") from None
+    if b"\\u" in raw:
+        _refuse_unwritable(document)
     schema = load_schema(kind)
     document = normalised(document, schema)
     if not conforms(document, schema):
         _explain(document, schema)
     return document if isinstance(document, dict) else {}
+
+
+def _refuse_unwritable(document: JSON) -> None:
+    """JSON's escapes can spell what no header, file name or registry can hold."""
+    text = json.dumps(document, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestError("request on stdin: a string holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+    if r"\u0000" in text:
+        raise RequestError("request on stdin: a string holds a null character (\\u0000)")
 
 
 def _no_constant(name: str) -> JSON:
