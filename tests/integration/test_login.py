@@ -304,6 +304,28 @@ def test_credentials_do_not_follow_a_registrys_redirect(registry: FakeRegistry, 
     assert "authorization" not in ask.headers
 
 
+def test_no_body_and_no_header_that_may_be_a_secret_follows_a_redirect(registry: FakeRegistry, time: Time) -> None:
+    with fake_registry() as other:
+        registry.script("POST", "/token", redirect(f"{other.url}/token"))
+        with pytest.raises(AuthError, match="307"):
+            resolves(a_reader(registry, time, IDENTITY))
+        assert other.log == []
+
+        registry.script("GET", "/metadata", redirect(f"{other.url}/metadata"))
+        headers = {"X-aws-ec2-metadata-token": "secret", "Accept": "text/plain"}
+        request = Request(method="GET", url=f"{registry.url}/metadata", what="ask", headers=headers, accept=(404,))
+        a_client(time=time).fetch(request, 1000)
+        (ask,) = other.log
+    assert ask.headers["accept"] == "text/plain"
+    assert "x-aws-ec2-metadata-token" not in ask.headers
+
+
+def test_a_body_follows_a_redirect_within_its_own_host(registry: FakeRegistry, time: Time) -> None:
+    registry.script("POST", "/token", redirect("/token?again"))
+    assert resolves(a_reader(registry, time, IDENTITY))
+    assert query(registry.asked("POST", "again")[0])["refresh_token"] == ["1dentity"]
+
+
 def test_a_challenge_from_another_host_is_not_answered(registry: FakeRegistry, time: Time) -> None:
     with fake_registry() as other:
         other.add(NAME, BUILT, "1")

@@ -55,6 +55,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TLS_AFTER_ALL = _REDIRECTS | {400}
 #: Those that repeat the method and the body (RFC 9110, 15.4).
 _REPEATING_REDIRECTS = frozenset({307, 308})
+#: Headers of a request that go along when it is redirected to another host; a cloud's carry its secrets.
+_HEADERS_ABROAD = frozenset({"accept", "range"})
 _USER_AGENT = "registry-image-resource"
 _Got = TypeVar("_Got")
 
@@ -185,11 +187,13 @@ class Client:
         for _ in range(MAX_REDIRECTS):
             response = self._send_found(request, url, authorization)
             location = response.headers.get("location")
-            safe = request.method in ("GET", "HEAD") or response.status in _REPEATING_REDIRECTS
-            if response.status not in _REDIRECTS or not location or not safe:
+            if response.status not in _REDIRECTS or not location:
                 return response
-            response.close()
             url = follow(response.url, location)
+            repeats = response.status in _REPEATING_REDIRECTS and show_host(url) == show_host(request.url)
+            if request.method not in ("GET", "HEAD") and not repeats:
+                return response  # what was sent may be a secret, and is for nobody else
+            response.close()
             request.check_redirect(url)
         raise TransportError(f"{request.what}: redirected more than {MAX_REDIRECTS} times", retryable=False)
 
@@ -213,13 +217,15 @@ class Client:
             self._schemes[host] = "https"
         return response
 
-    def _send(self, request: Request, url: str, authorization: str) -> Response:
-        scheme, hostname, _ = origin_of(url)
+    def _prepare(self, request: Request, url: str, authorization: str) -> PreparedRequest:
         prepared = PreparedRequest()
         prepared.method = request.method
         prepared.url = url
         prepared.headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"})
-        prepared.headers.update(request.headers)
+        at_home = show_host(url) == show_host(request.url)
+        prepared.headers.update(
+            {name: value for name, value in request.headers.items() if at_home or name.lower() in _HEADERS_ABROAD}
+        )
         if authorization and request.auth and self._is_home(request.auth, url):
             prepared.headers["Authorization"] = authorization
         if callable(request.body):
@@ -231,6 +237,11 @@ class Client:
             if request.body is not None:
                 # Else requests' adapter sends it chunked, which token servers and ECR answer with 411.
                 prepared.headers["Content-Length"] = str(len(request.body))
+        return prepared
+
+    def _send(self, request: Request, url: str, authorization: str) -> Response:
+        scheme, hostname, _ = origin_of(url)
+        prepared = self._prepare(request, url, authorization)
         proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
         timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or self._stall)
         host = show_host(url)
