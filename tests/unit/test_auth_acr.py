@@ -27,7 +27,7 @@ from tests.support.clouds import (
     Azure,
     on,
 )
-from tests.support.internet import Internet, black_hole, internet, reply, serving
+from tests.support.internet import Internet, Reply, black_hole, internet, reply, serving
 
 HOST = "contoso.azurecr.io"
 SERVICE_PRINCIPAL = AzureSettings(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
@@ -188,6 +188,24 @@ def test_what_entra_says_is_repeated_with_a_hint(client: Client, settings: Azure
     assert "Trace ID" not in error.message
     assert error.hint is not None
     assert hint in error.hint
+
+
+def test_a_registry_cannot_have_the_token_sent_elsewhere(client: Client, web: Internet) -> None:
+    # 307 asks to repeat the request, body and all.
+    web.routes = {".*": lambda _: Reply(status=307, headers=(("Location", "https://evil.example/oauth2/exchange"),))}
+    with pytest.raises(AuthError, match=r"307"):
+        ACRLogin(client, HOST, AzureSettings(tenant_id=TENANT))()
+    assert {call.host for call in web.calls} == {HOST}
+
+
+def test_entra_too_cannot_send_a_secret_elsewhere(client: Client, web: Internet) -> None:
+    web.routes = {
+        HOST: web.routes[r".*\.azurecr\.(io|us|cn)"],
+        ".*": lambda call: Reply(status=307, headers=(("Location", f"https://evil.example{call.target}"),)),
+    }
+    with pytest.raises(AuthError, match=r"refused to follow a redirect to evil\.example"):
+        ACRLogin(client, HOST, SERVICE_PRINCIPAL)()
+    assert "evil.example" not in {call.host for call in web.calls}
 
 
 def test_an_answer_without_a_token_is_an_error_that_repeats_nothing(client: Client, web: Internet) -> None:

@@ -121,12 +121,10 @@ class ACRLogin:
 
     def _token(self, audience: str, tenant: str) -> str:
         """An access token of Entra ID."""
-        from azure.core.exceptions import AzureError
-
         step = f"{_WHAT}: asking for a token for {audience} as {self._who()}"
         try:
             return self._credential(tenant, step).get_token(f"{audience}/.default").token
-        except (AzureError, ValueError) as error:
+        except Exception as error:
             lost = _transport_error(error)
             if lost is not None:
                 raise AuthError(lost.message, hint=_no_answer_hint(self._settings) or lost.hint) from error
@@ -221,7 +219,7 @@ def _expiry(token: str) -> float | None:
         part = token.split(".")[1]
         claims = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
         return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from registry_image.auth.sdkhttp import METADATA_CONNECT_TIMEOUT, SDKTransport, quieten
-from registry_image.errors import AuthError, RequestError, TransportError, quote
+from registry_image.errors import AuthError, RequestError, ResourceError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.exchange import Headers
 from registry_image.net.faults import NoTLS
@@ -186,13 +186,13 @@ def call(
 def reading(step: str) -> Iterator[None]:
     """Around what botocore makes or answered: no endpoint in a region, a broken profile, an answer without a field
     leave as an AuthError that names ``step``."""
-    from botocore.exceptions import BotoCoreError
-
     try:
         yield
     except TransportError as error:
         raise AuthError(f"{_WHAT}: {step}: {_after_what(error)}", hint=error.hint) from error
-    except (BotoCoreError, KeyError, IndexError, ValueError, TypeError) as error:
+    except ResourceError:
+        raise
+    except Exception as error:
         raise AuthError(f"{_WHAT}: {step}: {quote(str(error))}") from error
 
 

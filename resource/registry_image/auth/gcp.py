@@ -77,8 +77,6 @@ class GCPLogin:
         return self._lease()
 
     def _issue(self) -> Grant:
-        from google.auth.exceptions import GoogleAuthError
-
         quieten("google")
         step, hint = self._step()
         try:
@@ -87,7 +85,7 @@ class GCPLogin:
         except TransportError as error:
             metadata = self._key is None and not self._settings.oidc_token
             raise AuthError(error.message, hint=_METADATA_HINT if metadata else error.hint) from error
-        except (GoogleAuthError, ValueError) as error:
+        except Exception as error:
             said = _said(error)
             hint = next((better for word, better in _HINTS.items() if word in said), hint)
             raise AuthError(f"{step}: {quote(said, limit=400)}", hint=hint) from error
@@ -145,7 +143,7 @@ def _read_key(text: str) -> Mapping[str, str]:
     what = "source.gcp.service_account_json"
     try:
         pasted = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pasted = None
     if not isinstance(pasted, dict):
         raise RequestError(f"{what}: not a JSON object", hint="paste the whole key file")

@@ -9,8 +9,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from registry_image.errors import TransportError
 from registry_image.net.client import Client
 from registry_image.net.exchange import Answer, Request
+from registry_image.net.redact import show_host
 from registry_image.net.retry import ONCE
 
 #: The most that is read of an answer, in bytes; AWS signs long session tokens, IMDS and the rest answer a few KiB.
@@ -49,8 +51,13 @@ class SDKTransport:
             connect_timeout=METADATA_CONNECT_TIMEOUT if metadata else None,
             stall_timeout=self.metadata_stall_timeout if metadata else None,
             proxy=not metadata,
+            check_redirect=self._refuse,
         )
         return self.client.fetch(request, MAX_ANSWER)
+
+    def _refuse(self, url: str) -> None:
+        # None of these services redirects; and Entra's metadata names the address that secrets are then sent to.
+        raise TransportError(f"{self.what}: refused to follow a redirect to {show_host(url)}", retryable=False)
 
 
 def quieten(library: str) -> None:
