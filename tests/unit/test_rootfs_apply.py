@@ -141,6 +141,13 @@ def test_a_grandparent_that_is_replaced_is_looked_up_again(root: Path) -> None:
     assert names(root) == {"a", "a/b", "z", "z/3"}
 
 
+@pytest.mark.rule(24)
+def test_a_parent_that_a_whiteout_takes_away_is_looked_up_again(root: Path) -> None:
+    below = archive(directory("t"), symlink("l", to="t"), file("d/e/f"))
+    unpack(root, below, archive(file("l/x"), whiteout("l"), file("l/y"), opaque("d"), file("d/e/g")))
+    assert names(root) == {"t", "t/x", "l", "l/y", "d", "d/e", "d/e/g"}
+
+
 @pytest.mark.rule(25)
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../..", "a//b/./", " ", "a\nb", "x" * 4095])
 def test_symlink_targets_are_kept_word_for_word(target: str, root: Path) -> None:
