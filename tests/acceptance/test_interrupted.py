@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import images, runner, tar
+from tests.support import filesystem, images, runner, tar
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
 
@@ -156,6 +156,18 @@ def test_a_second_signal_changes_nothing(registry: FakeRegistry, tmp_path: Path)
     outcome = runner.finish(process, STOP_SECONDS)
     assert outcome.status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
     assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_removed_is_told_and_all_else_is_removed(registry: FakeRegistry, tmp_path: Path) -> None:
+    process = reach(MOMENTS[-1], registry, tmp_path)
+    (stubborn,) = (found for inner in ("", "*/") for found in tmp_path.glob(f"{STAGING}*/{inner}first/3/30"))
+    with filesystem.immutable(stubborn):
+        os.kill(process.pid, signal.SIGTERM)
+        outcome = runner.finish(process, STOP_SECONDS)
+        assert outcome.status == 128 + signal.SIGTERM
+        assert stubborn.name in outcome.stderr
+        assert [name for name in os.listdir(tmp_path) if not name.startswith(STAGING)] == []
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [stubborn]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
