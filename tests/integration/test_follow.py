@@ -113,6 +113,12 @@ def test_nothing_below_a_cursor_that_stands_is_looked_up(registry: FakeRegistry)
 def test_a_cursor_that_moved_makes_every_version_count_again(registry: FakeRegistry) -> None:
     repository = tagged(registry, {"1.0": 0, "1.1": 1, "1.2": 2})
     assert repository.check(("1.2", 0)) == [("1.0", 0), ("1.1", 1), ("1.2", 2)]
+    assert repository.looked_up() == ["1.0", "1.1", "1.2"]
+
+
+def test_what_equals_a_cursor_that_stands_is_not_newer(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"1.2": 0, "1.2.0": 1, "v1.2": 2, "1.2.1": 3})
+    assert repository.check(("1.2", 0)) == [("1.2", 0), ("1.2.1", 3)]
 
 
 def test_the_cursors_tag_counts_as_the_first_seen(registry: FakeRegistry) -> None:

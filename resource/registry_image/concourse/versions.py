@@ -40,8 +40,6 @@ class VersionRule:
 
     def read(self, tag: str) -> SemVer | None:
         """The version that ``tag`` names, without the variant; None if it names none, or none to follow."""
-        if tag == self.bare_tag:
-            return None
         text = tag
         if self.variant:
             text = tag.removesuffix(f"-{self.variant}")
