@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,11 @@ from tests.support.registry import Config, Registry, docker_registry
 settings.register_profile("default", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=100_000)
 settings.load_profile("default")
+
+# Whoever starts the tests in the background may have SIGINT ignored, and that is inherited: tests of interrupts, and
+# whoever wants to stop the tests, need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartRegistry = Callable[[Config], Registry]
 
