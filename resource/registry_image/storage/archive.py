@@ -92,20 +92,20 @@ class Archive:
 def open_archive(path: str, what: str) -> Iterator[Archive]:
     """The tar at ``path``, plain, gzip or zstd, told by its content. Raises ContentError for anything else.
 
-    A compressed one is unpacked into a spool first.
+    A compressed one is unpacked into a scratch file first.
     """
     with closing_descriptor(path, what) as descriptor:
         if not os.pread(descriptor, 4, 0).startswith((_GZIP, _ZSTD)):
             yield Archive(descriptor, what)
             return
-        with spool() as spooled:
+        with scratch() as unpacked:
             whole = Region(descriptor, 0, os.fstat(descriptor).st_size)
             for piece in decompress(whole.pieces(what), what):
-                spooled.append(piece)
-            yield Archive(spooled.descriptor, what)
+                unpacked.append(piece)
+            yield Archive(unpacked.descriptor, what)
 
 
-class Spool:
+class Scratch:
     """A temporary file without a name, written at its end and read as `Region`."""
 
     def __init__(self, descriptor: int) -> None:
@@ -124,14 +124,14 @@ class Spool:
 
 
 @contextmanager
-def spool() -> Iterator[Spool]:
-    """A new spool; nothing of it outlives the block, or us. Raises StorageError."""
+def scratch() -> Iterator[Scratch]:
+    """A new one; nothing of it outlives the block, or us. Raises StorageError."""
     try:
         file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by the with below)
     except OSError as error:
         raise StorageError(f"making a temporary file: {error.strerror}", errno=error.errno) from error
     with file:
-        yield Spool(file.fileno())
+        yield Scratch(file.fileno())
 
 
 def _seems(descriptor: int, size: int) -> str:

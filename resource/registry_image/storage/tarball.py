@@ -22,7 +22,7 @@ from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Manifest, parse_manifest
-from registry_image.storage.archive import Archive, Spool, spool
+from registry_image.storage.archive import Archive, Scratch, scratch
 from registry_image.storage.files import Region, read_small
 from registry_image.storage.gzip import Run, compress
 
@@ -95,8 +95,8 @@ def open_saved(archive: Archive, run: Run = map) -> Iterator[SavedImage]:
             f"{archive.what}: manifest.json names {len(listed.layers)} layers, "
             f"but the config has {len(diff_ids)} diff IDs"
         )
-    with spool() as spooled:
-        packer = _Packer(archive, spooled, run)
+    with scratch() as packed:
+        packer = _Packer(archive, packed, run)
         layers = [
             listed.foreign(diff_id) or packer.layer(name, diff_id)
             for name, diff_id in zip(listed.layers, diff_ids, strict=True)
@@ -105,12 +105,12 @@ def open_saved(archive: Archive, run: Run = map) -> Iterator[SavedImage]:
 
 
 class _Packer:
-    """Finds each layer's blob: where it lies in the tar if it is compressed, else gzipped at the end of a spool."""
+    """Finds each layer's blob: where it lies in the tar if it is compressed, else gzipped, in a scratch file."""
 
-    def __init__(self, archive: Archive, spooled: Spool, run: Run) -> None:
+    def __init__(self, archive: Archive, packed: Scratch, run: Run) -> None:
         self._archive = archive
         self._run = run
-        self._spool = spooled
+        self._packed = packed
         self._done: dict[Digest, Descriptor] = {}
         self.regions: dict[Digest, Region] = {}
 
@@ -137,13 +137,13 @@ class _Packer:
 
     def _gzip(self, region: Region, diff_id: Digest, what: str) -> tuple[Digest, Region]:
         stored = hashlib.sha256()
-        start = self._spool.size
+        start = self._packed.size
         unpacked = hashlib.new(diff_id.algorithm)
         tar = _hashing(region.pieces(what), unpacked)
         for piece in _hashing(compress(tar, self._run), stored):
-            self._spool.append(piece)
+            self._packed.append(piece)
         _compare(unpacked.hexdigest(), diff_id, what)
-        return Digest("sha256", stored.hexdigest()), Region(self._spool.descriptor, start, self._spool.size - start)
+        return Digest("sha256", stored.hexdigest()), Region(self._packed.descriptor, start, self._packed.size - start)
 
 
 def _hashing(pieces: Iterator[bytes], hasher: hashlib._Hash) -> Iterator[bytes]:

@@ -16,11 +16,10 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform, choose
+from registry_image.transfer.select import DEFAULT_PLATFORM
 
 #: On an attestation's entry in an index: the digest of the image that it attests (BuildKit).
 ATTESTS = "vnd.docker.reference.digest"
-#: What an entry without a platform counts as.
-DEFAULT_PLATFORM = Platform("linux", "amd64")
 _OCI_TYPES = {
     mediatype.DOCKER_CONFIG: mediatype.OCI_CONFIG,
     mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,

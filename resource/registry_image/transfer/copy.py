@@ -14,14 +14,12 @@ from registry_image.oci.content import ContentReader, ContentWriter
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
+from registry_image.storage.spool import Stopped
+from registry_image.transfer.crew import Crew
+from registry_image.transfer.fetch import PARALLEL
 
-#: Blobs on their way at once, unless the caller says otherwise: enough to fill a link, few enough for any registry.
-PARALLEL = 4
 #: How deep indexes may nest, and referrers refer to referrers.
 MAX_DEPTH = 8
-#: Seconds that the other threads get to notice that one has failed. Each looks before its next piece.
-_STOP_WAIT = 2.0
-_Task = TypeVar("_Task")
 _Done = TypeVar("_Done")
 
 
@@ -138,30 +136,25 @@ def for_each_blob(
     reader: ContentReader, graph: Graph, act: Callable[[Descriptor, ContentReader], _Done], parallel: int
 ) -> list[_Done]:
     """``act`` on every blob, large ones first, so that none is left to run alone at the end. Raises the first error."""
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+    blobs = iter(sorted(graph.blobs.values(), key=lambda blob: -blob.size))
+    results: list[_Done] = []
+    lock = threading.Lock()
 
-    stopped = threading.Event()
-    source = _Stoppable(reader, stopped)
-    pool = ThreadPoolExecutor(parallel, thread_name_prefix="copy")
-    tasks = []
-    try:
-        blobs = sorted(graph.blobs.values(), key=lambda blob: -blob.size)
-        tasks = [pool.submit(act, blob, source) for blob in blobs]
-        done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
-        for task in done:
-            if error := task.exception():
-                raise error
-        return [task.result() for task in tasks]
-    finally:
-        # Also when a signal unwinds us: what the caller removes now must not be written to any more.
-        stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-        # A cancelled task never counts as done for `wait` (cpython issue 109934).
-        wait([task for task in tasks if not task.cancelled()], timeout=_STOP_WAIT)
+    def work() -> None:
+        while not crew.stop.is_set():
+            with lock:
+                blob = next(blobs, None)
+            if blob is None:
+                return
+            results.append(act(blob, source))
 
-
-class _Stopped(Exception):
-    """Ends a thread whose work nobody waits for any more."""
+    # Left by a signal, too: what the caller removes then must not be written to any more.
+    with Crew() as crew:
+        source = _Stoppable(reader, crew.stop)
+        for number in range(min(parallel, len(graph.blobs))):
+            crew.start(work, f"copy-{number}")
+        crew.join()
+    return results
 
 
 class _Stoppable:
@@ -184,7 +177,7 @@ class _Stoppable:
         with self._reader.blob(descriptor) as pieces:
             for piece in pieces:
                 if self._stopped.is_set():
-                    raise _Stopped
+                    raise Stopped
                 yield piece
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:

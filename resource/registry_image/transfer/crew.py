@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from registry_image.storage.spool import Stopped
+from registry_image.storage.spool import POLL, Stopped
 
 #: Seconds that threads get to notice that work was called off. They are daemons: none can hold up the end.
 STOP_WAIT = 1.0
@@ -43,6 +43,13 @@ class Crew:
         """Raises the failure, if there is one."""
         if self.failure is not None:
             raise self.failure
+
+    def join(self) -> None:
+        """Waits until all work is done. Raises the first failure, as soon as there is one."""
+        for thread in self._threads:
+            while thread.is_alive() and not self.stop.is_set():
+                thread.join(POLL)
+        self.check()
 
     def __enter__(self) -> Crew:
         return self

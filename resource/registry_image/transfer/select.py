@@ -20,7 +20,7 @@ MAX_DEPTH = 8
 #: The most nested indexes that are read to find one image.
 MAX_INDEXES = 100
 #: What an index's child without a platform counts as: indexes were first made of such children.
-_DEFAULT_PLATFORM = Platform("linux", "amd64")
+DEFAULT_PLATFORM = Platform("linux", "amd64")
 _SILENCE = Silence()
 
 
@@ -91,7 +91,7 @@ class _Search:
         known = mediatype.MANIFESTS | mediatype.INDEXES
         children = [child for child in document.manifests if child.media_type in known]
         placed = [child for child in children if child.platform or child.media_type in mediatype.MANIFESTS]
-        platforms = [child.platform or _DEFAULT_PLATFORM for child in placed]
+        platforms = [child.platform or DEFAULT_PLATFORM for child in placed]
         self.available += [str(each) for each in platforms if not each.is_unknown and str(each) not in self.available]
         position = choose(self._platform, platforms)
         if position is not None:
