@@ -195,6 +195,7 @@ def test_a_wrong_password_is_said_once_and_not_repeated(registry: FakeRegistry, 
     wrong = Credentials(username="robot", password="wr0ng")
     with pytest.raises(AuthError) as caught:
         resolves(a_reader(registry, time, wrong))
+    assert caught.value.message.startswith(f"resolve {registry.host}/{NAME}:1: log in to {registry.host}: token server")
     assert "401 Unauthorized: 'incorrect username or password'" in caught.value.message
     assert "credentials of 'robot'" in (caught.value.hint or "")
     assert "wr0ng" not in f"{caught.value.message}{caught.value.hint}{wrong!r}"

@@ -213,6 +213,15 @@ def test_a_web_page_is_no_registry(registry: FakeRegistry, repository: Repositor
     assert registry.host in caught.value.message
 
 
+def test_a_web_page_that_says_not_found_is_warned_of(registry: FakeRegistry) -> None:
+    ear = Ear()
+    for method in ("HEAD", "GET"):
+        registry.script(method, ".", status(404, "<html>nginx</html>", content_type="text/html"))
+    assert a_repository(registry, NAME, client=a_client(ear=ear)).resolve("1") is None
+    assert len(ear.notes) == 1
+    assert "does not look like a registry" in ear.notes[0]
+
+
 # Lists of tags.
 
 

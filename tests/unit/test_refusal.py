@@ -7,9 +7,15 @@ import json
 import pytest
 
 from registry_image.errors import NotFound, RateLimited, RegistryError, Unauthorized, Unavailable
+from registry_image.net.exchange import Answer, Headers
 from registry_image.net.refusal import refusal
 
 WHAT = "resolve ghcr.io/a/b:1: ghcr.io"
+
+
+def refuse(status: int, data: bytes = b"", login: str = "", **headers: str) -> RegistryError:
+    lines = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return refusal(WHAT, Answer(status=status, headers=Headers(lines), body=data, url="https://ghcr.io/"), login=login)
 
 
 def body(code: str, message: str) -> bytes:
@@ -33,7 +39,7 @@ def body(code: str, message: str) -> bytes:
     ],
 )
 def test_each_status_has_its_kind(status: int, kind: type[RegistryError]) -> None:
-    error = refusal(WHAT, status, b"")
+    error = refuse(status)
     assert type(error) is kind
     assert error.status == status
     assert error.retryable == (status in (429, 500, 502, 503, 504))
@@ -61,7 +67,7 @@ def test_each_status_has_its_kind(status: int, kind: type[RegistryError]) -> Non
     ],
 )
 def test_the_registrys_own_words_are_found(raw: bytes, words: str, code: str) -> None:
-    error = refusal(WHAT, 404, raw)
+    error = refuse(404, raw)
     assert error.message.startswith(f"{WHAT}: 404 Not Found")
     assert words in error.message
     assert error.code == code
@@ -71,7 +77,7 @@ def test_the_registrys_own_words_are_found(raw: bytes, words: str, code: str) ->
 
 def test_a_web_page_is_not_repeated_but_hinted_at() -> None:
     for page in (b"<!DOCTYPE html><html>Sign in", b"\n <html><body>", b"<HTML>"):
-        error = refusal(WHAT, 404, page)
+        error = refuse(404, page)
         assert "Sign in" not in error.message
         assert error.hint is not None
         assert "web page" in error.hint
@@ -87,10 +93,26 @@ def test_a_web_page_is_not_repeated_but_hinted_at() -> None:
     ],
 )
 def test_the_likely_cause_depends_on_who_we_are(status: int, login: str, expected: str) -> None:
-    assert expected in (refusal(WHAT, status, b"", login=login).hint or "")
+    assert expected in (refuse(status, login=login).hint or "")
 
 
 def test_a_rate_limit_is_told_with_the_wait_it_asks_for() -> None:
-    error = refusal(WHAT, 429, body("TOOMANYREQUESTS", "too many"), retry_after=30.0)
+    error = refuse(429, body("TOOMANYREQUESTS", "too many"), retry_after="30")
     assert error.retry_after == 30.0
+    assert error.message.endswith(": it asks to wait 30 s")
     assert "registry_mirror" in (error.hint or "")
+
+
+def test_a_web_page_is_known_by_its_content_type_where_head_brings_no_body() -> None:
+    assert "web page" in (refuse(404, content_type="text/html; charset=utf-8").hint or "")
+    assert refuse(404, content_type="application/json").hint is None
+
+
+def test_a_web_page_before_a_registry_in_trouble_is_no_news_about_it() -> None:
+    assert refuse(502, b"<html>", content_type="text/html").hint is None
+
+
+def test_a_web_page_that_asks_to_log_in_gets_both_hints() -> None:
+    hint = refuse(401, b"<html>", content_type="text/html").hint or ""
+    assert "no credentials are set" in hint
+    assert "web page" in hint

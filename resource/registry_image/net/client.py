@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
-from registry_image.errors import RateLimited, ResourceError, TransportError
+from registry_image.errors import AuthError, RateLimited, ResourceError, TransportError
 from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.exchange import Answer, Auth, Request
 from registry_image.net.faults import FOREIGN, NoTLS, Untrusted, explain
@@ -25,7 +25,7 @@ from registry_image.net.origin import Origin, follow, is_loopback_name, origin_o
 from registry_image.net.redact import show_host
 from registry_image.net.refusal import MAX_ERROR_BODY, refusal
 from registry_image.net.response import Response
-from registry_image.net.retry import RetryPolicy, parse_retry_after
+from registry_image.net.retry import RetryPolicy
 from registry_image.net.tls import TLS, ClientCertificate, trust_bundle
 from registry_image.progress import Listener
 
@@ -83,7 +83,7 @@ class Client:
     ) -> None:
         self._tls = tls
         self._policy = policy
-        self._listener = listener
+        self.listener = listener
         self._stall = stall
         self.clock = clock or Clock()
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class Client:
 
     def attempts(self, policy: RetryPolicy | None = None) -> Attempts:
         """For work of several requests that is retried as a whole, such as an upload session."""
-        return Attempts(policy or self._policy, self._listener, self.clock)
+        return Attempts(policy or self._policy, self.listener, self.clock)
 
     def close(self) -> None:
         """Closes idle connections."""
@@ -144,20 +144,27 @@ class Client:
 
     def _exchange(self, request: Request) -> Response:
         """Redirects and logins; an answer that is not wanted is raised."""
+        try:
+            response = self._log_in(request)
+        except AuthError as error:
+            raise AuthError(f"{request.what}: {error.message}", hint=error.hint) from error
+        if 200 <= response.status < 300 or response.status in request.accept:
+            return response
+        raise self._refusal(request, response)
+
+    def _log_in(self, request: Request) -> Response:
+        """The answer to ``request`` with whatever credentials its server wants and we have."""
         auth = request.auth
         for challenges_left in range(MAX_CHALLENGES, -1, -1):
             authorization = auth.authorization() if auth else ""
             response = self._follow(request, authorization)
-            if response.status != HTTPStatus.UNAUTHORIZED or auth is None or not challenges_left:
-                break
-            if not self._is_home(auth, response.url):
+            refusable = response.status == HTTPStatus.UNAUTHORIZED and challenges_left
+            if not refusable or auth is None or not self._is_home(auth, response.url):
                 break
             refused = self._refusal(request, response)
             if not auth.challenged(authorization, response.headers.all("www-authenticate")):
                 raise refused
-        if 200 <= response.status < 300 or response.status in request.accept:
-            return response
-        raise self._refusal(request, response)
+        return response
 
     def _refusal(self, request: Request, response: Response) -> ResourceError:
         with response:
@@ -165,14 +172,9 @@ class Client:
                 body = response.read(MAX_ERROR_BODY, cut=True)
             except TransportError:
                 body = b""
-        header = response.headers.get("retry-after")
-        return refusal(
-            f"{request.what}: {show_host(response.url)}",
-            response.status,
-            body,
-            login=request.auth.login if request.auth else "",
-            retry_after=parse_retry_after(header, self.clock.now()) if header else None,
-        )
+        answer = Answer(status=response.status, headers=response.headers, body=body, url=response.url)
+        login = request.auth.login if request.auth else ""
+        return refusal(f"{request.what}: {show_host(response.url)}", answer, login=login, now=self.clock.now())
 
     def _is_home(self, auth: Auth, url: str) -> bool:
         return origin_of(url) == origin_of(self._found(auth.home))

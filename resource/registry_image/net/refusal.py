@@ -14,6 +14,8 @@ from registry_image.errors import (
     Unavailable,
     quote,
 )
+from registry_image.net.exchange import Answer
+from registry_image.net.retry import parse_retry_after
 
 #: The most that is read of an error's body, in bytes: codes and messages are far shorter, HTML pages are cut.
 MAX_ERROR_BODY = 64 * 1024
@@ -34,26 +36,39 @@ _KINDS: dict[int, type[RegistryError]] = {
     503: Unavailable,
     504: Unavailable,
 }
-_NOT_A_REGISTRY = "the host answered a web page: it does not look like a registry"
+#: The hint of every refusal that came as a web page.
+NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
-def refusal(
-    begin: str, status: int, body: bytes, *, login: str = "", retry_after: float | None = None
-) -> RegistryError:
-    """The error for ``status``. ``begin`` says what was being done, and where; ``login`` says as whom, or is ""."""
-    code, words = _words(body)
-    html = body.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html"))
+def refusal(begin: str, answer: Answer, *, login: str = "", now: float = 0.0) -> RegistryError:
+    """The error that ``answer`` is. ``begin`` says what was being done, and where; ``login`` says as whom, or is "";
+    ``now`` is the Unix time, for a Retry-After that is a date."""
+    code, words = _words(answer.body)
+    status = answer.status
     message = f"{begin}: {status} {_phrase(status)}"
     if words:
         message += f": {quote(words)}"
     if code and code.lower() != words.lower():
         message += f" ({code})"
-    hint = _NOT_A_REGISTRY if html else _HINTS.get(code)
-    if status in (401, 403):
-        hint = hint if html else _login_hint(status, login)
-    elif status == 429:
-        hint = _HINTS["TOOMANYREQUESTS"]
-    return _KINDS.get(status, RegistryError)(message, status=status, code=code, hint=hint, retry_after=retry_after)
+    retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
+    if retry_after is not None:
+        message += f": it asks to wait {retry_after:.3g} s"
+    return _KINDS.get(status, RegistryError)(
+        message, status=status, code=code, hint=_hint(answer, code, login), retry_after=retry_after
+    )
+
+
+def _hint(answer: Answer, code: str, login: str) -> str | None:
+    page = answer.headers.get("content-type").startswith("text/html") or answer.body.lstrip()[:14].lower().startswith(
+        (b"<!doctype html", b"<html")
+    )
+    if answer.status in (401, 403):
+        return _login_hint(answer.status, login) + (f"; {NOT_A_REGISTRY}" if page else "")
+    if answer.status == 429:
+        return _HINTS["TOOMANYREQUESTS"]
+    if page and answer.status < 500:  # what stands before a registry in trouble may well answer with a page
+        return NOT_A_REGISTRY
+    return _HINTS.get(code)
 
 
 def _login_hint(status: int, login: str) -> str:

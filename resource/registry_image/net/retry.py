@@ -44,6 +44,8 @@ def parse_retry_after(value: str, now: float) -> float | None:
 
     GitHub and Docker Hub have been seen to send fractions below a millisecond and times long past: never negative.
     """
+    if not value:
+        return None
     try:
         seconds = float(value)
     except ValueError:

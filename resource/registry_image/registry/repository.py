@@ -13,6 +13,7 @@ from registry_image.errors import ContentError, DigestMismatch, InvalidManifest,
 from registry_image.net.client import Client
 from registry_image.net.exchange import Answer, Auth, Headers, Request
 from registry_image.net.origin import is_loopback_name, is_private_network, origin_of
+from registry_image.net.refusal import NOT_A_REGISTRY
 from registry_image.net.response import Response
 from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.oci import mediatype
@@ -91,7 +92,9 @@ class Repository:
             if answer.status == _OK and (found := _from_head(answer.headers)) is not None:
                 return _as_asked(found, tag, what)
             answer = self.client.fetch(self._manifest_request("GET", tag, what), MAX_MANIFEST_SIZE)
-        except NotFound:
+        except NotFound as error:
+            if error.hint == NOT_A_REGISTRY:
+                self.client.listener.note(f"warning: {error.message}: {error.hint}")
             return None
         return _parse(answer, Digest.parse(tag) if ":" in tag else None, what).descriptor
 
@@ -190,7 +193,5 @@ def _as_asked(found: Descriptor, reference: str, what: str) -> Descriptor:
 def _parse(answer: Answer, digest: Digest | None, what: str) -> Manifest | Index:
     content_type = answer.headers.get("content-type")
     if content_type.startswith("text/html"):
-        raise ContentError(
-            f"{what}: expected a manifest, got a web page", hint="the host does not look like a registry"
-        )
+        raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)
     return parse_manifest(answer.body, digest=digest, content_type=content_type, what=what)
