@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import images, runner, tar
+from tests.support.fakeregistry import cut, drop, fake_registry
 from tests.support.images import Content
 from tests.support.registry import Registry
 from tests.support.runner import failed
@@ -246,6 +247,27 @@ def test_a_cache_that_lacks_the_digest_is_asked_for_the_tag_once(
     outcome = runner.get({"source": source, "version": {"tag": "latest", "digest": AMD.digest}}, tmp_path)
     assert outcome.metadata["digest"] == AMD.digest
     assert any("/blobs/" in request.target for request in cache_registry.requests(since))
+
+
+def test_a_mirror_that_dies_in_the_middle_of_a_layer_costs_no_byte_twice(tmp_path: Path) -> None:
+    content = images.image(images.layer(tar.archive(tar.file("hello", b"world" * 100_000)), "none"))
+    layer = content.blobs[1]
+    with fake_registry() as origin, fake_registry() as mirror:
+        for each in (origin, mirror):
+            each.add("some/name", content, "latest")
+        mirror.script("GET", layer.digest, cut(200_000))
+        mirror.script("GET", layer.digest, drop, always=True)
+        source = {
+            "repository": f"{origin.host}/some/name",
+            "registry_mirrors": {origin.host: {"host": mirror.host}},
+            "progress": "none",
+        }
+        outcome = runner.get({"source": source, "version": {"digest": content.digest}}, tmp_path)
+        asked = origin.asked("GET", "")
+    assert outcome.status == 0, outcome.stderr
+    assert (tmp_path / "rootfs/hello").read_bytes() == b"world" * 100_000
+    assert outcome.stderr.count("warning: mirror") == 1
+    assert [(ask.target.rpartition("/")[2], ask.headers["range"]) for ask in asked] == [(layer.digest, "bytes=200000-")]
 
 
 def test_the_last_line_sums_up(registry: Registry, repository_name: str, tmp_path: Path) -> None:
