@@ -12,6 +12,7 @@ from typing import NotRequired, TypedDict
 import pytest
 
 from registry_image.concourse.follow import follow
+from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request import parse_check
 from registry_image.concourse.version import Version
 from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized
@@ -236,6 +237,13 @@ def test_a_rate_limit_that_one_look_up_meets_holds_the_others_back(registry: Fak
 def test_an_expression_that_is_none_is_refused_with_the_place(registry: FakeRegistry, field: str) -> None:
     with pytest.raises(RequestError, match=rf"source\.{field}: '\^1\(\[a' .* at character 4"):
         tagged(registry, {"1.0": 0}).check(**{field: "^1([a"})
+
+
+@pytest.mark.parametrize("text", ["^(1", "[a|[a", "a**|b**"])
+def test_a_place_in_an_expression_is_told_only_where_there_is_one(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        compile_pattern(text, "source.tag_regex")
+    assert "at character" not in caught.value.message
 
 
 def test_a_constraint_is_refused_before_anything_is_asked(registry: FakeRegistry) -> None:

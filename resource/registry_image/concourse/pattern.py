@@ -46,4 +46,4 @@ def compile_pattern(text: str, field: str) -> Pattern:
 def _place(text: str, reason: str) -> str:
     """Where in ``text`` the part is that RE2's ``reason`` ends in, if only one can be meant."""
     part = reason.partition(": ")[2]
-    return f", at character {text.index(part) + 1}" if part and text.count(part) == 1 else ""
+    return f", at character {text.index(part) + 1}" if part != text and text.count(part) == 1 else ""

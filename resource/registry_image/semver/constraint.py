@@ -162,8 +162,10 @@ def _parse_comparison(found: re.Match[str], whole: str) -> Comparison:
 
 
 def _improper(whole: str, part: str) -> RequestError:
-    where = quote(part.strip()) if part.strip() else "its end or an empty alternative"
+    problem = (
+        f"not understood at {quote(part.strip())}" if part.strip() else "a version is missing at its end or by `||`"
+    )
     return RequestError(
-        f"constraint {quote(whole)}: not understood at {where}",
+        f"constraint {quote(whole)}: {problem}",
         hint="constraints are written like `~1.2.x`, `^1`, `>= 1.2, < 3.0.0 || >= 4.2.3` or `1.2 - 1.4`",
     )
