@@ -226,6 +226,28 @@ def test_a_mirror_serves_and_the_origin_is_named(
     assert (tmp_path / "rootfs/hello").read_bytes() == b"amd64"
 
 
+@pytest.mark.parametrize("prefix", ["", "cache/hub"])
+def test_a_mirror_of_docker_hub_serves_names_in_their_full_form(
+    registry: Registry, repository_name: str, tmp_path: Path, prefix: str
+) -> None:
+    short = repository_name.replace("/", "-")
+    digest = images.push(registry, f"{prefix}/library/{short}".strip("/"), AMD, "latest")
+    source = {
+        "repository": short,
+        "tag": "latest",
+        "registry_mirror": {"host": f"{registry.url}/{prefix}"},
+        "platform": "linux/amd64",
+    }
+    version = {"tag": "latest", "digest": digest}
+    assert runner.check({"source": source}).versions == [version]
+    outcome = runner.get({"source": source, "version": version, "params": {"format": "oci"}}, tmp_path)
+    assert outcome.metadata["repository"] == short
+    with tarfile.open(tmp_path / "image.tar") as archive:
+        listing = archive.extractfile("manifest.json")
+        assert listing is not None
+        assert json.load(listing)[0]["RepoTags"] == [f"{short}:latest"]
+
+
 def test_a_mirror_without_the_image_is_a_warning(
     registry: Registry, htpasswd_registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
