@@ -66,9 +66,9 @@ def test_what_fits_in_memory_makes_no_file() -> None:
 def test_a_writer_waits_for_its_reader_once_it_reads(tmp_path: Path) -> None:
     spool = Spool(threading.Event(), 10, os.fsencode(tmp_path))
     written: list[int] = []
-    spool.write(b"first")
+    spool.write(b"first data")
     reader = spool.read()
-    assert bytes(next(reader)) == b"first"
+    assert bytes(next(reader)) == b"first data"
 
     def write() -> None:
         for number in range(100):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator
 
 from registry_image.errors import StorageError
 from registry_image.oci.digest import Buffer
 
+#: Bytes that are handed over at once. Waking another thread costs as much as hashing tens of kilobytes.
+BATCH = 1024 * 1024
 #: Bytes that one read of the file gives.
 READ_SIZE = 256 * 1024
 #: Seconds between looks at whether all this still goes on. Nobody needs to wake who waits for the last time: a signal
@@ -34,7 +35,10 @@ class Spool:
         self._memory = memory
         self._directory = directory
         self._changed = threading.Condition()
-        self._pieces: deque[Buffer] = deque()
+        self._batch_size = min(BATCH, memory)
+        self._batch: list[bytes] = []  # the writer's own: what it has not handed over yet
+        self._batched = 0  # bytes in _batch
+        self._pieces: list[bytes] = []
         self._held = 0  # bytes in _pieces
         self._file: int | None = None
         self._written = 0  # bytes in the file
@@ -43,6 +47,14 @@ class Spool:
 
     def write(self, piece: bytes) -> None:
         """Raises Stopped, and StorageError where the file cannot grow."""
+        self._batch.append(piece)
+        self._batched += len(piece)
+        if self._batched >= self._batch_size:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        batch, size = self._batch, self._batched
+        self._batch, self._batched = [], 0
         with self._changed:
             while self._held >= self._memory and self._file is None and not self._discarding:
                 if self._directory is not None and not self._reading:
@@ -52,18 +64,20 @@ class Spool:
             if self._discarding:
                 return
             if self._file is None:
-                self._pieces.append(piece)
-                self._held += len(piece)
+                self._pieces += batch
+                self._held += size
                 self._changed.notify()
                 return
         # The reader does not look behind _written, so the lock need not be held while the disk works.
-        _write_at(self._file, piece, self._written)
-        with self._changed:
+        for piece in batch:
+            _write_at(self._file, piece, self._written)
             self._written += len(piece)
+        with self._changed:
             self._changed.notify()
 
     def finish(self, error: BaseException | None = None) -> None:
         """The writer's last word: all is written, or ``error``, which the reader gets after what was written."""
+        self._hand_over()
         with self._changed:
             self._finished, self._error = True, error
             self._changed.notify()
@@ -78,10 +92,9 @@ class Spool:
                     self._wait()
                 if not self._pieces:
                     break
-                piece = self._pieces.popleft()
-                self._held -= len(piece)
+                pieces, self._pieces, self._held = self._pieces, [], 0
                 self._changed.notify()
-            yield piece
+            yield from pieces
         yield from self._read_file()
         if self._error is not None:
             raise self._error
