@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
 from registry_image.auth.credentials import Credentials
+from registry_image.concourse import logins as logins_module
+from registry_image.concourse import request as request_module
+from registry_image.concourse import source as source_module
 from registry_image.concourse.request import CheckRequest, GetRequest, PutRequest, parse_check, parse_get, parse_put
 from registry_image.concourse.source import Source
+from registry_image.concourse.validation import load_schema
+from registry_image.decode import JSON
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
 
@@ -357,3 +363,21 @@ def test_content_trust_passes_check_and_get_and_is_refused_by_put() -> None:
     with pytest.raises(RequestError, match="retired") as caught:
         parse_put(raw(source={"repository": "alpine", "content_trust": trust}), "/artifacts")
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["source", "get", "put"])
+def test_no_field_of_a_schema_is_accepted_and_ignored(kind: str) -> None:
+    schema = load_schema(kind)
+    fields = schema["properties"] if kind == "source" else load_params(schema)
+    assert isinstance(fields, dict)
+    code = "".join(Path(module.__file__ or "").read_text() for module in (request_module, source_module, logins_module))
+    unread = [name for name in fields if f'"{name}"' not in code]
+    assert unread == []
+
+
+def load_params(schema: dict[str, JSON]) -> JSON:
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    params = properties["params"]
+    assert isinstance(params, dict)
+    return params["properties"]
