@@ -196,8 +196,21 @@ def assert_nothing_stolen(root: Path, what: str) -> None:
         assert node.content != snapshot(root.parent / "outside")[b"file"].content, what
 
 
+# No way leads to "/" or upwards but to the canaries: should the code under test ever let one through, what is opaque there
+# is deleted, and the tests may run as root on somebody's machine.
 TARGETS = st.sampled_from(
-    ["{out}", "{out}/file", "{out}/sub", "../outside", "../../outside/file", "/", "..", "w", "d", "d/w"]
+    [
+        "{out}",
+        "{out}/file",
+        "{out}/sub",
+        "{out}/sub/deep",
+        "../outside",
+        "../outside/link",
+        "../outside/sub",
+        "w",
+        "d",
+        "d/w",
+    ]
 )
 NAMES = st.sampled_from(["w", "d", "d/w", "w/file", "w/sub/deep/file", "w/new", "d/w/file", "w/w", "w/link", "w/fifo"])
 ENTRIES: st.SearchStrategy[Callable[[str], bytes]] = st.one_of(

@@ -79,7 +79,7 @@ def test_the_root_takes_attributes_of_its_entry(name: str, root: Path) -> None:
 
 @pytest.mark.rule(22)
 @pytest.mark.parametrize(
-    "entry", [file("."), symlink("./", to="/etc"), hardlink("/", to="a"), fifo("."), device("x/..", 1, 3)]
+    "entry", [file("."), symlink("./", to="x"), hardlink("/", to="a"), fifo("."), device("x/..", 1, 3)]
 )
 def test_the_root_is_never_anything_but_a_directory(entry: bytes, root: Path) -> None:
     with pytest.raises(UnsafePath, match="root"):
