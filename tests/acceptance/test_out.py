@@ -350,6 +350,18 @@ def test_what_cosign_tagged_is_promoted_too(registry: Registry, artifacts: Path,
     assert digest_at(registry, target, tag) == signature.digest
 
 
+def test_signatures_that_are_there_are_not_replaced(registry: Registry, artifacts: Path, repository_name: str) -> None:
+    tag = f"sha256-{BOTH.digest[7:]}.sig"
+    signatures = [manifest_of(blob(b"{}"), [blob(who)]) for who in (b"signed by us", b"signed by them")]
+    target = f"{repository_name}/promoted"
+    for name, signature in zip((repository_name, target), signatures, strict=True):
+        images.push(registry, name, BOTH, "rc")
+        images.push(registry, name, signature, tag)
+    outcome = put(registry, target, artifacts, {"from": f"{registry.host}/{repository_name}:rc"}, tag="v1")
+    assert f"warning: {tag} is left as it is" in outcome.stderr
+    assert digest_at(registry, target, tag) == signatures[1].digest
+
+
 def test_a_repository_elsewhere_to_mount_from_is_warned_of(
     registry: Registry, artifacts: Path, repository_name: str
 ) -> None:

@@ -15,6 +15,7 @@ from registry_image.concourse.version import Version
 from registry_image.concourse.wiring import Connection, connect
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
 from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener, Silence
@@ -108,9 +109,21 @@ def _push(request: PutRequest, connection: Connection, offer: Offer, plan: Plan)
     writer = RepositoryWriter(connection.origin, connection.listener, _mounts(request, connection, offer))
     copied = copy_graph(offer.reader, writer, graph)
     for tag, signature in offer.signatures():
-        copied += copy_graph(offer.reader, writer, graph_of(offer.reader, signature))
-        put_tags(writer, signature, [tag])
+        copied += _push_signature(connection, writer, offer, tag, signature)
     put_tags(writer, offer.root, plan.moves)
+    return copied
+
+
+def _push_signature(
+    connection: Connection, writer: RepositoryWriter, offer: Offer, tag: str, signature: Manifest | Index
+) -> Copied:
+    there = connection.origin.resolve(tag)
+    if there is not None and there.digest != signature.digest:
+        # They hold what was signed there, and cosign keeps all of an image's signatures under this one tag.
+        connection.listener.note(f"warning: {tag} is left as it is: the repository has signatures of its own")
+        return Copied()
+    copied = copy_graph(offer.reader, writer, graph_of(offer.reader, signature))
+    put_tags(writer, signature, [tag])
     return copied
 
 
