@@ -196,8 +196,8 @@ def assert_nothing_stolen(root: Path, what: str) -> None:
         assert node.content != snapshot(root.parent / "outside")[b"file"].content, what
 
 
-# No way leads to "/" or upwards but to the canaries: should the code under test ever let one through, what is opaque there
-# is deleted, and the tests may run as root on somebody's machine.
+# No way leads to "/" or upwards but to the canaries: should the code under test ever let one through, what is opaque
+# there is deleted, and the tests may run as root on somebody's machine.
 TARGETS = st.sampled_from(
     [
         "{out}",
