@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from registry_image.concourse import validation
+from registry_image.concourse import request, validation
 from registry_image.decode import JSON
 from registry_image.errors import RequestError
 
@@ -60,7 +61,9 @@ def fitting_type(name: str, schema: dict[str, JSON]) -> st.SearchStrategy[object
     if name == "array":
         return st.lists(fitting(schema["items"]), max_size=3)
     plain: dict[str, st.SearchStrategy[object]] = {
-        "string": st.sampled_from(["", "x", "1.2"]),
+        "string": st.sampled_from(
+            ["", "x", "1.2", "ghcr.io/a/b:1", "linux/arm/v7", "sha256:" + "0" * 64, "{}", "\n/:@"]
+        ),
         "boolean": st.booleans(),
         "integer": st.integers(0, 66),
         "number": st.integers() | st.floats(allow_nan=False),
@@ -120,3 +123,22 @@ def test_only_our_error_comes_out_of_any_bytes(kind: validation.Kind, raw: bytes
     else:
         return
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "parse"),
+    [
+        ("check", request.parse_check),
+        ("get", lambda raw: request.parse_get(raw, "/destination")),
+        ("put", lambda raw: request.parse_put(raw, "/artifacts")),
+    ],
+)
+def test_what_conforms_is_typed_or_refused(kind: str, parse: Callable[[bytes], object]) -> None:
+    schema = SCHEMAS[kind]
+
+    @given(fitting(schema))
+    def holds(document: object) -> None:
+        with contextlib.suppress(RequestError):
+            assert parse(json.dumps(document).encode())
+
+    holds()
