@@ -128,4 +128,6 @@ def test_what_may_be_a_secret_is_not_shown() -> None:
     assert show_url(url) == "https://bucket.s3.amazonaws.com:8443/blob"
     assert show_host(url) == "bucket.s3.amazonaws.com:8443"
     assert show_url("https://[::1]:5000/v2/?x") == "https://[::1]:5000/v2/"
+    assert "\x1b" not in show_url("https://h/\x1b[31m")
+    assert len(show_url("https://h/" + "x" * 60_000)) < 300
     assert "99999" not in show_url("https://h:99999/?5ecret")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from registry_image.errors import quote
+
 
 def show_url(url: str) -> str:
-    """Scheme, host, port and path. The query of a presigned URL is a password, and so may user information be."""
+    """Scheme, host, port and path, fit to print. The query of a presigned URL is a password, and so may user
+    information be."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "(an address that is none)"
     host = parts.hostname or ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
+    return quote(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")[1:-1]
 
 
 def show_host(url: str) -> str:
