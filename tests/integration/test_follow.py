@@ -128,6 +128,10 @@ def test_the_cursors_tag_counts_as_the_first_seen(registry: FakeRegistry) -> Non
     assert repository.check() == [("v1.0.0", 0)]
 
 
+def test_build_metadata_is_followed_where_a_registry_keeps_it(registry: FakeRegistry) -> None:
+    assert tagged(registry, {"1.0+5": 0, "1.1": 1, "../1.2": 1}).check() == [("1.0+5", 0), ("1.1", 1)]
+
+
 def test_the_bare_tag_counts_even_if_its_image_is_one_below_the_cursor(registry: FakeRegistry) -> None:
     repository = tagged(registry, {"latest": 0, "1.0": 0, "2.0": 1})
     assert repository.check() == [("1.0", 0), ("2.0", 1)]

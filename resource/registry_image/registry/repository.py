@@ -165,7 +165,7 @@ class Repository:
     def _manifest_request(self, method: str, reference: str, what: str, accept: tuple[int, ...] = ()) -> Request:
         return Request(
             method=method,
-            url=self.url(f"manifests/{url_quote(reference, safe=':')}"),
+            url=self.url(f"manifests/{url_quote(reference, safe=':+')}"),
             what=what,
             headers=_ACCEPT,
             auth=self.auth("pull"),
