@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_engine import libraries_of
-from tests.support import runner
+from tests.support import runner, tar
 from tests.support.engine import Engine
+from tests.support.images import image, layer, push
 from tests.support.registry import Registry
 
 pytestmark = pytest.mark.xdist_group("engine")
@@ -112,3 +113,16 @@ def test_several_images_in_one_tarball_are_refused_by_name(
     outcome = runner.put({"source": registry.source(repository_name), "params": {"image": "image.tar"}}, tmp_path)
     runner.failed(outcome, "holds 2 images", "built:1", "other:1")
     engine.docker("image", "rm", "other:1")
+
+
+def test_zstd_layers_load_into_an_engine_that_cannot_read_them(
+    engine: Engine, registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    content = image(layer(tar.archive(tar.file("hello", b"world")), "zstd"))
+    push(registry, repository_name, content, "v1")
+    version = {"tag": "v1", "digest": content.digest}
+    request = {"source": registry.source(repository_name), "version": version, "params": {"format": "oci"}}
+    assert runner.get(request, tmp_path / "get").status == 0
+    name = f"{registry.host}/{repository_name}:v1"
+    assert engine.docker("load", "--input", str(tmp_path / "get" / "image.tar")).decode() == f"Loaded image: {name}\n"
+    engine.docker("image", "rm", name)

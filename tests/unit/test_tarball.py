@@ -312,6 +312,29 @@ def test_a_loadable_tarball_is_the_same_every_time_and_reads_back_as_the_same_la
     assert read.config.digest == manifest.config.digest
 
 
+def test_zstd_layers_are_unpacked_in_a_loadable_tarball_and_read_back_as_they_came(tmp_path: Path) -> None:
+    content = image(layer(LAYER, "zstd"), OTHER, layer(OTHER, "zstd"))
+    write_layout(tmp_path / "layout", content)
+    source = LayoutReader(Directory(str(tmp_path / "layout"), "layout"))
+    manifest = source.manifest(Digest.parse(content.digest))
+    assert isinstance(manifest, Manifest)
+    written: list[bytes] = []
+    for order in (1, -1):
+        path = tmp_path / f"image{order}.tar"
+        with LoadableTarball(str(path), manifest) as target:
+            for each in (manifest.config, *manifest.layers)[::order]:
+                target.put_blob(each, source)
+            again = [b"".join(target.region(each).pieces("layer")) for each in manifest.layers]
+        assert again == [each.data for each in content.blobs[1:]]
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    with tarfile.open(fileobj=io.BytesIO(written[0])) as packed:
+        members = {member.name: packed.extractfile(member).read() for member in packed}  # type: ignore[union-attr]
+    (listed,) = json.loads(members["manifest.json"])
+    assert [members[name] for name in listed["Layers"]] == [LAYER, content.blobs[2].data, OTHER]
+    assert [name.endswith(".tar") for name in listed["Layers"]] == [True, False, True]
+
+
 def test_a_loadable_tarball_takes_no_foreign_layers(tmp_path: Path) -> None:
     far = blob(b"far", "application/vnd.oci.image.layer.nondistributable.v1.tar", urls=["https://example.com"])
     manifest = parse_manifest(manifest_of(blob(b"{}", mediatype.OCI_CONFIG), [far]).manifest.data)

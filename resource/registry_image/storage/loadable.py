@@ -1,7 +1,7 @@
 """A tarball that `docker load` takes, written at any place at once: its layers may arrive in any order.
 
-The sizes of all members are known from the manifest, so each blob's place is known before its first byte. The same
-image gives the same bytes.
+The sizes of nearly all members are known from the manifest, so each blob's place is known before its first byte. Only
+zstd layers are unpacked, at the end: engines before 23 cannot read them. The same image gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
 
+from registry_image.archive.compression import decompress
 from registry_image.errors import StorageError, UnsupportedMediaType
 from registry_image.oci import mediatype
 from registry_image.oci.content import ContentReader
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import Index, Manifest
+from registry_image.storage.archive import scratch
 from registry_image.storage.files import Region
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -27,74 +30,94 @@ _MODE = 0o644
 class LoadableTarball:
     """Writes the one image ``manifest`` to the new file ``path``, tagged ``name`` (``repository:tag``) if given.
 
-    A ContentWriter; a context manager that leaves a whole tarball, if every blob was put, and keeps the file open for
-    `region` until then. Raises UnsupportedMediaType for an image with foreign layers.
+    A ContentWriter; a context manager that leaves a whole tarball, if every blob was put and nothing was raised, and
+    keeps what was put for `region` until then. Raises UnsupportedMediaType for an image with foreign layers.
     """
 
     def __init__(self, path: str, manifest: Manifest, name: str | None = None) -> None:
-        self._places: dict[Digest, int] = {}
         self._what = f"tarball {path!r}"
-        members: dict[Digest, tuple[str, Descriptor]] = {}
-        for blob in (manifest.config, *manifest.layers):
+        blobs = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
+        names = {digest: digest.hex + _suffix(blob) for digest, blob in blobs.items()}
+        names[manifest.config.digest] = f"{manifest.config.digest.hex}.json"
+        for blob in manifest.layers:
             if mediatype.is_foreign_layer(blob.media_type):
                 raise UnsupportedMediaType(f"{self._what}: layer {blob.digest} may not be distributed, only linked to")
-            suffix = ".json" if blob is manifest.config else _suffix(blob.media_type)
-            members.setdefault(blob.digest, (f"{blob.digest.hex}{suffix}", blob))
         listed = {
-            "Config": members[manifest.config.digest][0],
+            "Config": names[manifest.config.digest],
             "RepoTags": [name] if name is not None else None,
-            "Layers": [members[layer.digest][0] for layer in manifest.layers],
+            "Layers": [names[layer.digest] for layer in manifest.layers],
         }
-        with self._disk():
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-        try:
-            self._lay_out(list(members.values()), json.dumps([listed], separators=(",", ":")).encode())
-        except BaseException:
-            os.close(self._file)
-            raise
+        self._places: dict[Digest, Region] = {}
+        self._unpack = [(names[digest], blob) for digest, blob in blobs.items() if _is_zstd(blob)]
+        with ExitStack() as stack:
+            with self._disk():
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+            stack.callback(os.close, self._file)
+            self._end = 0
+            for digest, blob in blobs.items():
+                if not _is_zstd(blob):
+                    self._place(names[digest], blob)
+            listing = json.dumps([listed], separators=(",", ":")).encode()
+            self._end = self._write(self._file, _header("manifest.json", len(listing)) + _padded(listing), self._end)
+            if self._unpack:
+                waiting, end = stack.enter_context(scratch()).descriptor, 0
+                for _, blob in self._unpack:
+                    self._places[blob.digest] = Region(waiting, end, blob.size)
+                    end += blob.size
+            self._open = stack.pop_all()
 
-    def _lay_out(self, members: list[tuple[str, Descriptor]], listing: bytes) -> None:
-        end = 0
-        for name, blob in members:
-            end = self._write(_header(name, blob.size), end)
-            self._places[blob.digest] = end
-            end += -(-blob.size // _BLOCK) * _BLOCK
-        end = self._write(_header("manifest.json", len(listing)), end)
-        end = self._write(listing + b"\0" * (-len(listing) % _BLOCK), end)
-        with self._disk():
-            os.ftruncate(self._file, end + 2 * _BLOCK)
+    def _place(self, name: str, blob: Descriptor) -> None:
+        start = self._write(self._file, _header(name, blob.size), self._end)
+        self._places[blob.digest] = Region(self._file, start, blob.size)
+        self._end = start + -(-blob.size // _BLOCK) * _BLOCK
 
     def __enter__(self) -> LoadableTarball:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._open:
+            if kind is None:
+                self._finish()
+
+    def _finish(self) -> None:
+        for name, blob in self._unpack:
+            what = f"layer {blob.digest}"
+            end = start = self._end + _BLOCK
+            for piece in decompress(self.region(blob).pieces(what), what):
+                end = self._write(self._file, piece, end)
+            self._write(self._file, _header(name, end - start), self._end)
+            self._end = start + -(-(end - start) // _BLOCK) * _BLOCK
+        with self._disk():
+            os.ftruncate(self._file, self._end + 2 * _BLOCK)
 
     def region(self, descriptor: Descriptor) -> Region:
-        """Where a blob of the image lies in the file, to be read again from there."""
-        return Region(self._file, self._places[descriptor.digest], descriptor.size)
+        """Where a blob of the image lies, to be read again from there."""
+        return self._places[descriptor.digest]
 
     def has(self, descriptor: Descriptor) -> bool:
         return False
 
     def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
         verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
-        position = self._places[descriptor.digest]
+        place = self._places[descriptor.digest]
+        position = place.offset
         with source.blob(descriptor) as pieces:
             for piece in pieces:
                 verifier.update(piece)
-                position = self._write(piece, position)
+                position = self._write(place.descriptor, piece, position)
         verifier.finish()
         return descriptor.size
 
     def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
         """Nothing to do: `docker load` goes by its own list."""
 
-    def _write(self, data: Buffer, position: int) -> int:
+    def _write(self, file: int, data: Buffer, position: int) -> int:
         rest = memoryview(data)
         while rest:
             with self._disk():
-                written = os.pwrite(self._file, rest, position)
+                written = os.pwrite(file, rest, position)
             position += written
             rest = rest[written:]
         return position
@@ -114,7 +137,13 @@ def _header(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def _suffix(media_type: str) -> str:
-    if media_type.endswith("gzip"):
-        return ".tar.gz"
-    return ".tar.zst" if media_type.endswith("zstd") else ".tar"
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % _BLOCK)
+
+
+def _is_zstd(blob: Descriptor) -> bool:
+    return blob.media_type.endswith("zstd")
+
+
+def _suffix(blob: Descriptor) -> str:
+    return ".tar.gz" if blob.media_type.endswith("gzip") else ".tar"
