@@ -353,6 +353,17 @@ def test_metadata_that_nothing_answers_for_fails_soon(client: Client, monkeypatc
     assert "give the worker's instance a role" in failure.value.hint
 
 
+def test_a_container_s_agent_that_nothing_answers_for_fails_soon(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with black_hole() as nowhere:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", nowhere)
+        began = time.monotonic()
+        with pytest.raises(AuthError, match=rf"no identity: .*; {nowhere[7:]}: no connection in time"):
+            ECRLogin(client, HOST + "/image", AWSSettings())()
+        assert time.monotonic() - began < 3
+
+
 def test_metadata_that_answers_only_the_older_protocol_is_asked_by_it(
     client: Client, web: Internet, trusting_aws: AWS, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from registry_image.auth.gcp import GCPLogin, GCPSettings
 from registry_image.errors import AuthError, RequestError
+from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
-from registry_image.net.retry import ONCE
+from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.net.tls import TLS
 from registry_image.progress import Silence
 from tests.support.clouds import GOOGLE_TOKEN, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, Google, on
@@ -93,10 +94,17 @@ def test_an_identity_token_is_traded_for_a_service_account_s(client: Client, goo
     assert google.asked == [f"sts {PROVIDER}", f"iamcredentials {SERVICE_ACCOUNT}"]
 
 
-def test_the_token_is_kept_while_it_lives(client: Client, google: Google) -> None:
+def test_the_token_is_kept_until_shortly_before_its_end(client: Client, google: Google) -> None:
+    later = 0.0
+    client.clock = Clock(now=lambda: time.time() + later)
     login = GCPLogin(client, TRADE)
-    assert {login().password for _ in range(3)} == {GOOGLE_TOKEN}
+    assert login().password == GOOGLE_TOKEN
+    later = 3599 - 330
+    login()
     assert len(google.asked) == 1
+    later = 3599 - 270
+    login()
+    assert len(google.asked) == 2
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------
@@ -110,17 +118,28 @@ def failing(client: Client, settings: GCPSettings) -> tuple[str, str]:
     return failure.value.message, failure.value.hint or ""
 
 
-def test_a_machine_without_metadata_server_says_so_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_metadata_server_says_so_soon(web: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    patient = Client(tls=TLS(), policy=RetryPolicy(), listener=Silence(), clock=Clock(sleep=waits.append))
     with black_hole() as nowhere:
         at(monkeypatch, nowhere[7:])
         began = time.monotonic()
-        message, hint = failing(client, GCPSettings())
+        message, hint = failing(patient, GCPSettings())
         assert time.monotonic() - began < 3
     assert message == (
         "Google login: asking the metadata server for its service account's token: "
         f"{nowhere[7:]}: no connection in time"
     )
     assert "only on Google Cloud" in hint
+    assert waits == []
+
+
+def test_a_metadata_server_elsewhere_is_never_asked_through_the_proxy(
+    client: Client, web: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, "192.0.2.1")  # an address for documentation (RFC 5737), routed nowhere
+    failing(client, GCPSettings())
+    assert web.calls == []
 
 
 def test_a_machine_without_service_account_says_so(client: Client, google: Google) -> None:
