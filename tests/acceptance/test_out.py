@@ -419,6 +419,17 @@ def test_a_wrong_password_is_explained(htpasswd_registry: Registry, artifacts: P
     assert "s3cret" not in runner.failed(outcome, "401 Unauthorized", "does not take the credentials of 'concourse'")
 
 
+@pytest.mark.parametrize("kind", ["oci", "oci-archive"])
+def test_an_image_may_be_a_link_to_another_artifact(
+    registry: Registry, artifacts: Path, repository_name: str, kind: str
+) -> None:
+    (artifacts / "built").mkdir()
+    target = saved_by_skopeo(kind, artifacts / "built", ONE)
+    (artifacts / "tags" / "link").symlink_to(f"../built/{target}")
+    outcome = put(registry, repository_name, artifacts, {"image": "tags/link"}, tag="v1")
+    assert outcome.status == 0, outcome.stderr
+
+
 def test_docker_media_types_arrive_as_they_are(registry: Registry, artifacts: Path, repository_name: str) -> None:
     docker = index(on(image(layer(LAYER, docker=True), docker=True), images.ARCHITECTURE), docker=True)
     write_layout(artifacts / "image", index(docker))

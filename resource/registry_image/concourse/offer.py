@@ -96,7 +96,8 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Offe
 @contextmanager
 def _stored(directory: str, pattern: str, field: str) -> Iterator[Offer]:
     path = find_one(directory, pattern, field)
-    with open_stored(os.path.join(directory, path), path, ordered_map) as stored:
+    # The path was found to lie within, links and all; from here on none is followed.
+    with open_stored(os.path.realpath(os.path.join(directory, path)), path, ordered_map) as stored:
         yield Offer(reader=stored.reader, root=stored.root, form=f"{stored.form} {path!r}")
 
 
