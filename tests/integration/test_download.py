@@ -29,6 +29,7 @@ from tests.support.fakeregistry import (
     status,
     without_ranges,
 )
+from tests.support.faultproxy import fault_proxy
 
 NAME = "some/image"
 DATA = bytes(range(256)) * 8192
@@ -258,6 +259,19 @@ def test_each_new_connection_goes_through_the_registry_again(registry: FakeRegis
         assert read(repository) == DATA
         assert ranges(store) == [None, f"bytes={HALF}-"]
     assert len(ranges(registry)) == 2
+
+
+def test_a_redirect_leaves_the_connection_to_the_registry_open(registry: FakeRegistry) -> None:
+    with fault_proxy(registry.host) as counted, fake_registry() as store:
+        store.add(NAME, images.image(images.layer(DATA, "none")))
+        address = f"{store.url}/v2/{NAME}/blobs/{BLOB.digest}"
+        registry.script(
+            "GET", "/blobs/", status(307, "<a href=x>Temporary Redirect</a>", location=address), always=True
+        )
+        repository = a_repository(counted, NAME)
+        for _ in range(3):
+            assert read(repository) == DATA
+        assert counted.connections == 2  # the first to find that it speaks no TLS
 
 
 def test_a_presigned_address_is_not_in_the_log(registry: FakeRegistry, repository: Repository, ear: Ear) -> None:

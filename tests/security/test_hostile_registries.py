@@ -23,8 +23,7 @@ from registry_image.errors import (
     Unauthorized,
 )
 from registry_image.net.exchange import Answer, Headers
-from registry_image.net.refusal import MAX_ERROR_BODY
-from registry_image.net.response import ANSWER_TIMEOUT
+from registry_image.net.response import ANSWER_TIMEOUT, MAX_ERROR_BODY
 from registry_image.net.retry import ONCE
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, Verifier

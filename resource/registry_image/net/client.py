@@ -23,7 +23,7 @@ from registry_image.net.exchange import Answer, Auth, Request
 from registry_image.net.faults import FOREIGN, NoTLS, Untrusted, explain
 from registry_image.net.origin import Origin, follow, is_loopback_name, origin_of
 from registry_image.net.redact import show_host
-from registry_image.net.refusal import MAX_ERROR_BODY, refusal
+from registry_image.net.refusal import refusal
 from registry_image.net.response import Response
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.tls import TLS, ClientCertificate, trust_bundle
@@ -51,8 +51,6 @@ MAX_CHALLENGES = 2
 #: plain server may wait for ever for the end of what it takes for a request line, as Python's does.
 PROBE_TIMEOUT = 0.3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: What servers say to plain HTTP where TLS is meant (Go, nginx and Apache: 400): TLS only failed for once.
-_TLS_AFTER_ALL = _REDIRECTS | {400}
 #: Those that repeat the method and the body (RFC 9110, 15.4).
 _REPEATING_REDIRECTS = frozenset({307, 308})
 #: Headers of a request that go along when it is redirected to another host; a cloud's carry its secrets.
@@ -167,12 +165,7 @@ class Client:
         return response
 
     def _refusal(self, request: Request, response: Response) -> ResourceError:
-        with response:
-            try:
-                body = response.read(MAX_ERROR_BODY, cut=True)
-            except TransportError:
-                body = b""
-        answer = Answer(status=response.status, headers=response.headers, body=body, url=response.url)
+        answer = Answer(status=response.status, headers=response.headers, body=response.finish(), url=response.url)
         login = request.auth.login if request.auth else ""
         return refusal(f"{request.what}: {show_host(response.url)}", answer, login=login, now=self.clock.now())
 
@@ -195,7 +188,7 @@ class Client:
             repeats = response.status in _REPEATING_REDIRECTS and show_host(url) == show_host(request.url)
             if request.method not in ("GET", "HEAD") and not repeats:
                 return response  # what was sent may be a secret, and is for nobody else
-            response.close()
+            response.finish()
             request.check_redirect(url)
         raise TransportError(f"{request.what}: redirected more than {MAX_REDIRECTS} times", retryable=False)
 
@@ -211,7 +204,9 @@ class Client:
             self._probes[host] = min(CONNECT_TIMEOUT, patience * 4)
             # Without credentials: what answers here has not shown yet that it is the registry.
             response = self._send(request, url.replace("https", "http", 1), "")
-            if error.retryable and response.status in _TLS_AFTER_ALL:
+            leads_to_tls = response.headers.get("location").startswith("https:")
+            if error.retryable and (leads_to_tls or response.status == HTTPStatus.BAD_REQUEST):
+                # What Go, nginx and Apache say to plain HTTP where TLS is meant: it only failed for once.
                 response.close()
                 raise
             self._schemes[host] = "http"

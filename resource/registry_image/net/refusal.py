@@ -17,9 +17,6 @@ from registry_image.errors import (
 from registry_image.net.exchange import Answer
 from registry_image.net.retry import parse_retry_after
 
-#: The most that is read of an error's body, in bytes: codes and messages are far shorter, HTML pages are cut.
-MAX_ERROR_BODY = 64 * 1024
-
 _HINTS = {
     "NAME_UNKNOWN": "there is no such repository, or these credentials may not see it",
     "MANIFEST_UNKNOWN": "the repository has no such tag or digest",

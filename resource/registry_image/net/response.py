@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The most that one piece of a body has, in bytes. Larger ones leave the cache; smaller ones cost more calls.
 PIECE = 256 * 1024
+#: The most that is read of an error's or redirect's body, in bytes: codes and messages are far shorter, pages are cut.
+MAX_ERROR_BODY = 64 * 1024
 #: Seconds for the whole of a small answer, so that a byte now and then cannot go on for ever.
 ANSWER_TIMEOUT = 300.0
 
@@ -49,20 +52,28 @@ class Response:
                 return
             yield piece
 
-    def read(self, limit: int, *, cut: bool = False) -> bytes:
-        """The whole body. Raises TransportError, or ContentError if it has more than ``limit`` bytes; with ``cut``
-        it gives the first ``limit`` bytes instead."""
+    def read(self, limit: int) -> bytes:
+        """The whole body. Raises TransportError, or ContentError if it has more than ``limit`` bytes."""
         data = bytearray()
         end = self._clock() + ANSWER_TIMEOUT
         for piece in self.stream():
             data += piece
-            if len(data) > limit and cut:
-                break
             if len(data) > limit:
                 raise ContentError(f"{self._what}: {show_host(self.url)}: the answer is larger than {limit} bytes")
             if self._clock() > end:
                 raise TransportError(f"{self._what}: {show_host(self.url)}: no end after {ANSWER_TIMEOUT:.0f} s")
-        return bytes(data[:limit])
+        return bytes(data)
+
+    def finish(self) -> bytes:
+        """The beginning of a body that matters little, up to MAX_ERROR_BODY bytes, and the response closed: read to
+        its end, the connection serves again, which saves a handshake for each blob that is redirected."""
+        data = bytearray()
+        with self, suppress(TransportError):
+            for piece in self.stream():
+                data += piece
+                if len(data) > MAX_ERROR_BODY:
+                    break
+        return bytes(data[:MAX_ERROR_BODY])
 
     def close(self) -> None:
         """Gives the connection back or closes it."""

@@ -48,8 +48,9 @@ class MirroredRepository:
         try:
             return self._mirror.manifest(digest)
         except NotFound:
-            if self._tag is None or self._mirror.resolve(self._tag) is None:
+            if self._tag is None:
                 raise
+            self._mirror.tagged(self._tag)
             return self._mirror.manifest(digest)
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:

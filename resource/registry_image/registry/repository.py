@@ -28,7 +28,6 @@ from registry_image.registry.tags import MAX_PAGE_SIZE, PAGE, pages, read_tags
 
 _ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT)}
 _OK = 200
-_NOT_FOUND = 404
 #: Statuses of a HEAD that say nothing yet: some registries answer them to HEAD alone (Nexus: 404).
 _ASK_WITH_GET = (403, 404, 405)
 
@@ -91,17 +90,26 @@ class Repository:
             answer = self.client.fetch(self._manifest_request("HEAD", tag, what, accept), 0)
             if answer.status == _OK and (found := _from_head(answer.headers)) is not None:
                 return _as_asked(found, tag, what)
-            answer = self.client.fetch(self._manifest_request("GET", tag, what), MAX_MANIFEST_SIZE)
+            return self._get(tag, what).descriptor
         except NotFound as error:
             if error.hint == NOT_A_REGISTRY:
                 self.client.listener.note(f"warning: {error.message}: {error.hint}")
             return None
-        return _parse(answer, Digest.parse(tag) if ":" in tag else None, what).descriptor
 
     def manifest(self, digest: Digest) -> Manifest | Index:
-        what = f"manifest {self.name}@{digest}"
-        answer = self.client.fetch(self._manifest_request("GET", str(digest), f"get {what}"), MAX_MANIFEST_SIZE)
-        return _parse(answer, digest, what)
+        return self._get(str(digest), f"get manifest {self.name}@{digest}")
+
+    def tagged(self, tag: str) -> Manifest | Index:
+        """What ``tag`` points at now, by GET: Docker Hub counts it, and a pull-through cache learns by it."""
+        return self._get(tag, f"get manifest {self._named(tag)}")
+
+    def _get(self, reference: str, what: str) -> Manifest | Index:
+        answer = self.client.fetch(self._manifest_request("GET", reference, what), MAX_MANIFEST_SIZE)
+        content_type = answer.headers.get("content-type")
+        if content_type.startswith("text/html"):
+            raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)
+        digest = Digest.parse(reference) if ":" in reference else None
+        return parse_manifest(answer.body, digest=digest, content_type=content_type, what=what)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         """Resumed by Range where the connection broke; the pieces are not verified (see ContentReader)."""
@@ -188,10 +196,3 @@ def _as_asked(found: Descriptor, reference: str, what: str) -> Descriptor:
     if ":" in reference and str(found.digest) != reference:
         raise DigestMismatch(what, expected=reference, actual=str(found.digest))
     return found
-
-
-def _parse(answer: Answer, digest: Digest | None, what: str) -> Manifest | Index:
-    content_type = answer.headers.get("content-type")
-    if content_type.startswith("text/html"):
-        raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)
-    return parse_manifest(answer.body, digest=digest, content_type=content_type, what=what)
