@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import filesystem, images, runner, tar
+from tests.support import filesystem, images, parts, runner, tar
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
 
@@ -159,6 +159,7 @@ def test_a_second_signal_changes_nothing(registry: FakeRegistry, tmp_path: Path)
 
 
 def test_what_cannot_be_removed_is_told_and_all_else_is_removed(registry: FakeRegistry, tmp_path: Path) -> None:
+    parts.need_root()
     process = reach(MOMENTS[-1], registry, tmp_path)
     (stubborn,) = (found for inner in ("", "*/") for found in tmp_path.glob(f"{STAGING}*/{inner}first/3/30"))
     with filesystem.immutable(stubborn):

@@ -70,7 +70,9 @@ def push(directory: Path, content: Content, writer: RepositoryWriter, *tags: str
 def skopeo(*arguments: str, registry: Registry) -> str:
     credentials = [f"--creds={registry.username}:{registry.password}"] if registry.username else []
     command = [parts.need("skopeo"), arguments[0], *credentials, *arguments[1:]]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 KINDS = {
