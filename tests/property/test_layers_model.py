@@ -163,9 +163,16 @@ def readable(path: Path) -> Tree:
 @pytest.mark.skipif(not IS_ROOT, reason="is the second run")
 def test_whoever_is_not_root_gets_the_same_tree_but_for_owners() -> None:
     # In a user namespace, a user of no privileges may still read the interpreter, wherever that is installed.
-    command = [parts.need("unshare"), "--user", "--map-user=1000", "--map-group=1000", sys.executable, "-m", "pytest"]
+    enter = [parts.need("unshare"), "--user", "--map-user=1000", "--map-group=1000"]
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode != 0:
+        parts.lacking("user namespaces", "run the tests where unshare --user is allowed")
+    command = [*enter, sys.executable, "-m", "pytest"]
     answer = subprocess.run(
-        [*command, "-q", "-p", "no:cacheprovider", __file__], capture_output=True, text=True, check=False
+        [*command, "-q", "-p", "no:cacheprovider", __file__],
+        env=os.environ | {"CI": "false"},  # there this very test is skipped
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "1 passed, 1 skipped" in answer.stdout
