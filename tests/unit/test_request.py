@@ -111,6 +111,8 @@ def test_what_is_no_request_is_refused_in_one_sentence(data: bytes, words: str) 
         ({"platform": "amd64"}, "expected os/architecture"),
         ({"registry_mirror": {"username": "u"}}, "source.registry_mirror: host is required"),
         ({"registry_mirror": {"host": "ftp://m"}}, "expected host, host:port or an http(s) URL"),
+        ({"registry_mirror": {"host": "m/a?b"}}, "expected host, host:port or an http(s) URL"),
+        ({"registry_mirror": {"host": "m/a b"}}, "expected host, host:port or an http(s) URL"),
         ({"digest": "latest"}, "source.digest: not a digest"),
         ({"repository": "x:1", "tag": "2"}, "`tag` is '2', but `repository` says '1'"),
         ({"repository": f"x@{DIGEST}", "digest": OTHER}, "`digest` is"),

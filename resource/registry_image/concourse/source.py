@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar, get_args
@@ -254,9 +255,13 @@ def _mirror(reader: JSONReader, warnings: list[str]) -> Mirror:
     text = reader.text("host")
     scheme, separator, rest = text.rpartition("://")
     host, _, prefix = rest.partition("/")
-    if not is_host(host) or (separator and scheme not in ("http", "https")):
+    proper = is_host(host) and re.fullmatch(r"[\w.~/-]*", prefix, re.ASCII) is not None
+    if not proper or (separator and scheme not in ("http", "https")):
         # Not quoted: somebody may have written user:password@ into it.
         raise RequestError(f"{reader.where}.host: expected host, host:port or an http(s) URL without user and query")
     return Mirror(
-        host=host, prefix=prefix.strip("/"), insecure=scheme == "http", credentials=read_pair(reader, warnings)
+        host=registry_host(host),
+        prefix=prefix.strip("/"),
+        insecure=scheme == "http",
+        credentials=read_pair(reader, warnings),
     )
