@@ -285,6 +285,21 @@ def test_a_presigned_address_is_not_in_the_log(registry: FakeRegistry, repositor
     assert store.host in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://{}.example/x", "http://[::1/x", "http://ü.{}/x", "http://127.0.0.1:1/x", "ftp://h/x", "http://h:0x/"],
+)
+def test_a_presigned_address_that_cannot_be_is_not_shown_either(
+    registry: FakeRegistry, repository: Repository, ear: Ear, address: str
+) -> None:
+    location = address.format("a" * 300) + "?X-Signature=5ecret"
+    registry.script("GET", "/blobs/", redirect(location), always=True)
+    with pytest.raises(TransportError) as caught:
+        read(repository)
+    for text in (*ear.notes, caught.value.message, caught.value.hint or ""):
+        assert "5ecret" not in text
+
+
 def test_a_circle_of_redirects_ends(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("GET", "/blobs/", redirect(f"/v2/{NAME}/blobs/{BLOB.digest}"), always=True)
     with pytest.raises(TransportError, match="redirected more than 10 times"):

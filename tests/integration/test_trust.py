@@ -25,7 +25,7 @@ from tests.support.certificates import Authority
 from tests.support.clients import Ear, Time, a_client, a_repository
 from tests.support.fakehttp import Reply, serve
 from tests.support.fakeregistry import FakeRegistry, drop, fake_registry
-from tests.support.faultproxy import accepting, fault_proxy, talker
+from tests.support.faultproxy import accepting, fault_proxy, talker, tunnelling_proxy
 from tests.support.registry import Registry
 
 NAME = "some/image"
@@ -402,6 +402,27 @@ def test_a_tunnel_is_asked_for_tls_and_a_refusal_is_the_proxys(
             Repository(a_client(), RepositoryName.parse("registry.example.com/a/b")).resolve("1")
     assert "https_proxy" in (caught.value.hint or "")
     assert "pa55" not in caught.value.message
+
+
+def test_tls_goes_through_a_tunnel_and_is_judged_as_ever(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The name in the certificate is what the registry is asked for by, though only the proxy could find it.
+    name = RepositoryName.parse(f"registry.example.com/{NAME}")
+    with (
+        fake_registry(authority.issue("far", names=("registry.example.com",))) as far,
+        tunnelling_proxy(far.host) as (host, asked),
+    ):
+        far.add(NAME, BUILT, "1")
+        monkeypatch.setenv("https_proxy", f"http://user:pa55@{host}")
+        assert Repository(a_client(tls=TLS(ca_certs=(authority.pem,))), name).resolve("1") is not None
+        (head,) = asked
+        assert head.startswith("CONNECT registry.example.com:443 ")
+        assert "proxy-authorization: basic" in head.lower()
+        assert "proxy-authorization" not in far.log[0].headers
+        with pytest.raises(
+            TransportError, match=r"registry\.example\.com: TLS: the certificate is not trusted"
+        ) as caught:
+            Repository(a_client(), name).resolve("1")
+        assert "`ca_certs`" in (caught.value.hint or "")
 
 
 def test_a_dead_proxy_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,3 +166,21 @@ def accepting(handle: Callable[[socket.socket], None]) -> Iterator[str]:
                 client.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
+
+
+@contextlib.contextmanager
+def tunnelling_proxy(upstream: str) -> Iterator[tuple[str, list[str]]]:
+    """An HTTP proxy that tunnels every CONNECT to ``upstream``. Gives its ``host:port`` and the lines it was asked."""
+    asked: list[str] = []
+    with fault_proxy(upstream) as proxy:
+
+        def handle(client: socket.socket) -> None:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += client.recv(1)
+            asked.append(head.decode("latin-1"))
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            proxy.serve(client)
+
+        with accepting(handle) as host:
+            yield host, asked

@@ -107,4 +107,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _last_words(chain: list[BaseException]) -> str:
-    return quote(str(chain[-1]) or type(chain[-1]).__name__)
+    # Libraries repeat addresses in their texts, and what follows a question mark may be a presigned one's secret.
+    return quote(str(chain[-1]).partition("?")[0] or type(chain[-1]).__name__)
