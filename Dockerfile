@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="registry-image-resource" \
 COPY --from=build /out/ /
 
 # The suite, inside what ships: the interpreter, the packages and the files of the stage above. What only tests need comes
-# last on the path, so that it hides nothing.
+# last on the path, so that it hides nothing; the AWS that tests talk to needs the description of IAM beside the others.
 FROM ${base_image} AS tools
 COPY requirements-dev.txt wheelhouse* /build/
 RUN set -- /build/pip-*.whl \
@@ -60,7 +60,7 @@ COPY --from=tools /tools /tools
 COPY . /src
 RUN cd /src && rm -rf assets resource .venv \
  && ln -s /opt/resource assets && ln -s /opt/resource resource && ln -s /opt/.venv .venv \
- && for packages in .venv/lib/python3*/site-packages; do echo /tools >"$packages/tools.pth"; done \
- && .venv/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/property
+ && cd .venv/lib/python3*/site-packages && echo /tools >tools.pth && ln -s /tools/botocore/data/iam botocore/data/iam \
+ && cd /src && .venv/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/property
 
 FROM resource

@@ -20,7 +20,11 @@ import docker
 from tests.support import parts
 from tests.support.process import server
 
-COMMAND_SECONDS = 300
+COMMAND_SECONDS = 600
+#: Of what a failed command printed, in bytes: the end of a build's log.
+SHOWN = 6000
+#: What the images of all tests take, in bytes, and as much again.
+ROOM = 6_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,11 @@ class Engine:
     client: docker.DockerClient
 
     def docker(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """Run the docker command against this engine; its standard output. Fails with its standard error."""
+        """Run the docker command against this engine; its standard output. Fails with what it said."""
         command = [parts.need("docker"), f"--host={self.url}", *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=COMMAND_SECONDS, check=False)
-        assert done.returncode == 0, f"docker {arguments}: {done.stderr.decode(errors='replace')}"
+        said = (done.stdout[-SHOWN:] + done.stderr).decode(errors="replace")
+        assert done.returncode == 0, f"docker {arguments}: {said}"
         return done.stdout
 
 
@@ -44,7 +49,9 @@ def docker_engine() -> Iterator[Engine]:
     parts.need_root()
     program = parts.need("dockerd")
     # Not pytest's temporary directory: a socket's path has 108 bytes at most, and these files must not outlive the run.
-    directory = Path(tempfile.mkdtemp(prefix="engine-"))
+    # In memory where there is some: images are unpacked file by file, and nothing of this is worth a disk's time.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > ROOM else None
+    directory = Path(tempfile.mkdtemp(prefix="engine-", dir=memory))
     command = [
         program,
         f"--host=unix://{directory}/docker.sock",

@@ -1,0 +1,237 @@
+"""The image as it ships: what is in it, what it does in a container as Concourse runs it, and what its bundle holds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.image.conftest import BASE, make
+from tests.support import images, parts
+from tests.support.engine import Engine
+from tests.support.registry import Registry
+from tests.support.tar import archive, device, directory, file, symlink
+
+pytestmark = [pytest.mark.xdist_group("engine"), pytest.mark.timeout(900)]
+
+#: The goal for the compressed image, in bytes.
+MAX_COMPRESSED_SIZE = 60_000_000
+#: cap_net_raw=ep, as the kernel stores it (revision 2: no namespace's root).
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+#: Enters a user namespace, waits for its maps, and runs a command there by chroot. No program is run before that: it
+#: would lose the namespace's capabilities, its user not being mapped yet.
+ENTER = """
+import ctypes, os, sys
+assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER
+os.read(0, 3)
+os.setgroups([])
+os.setgid(0)
+os.setuid(0)
+os.chroot(sys.argv[1])
+os.chdir("/")
+os.execve(sys.argv[2], sys.argv[2:], {})
+"""
+
+
+def layers_of(engine: Engine, name: str) -> list[str]:
+    layers: list[str] = engine.client.images.get(name).attrs["RootFS"]["Layers"]
+    return layers
+
+
+def step(engine: Engine, image: str, request: object, *command: str, mount: Path | None = None) -> object:
+    """Run one of the executables as Concourse does: no environment, no TTY, cwd ``/``, the default capabilities."""
+    volume = ["--volume", f"{mount}:/tmp/build"] if mount else []
+    run = ["run", "--rm", "--interactive", "--network=host", "--workdir=/", *volume, "--entrypoint=/usr/bin/env", image]
+    answer: object = json.loads(engine.docker(*run, "-i", *command, stdin=json.dumps(request).encode()))
+    return answer
+
+
+def busybox_like(engine: Engine, image: str) -> bytes:
+    """A layer with just enough of a userland to run a task: the shell of the shipped image and its libraries."""
+    listing = "/bin/dash /usr/bin/id $(ldd /bin/dash /usr/bin/id | grep -o '/[^ ]*\\.so[^ ]*' | sort -u)"
+    made = ["run", "--rm", "--entrypoint=/bin/sh", image, "-c", f"tar --create --dereference {listing}"]
+    return engine.docker(*made)
+
+
+def test_the_compressed_image_is_small(engine: Engine, image: str) -> None:
+    saved = engine.docker("save", image)
+    assert len(gzip.compress(saved, 6)) < MAX_COMPRESSED_SIZE
+
+
+def test_the_image_holds_no_build_tools_no_caches_and_no_tests(engine: Engine, image: str) -> None:
+    names = set(engine.docker("run", "--rm", "--entrypoint=/usr/bin/find", image, "/", "-xdev").decode().splitlines())
+    assert "/opt/resource/registry_image/concourse/schema/source.json" in names
+    for path in map(Path, names):
+        if path.parent.name in {"bin", "sbin", "site-packages", "dist-packages"}:
+            assert path.name not in {"pip", "pip3", "gcc", "cc", "make", "pytest"}, path
+        assert not path.is_relative_to("/opt/resource/tests"), path
+        assert not any(path.parent == Path(cache) for cache in ("/var/lib/apt/lists", "/var/cache/apt", "/build")), path
+
+
+def test_all_of_our_code_and_packages_are_byte_compiled(engine: Engine, image: str) -> None:
+    found = ["run", "--rm", "--entrypoint=/usr/bin/find", image, "/opt", "-name", "*.py", "-o", "-name", "*.pyc"]
+    names = engine.docker(*found).decode().splitlines()
+    sources = {Path(name) for name in names if name.endswith(".py")}
+    compiled = {
+        Path(name).parent.parent / f"{Path(name).name.split('.')[0]}.py" for name in names if name.endswith(".pyc")
+    }
+    assert {path for path in sources if "registry_image" in path.parts} <= compiled
+    assert len(sources - compiled) < len(sources) / 50, sorted(sources - compiled)
+
+
+def test_two_builds_have_the_same_layers(engine: Engine, image: str, context: Path) -> None:
+    make(context, engine, "image", f"BASE_IMAGE={BASE}", "IMAGE=resource:again", "ARGS=--network=host --no-cache")
+    assert layers_of(engine, "resource:again") == layers_of(engine, image)
+
+
+def test_the_suite_passes_inside_what_ships(engine: Engine, image: str, context: Path) -> None:
+    engine.docker(
+        "build",
+        "--network=host",
+        "--target=tests",
+        f"--build-arg=base_image={BASE}",
+        "--tag=resource:tests",
+        str(context),
+    )
+    assert layers_of(engine, "resource:tests")[:1] == layers_of(engine, image)
+
+
+def test_check_and_in_run_in_a_container_and_their_result_runs_a_task(
+    engine: Engine, image: str, registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    config = {"Env": ["GREETING=hello", "PATH=/usr/bin:/bin"], "User": "1234:5678"}
+    layer = archive(directory("tmp", mode=0o1777), symlink("bin/sh", "dash"), file("greeting", b"x"))
+    built = images.image(images.layer(busybox_like(engine, image)), images.layer(layer, "zstd"), config=config)
+    digest = images.push(registry, repository_name, built, "latest")
+    source = {"repository": f"{registry.host}/{repository_name}", "tag": "latest"}
+
+    versions = step(engine, image, {"source": source}, "/opt/resource/check")
+    assert versions == [{"tag": "latest", "digest": digest}]
+
+    got = tmp_path / "got"
+    got.mkdir()
+    request = {"source": source, "version": {"tag": "latest", "digest": digest}}
+    answer = step(engine, image, request, "/opt/resource/in", "/tmp/build", mount=got)
+    assert isinstance(answer, dict)
+    assert answer["version"] == {"tag": "latest", "digest": digest}
+
+    metadata = json.loads((got / "metadata.json").read_text())
+    rootfs = subprocess.run(["tar", "-c", "-C", got / "rootfs", "."], capture_output=True, check=True).stdout
+    engine.docker("import", "-", "task:test", stdin=rootfs)
+    environment = [f"--env={pair}" for pair in metadata["env"]]
+    run = ["run", "--rm", "--network=none", *environment, f"--user={metadata['user']}", "task:test"]
+    assert engine.docker(*run, "/bin/sh", "-c", "echo $GREETING; id -u; id -g").split() == [b"hello", b"1234", b"5678"]
+
+
+def test_out_runs_in_a_container(
+    engine: Engine, image: str, registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    built = images.image(archive(file("a", b"b")))
+    images.write_layout(tmp_path / "image", built)
+    source = {"repository": f"{registry.host}/{repository_name}", "tag": "pushed"}
+    answer = step(
+        engine,
+        image,
+        {"source": source, "params": {"image": "image"}},
+        "/opt/resource/out",
+        "/tmp/build",
+        mount=tmp_path,
+    )
+    assert isinstance(answer, dict)
+    assert answer["version"]["tag"] == "pushed"
+    assert step(engine, image, {"source": source}, "/opt/resource/check") == [answer["version"]]
+
+
+def test_the_resource_gets_its_own_image_by_digest_and_runs_it(
+    engine: Engine, image: str, registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    own = f"{registry.host}/{repository_name}:own"
+    engine.docker("tag", image, own)
+    engine.docker("push", own)
+    source = {"repository": f"{registry.host}/{repository_name}", "tag": "own"}
+    versions = step(engine, image, {"source": source}, "/opt/resource/check")
+    assert isinstance(versions, list)
+
+    request = {"source": source, "version": versions[0]}
+    step(engine, image, request, "/opt/resource/in", "/tmp/build", mount=tmp_path)
+    rootfs = subprocess.run(["tar", "-c", "-C", tmp_path / "rootfs", "."], capture_output=True, check=True).stdout
+    engine.docker("import", "-", "itself:test", stdin=rootfs)
+    assert step(engine, "itself:test", {"source": source}, "/opt/resource/check") == versions
+
+
+@pytest.fixture
+def bundled(engine: Engine, image: str, context: Path) -> Iterator[Path]:
+    """The root filesystem that a worker unpacks from the bundle."""
+    path = Path(make(context, engine, "bundle", "VERSION=1.2.3", "ARCH=amd64").strip())
+    assert path.name == "registry-image-resource-1.2.3-amd64.tgz"
+    with tempfile.TemporaryDirectory() as directory, tarfile.open(context / path) as bundle:
+        # Not pytest's temporary directory: a user namespace's root must be able to reach it.
+        Path(directory).chmod(0o755)
+        assert sorted(bundle.getnames()) == ["resource_metadata.json", "rootfs.tgz"]
+        metadata = bundle.extractfile("resource_metadata.json")
+        rootfs = bundle.extractfile("rootfs.tgz")
+        assert metadata is not None
+        assert rootfs is not None
+        assert json.load(metadata) == {
+            "type": "registry-image",
+            "version": "1.2.3",
+            "privileged": False,
+            "unique_version_history": False,
+        }
+        subprocess.run(["tar", "-xz", "-C", directory], input=rootfs.read(), check=True)
+        yield Path(directory)
+
+
+def test_the_bundle_runs_by_chroot_in_an_empty_environment(
+    bundled: Path, registry: Registry, repository_name: str
+) -> None:
+    digest = images.push(registry, repository_name, images.image(archive(file("a", b"b"))), "latest")
+    request = {"source": {"repository": f"{registry.host}/{repository_name}", "tag": "latest"}}
+    command = [parts.need("chroot"), str(bundled), "/opt/resource/check"]
+    done = subprocess.run(
+        command, input=json.dumps(request).encode(), env={}, cwd="/", capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [{"tag": "latest", "digest": digest}]
+
+
+def test_the_bundle_runs_in_a_user_namespace_as_an_unprivileged_worker_has_it(
+    bundled: Path, registry: Registry, repository_name: str
+) -> None:
+    first = 100_000
+    layer = archive(
+        file("owned", b"x", uid=1000, gid=1001, mode=0o4755),
+        file("capable", b"x", xattrs={"security.capability": CAPABILITY}),
+        device("null", 1, 3),
+    )
+    digest = images.push(registry, repository_name, images.image(layer))
+    destination = bundled / "tmp" / "get"
+    destination.mkdir()
+    os.chown(destination, first, first)
+    request = {"source": {"repository": f"{registry.host}/{repository_name}"}, "version": {"digest": digest}}
+
+    command = [sys.executable, "-c", ENTER, str(bundled), "/opt/resource/in", "/tmp/get"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # The maps can only be written once the process is in its new namespace.
+    while os.readlink(f"/proc/{process.pid}/ns/user") == os.readlink("/proc/self/ns/user"):
+        assert process.poll() is None
+    for kind in ("uid_map", "gid_map"):
+        Path(f"/proc/{process.pid}/{kind}").write_text(f"0 {first} 65536")
+    stdout, stderr = process.communicate(b"go\n" + json.dumps(request).encode(), timeout=60)
+
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["version"] == {"digest": digest}
+    owned = (destination / "rootfs" / "owned").stat()
+    assert (owned.st_uid, owned.st_gid, owned.st_mode & 0o7777) == (first + 1000, first + 1001, 0o4755)
+    assert os.getxattr(destination / "rootfs" / "capable", "security.capability")
+    assert not (destination / "rootfs" / "null").exists()
+    assert b"device" in stderr
