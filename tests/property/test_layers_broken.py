@@ -54,7 +54,7 @@ def with_checksums(data: bytearray) -> bytes:
 
 
 @pytest.mark.rule(50)
-@settings(max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=CHANGES)
 def test_changed_bytes_are_laid_out_or_refused(changes: list[tuple[int, bytes]]) -> None:
     data = bytearray(UPPER)

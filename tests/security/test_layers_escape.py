@@ -1,7 +1,8 @@
 """Hostile layers against canaries: whatever a layer tries, nothing outside the root is created, removed, linked,
 changed, or read (EXTRACTION 50).
 
-Canaries are compared by everything lstat tells, change times included: even a chmod to the same mode would show.
+Canaries are compared by everything lstat tells, change times included: even a chmod to the same mode would show. The
+code under test runs in a jail in which the canaries are at ``/outside``: what gets out gets no further than them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry_image.archive.entry import SYMLINK
+from registry_image.archive.tarstream import TarReader
 from registry_image.errors import ExtractionError
+from tests.support import jail
 from tests.support.layers import unpack
 from tests.support.tar import (
     archive,
@@ -35,6 +39,8 @@ from tests.support.tree import Node, snapshot
 pytestmark = [pytest.mark.rule(24), pytest.mark.rule(50)]
 
 Layers = list[list[bytes]]
+#: Where the canaries are, for who is in the jail.
+OUTSIDE = "/outside"
 
 
 def statuses(path: Path) -> dict[bytes, tuple[Node, int, int, int]]:
@@ -178,15 +184,13 @@ def attempts(out: str) -> Iterator[tuple[str, Layers]]:
 
 
 def test_no_attempt_reaches_outside(tmp_path: Path) -> None:
-    tried = [what for what, _ in attempts("/canaries")]
-    assert len(tried) == len(set(tried)) > 130
-    for number, what in enumerate(tried):
+    every = list(attempts(OUTSIDE))
+    assert len({what for what, _ in every}) == len(every) > 130
+    for number, (what, layers) in enumerate(every):
         place = tmp_path / str(number)
         place.mkdir()
-        with canaries(place) as outside:
-            (_, layers) = list(attempts(str(outside)))[number]
-            with contextlib.suppress(ExtractionError):
-                unpack(place / "rootfs", *(archive(*layer) for layer in layers))
+        with canaries(place), contextlib.suppress(ExtractionError):
+            unpack(place / "rootfs", *(archive(*layer) for layer in layers))
         assert_nothing_stolen(place / "rootfs", what)
 
 
@@ -231,13 +235,33 @@ def test_no_combination_reaches_outside(
     layers: list[list[Callable[[str], bytes]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place = tmp_path_factory.mktemp("combined")
-    with canaries(place) as outside, contextlib.suppress(ExtractionError):
-        unpack(place / "rootfs", *(archive(*(make(str(outside)) for make in layer)) for layer in layers))
+    with canaries(place), contextlib.suppress(ExtractionError):
+        unpack(place / "rootfs", *(archive(*(make(OUTSIDE) for make in layer)) for layer in layers))
     assert_nothing_stolen(place / "rootfs", "combined")
 
 
-def test_the_tests_would_notice(tmp_path: Path) -> None:
-    """A tool that joins strings does all of this: the canaries sing."""
+def careless(path: str, layers: list[bytes]) -> None:
+    """Lays out layers as a tool does that joins strings."""
+    for layer in layers:
+        reader = TarReader([layer], "layer")
+        while (entry := reader.next()) is not None:
+            name = os.path.join(os.fsencode(path), entry.path)
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            if entry.type == SYMLINK:
+                os.symlink(entry.linkname, name)
+            else:
+                Path(os.fsdecode(name)).write_bytes(b"".join(reader.body()))
+
+
+@pytest.mark.parametrize("target", ["/outside", "../outside", "../" * 30 + "outside"])
+def test_the_canaries_sing_when_a_careless_tool_follows_a_symlink(target: str, tmp_path: Path) -> None:
+    layer = archive(symlink("w", to=target), file("w/file", "evil"))
+    with pytest.raises(AssertionError), canaries(tmp_path):
+        jail.run(tmp_path, careless, "/rootfs", [layer])
+    assert (tmp_path / "outside/file").read_text() == "evil"
+
+
+def test_the_canaries_sing_whatever_is_done_to_them(tmp_path: Path) -> None:
     with pytest.raises(AssertionError), canaries(tmp_path) as outside:
         os.link(outside / "file", tmp_path / "rootfs")
     harms: list[Callable[[Path], object]] = [

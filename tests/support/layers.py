@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from registry_image.archive.tarstream import TarReader
 from registry_image.progress import Silence
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
+from tests.support import jail
 
 
 class Notes(Silence):
@@ -20,14 +22,24 @@ class Notes(Silence):
         self.lines.append(message)
 
 
-def unpack(path: str | os.PathLike[str], *layers: bytes) -> list[str]:
-    """Applies whole tars, oldest first, to a fresh directory at ``path``; the warnings."""
+def unpack(path: Path, *layers: bytes, umask: int = 0o022) -> list[str]:
+    """Applies whole tars, oldest first, to a fresh directory at ``path``; the warnings.
+
+    It is done in a jail: ``path``'s parent is ``/``, and there is no ``/proc``.
+    """
+    return jail.run(path.parent, lay_out, f"/{path.name}", layers, umask)
+
+
+def lay_out(path: str, layers: tuple[bytes, ...], umask: int) -> list[str]:
+    """`unpack` without a jail: for layers that could not lead out of ``path`` if all checks failed."""
     notes = Notes()
     os.mkdir(path)
-    with Root(os.fspath(path)) as root:
+    os.umask(umask)
+    with Root(path) as root:
         applier = Applier(root, notes)
         for number, layer in enumerate(layers, 1):
             what = f"layer {number}"
             applier.apply(TarReader([layer], what), what)
         applier.finish()
+    assert os.umask(umask) == umask
     return notes.lines

@@ -16,7 +16,7 @@ from registry_image.progress import Silence
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
 from tests.support import filesystem
-from tests.support.layers import unpack
+from tests.support.layers import lay_out, unpack
 from tests.support.tar import (
     MTIME,
     archive,
@@ -149,7 +149,7 @@ def test_a_parent_that_a_whiteout_takes_away_is_looked_up_again(root: Path) -> N
 
 
 @pytest.mark.rule(25)
-@pytest.mark.parametrize("target", ["/etc/passwd", "../../../..", "a//b/./", " ", "a\nb", "x" * 4095])
+@pytest.mark.parametrize("target", ["/a/b", "../../../..", "a//b/./", " ", "a\nb", "x" * 4095])
 def test_symlink_targets_are_kept_word_for_word(target: str, root: Path) -> None:
     unpack(root, archive(symlink("a", to=target)))
     assert os.readlink(root / "a") == target
@@ -159,12 +159,7 @@ def test_symlink_targets_are_kept_word_for_word(target: str, root: Path) -> None
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 @pytest.mark.parametrize("entry", [file("a/b/c"), symlink("a/b/c", to="x"), fifo("a/b/c"), directory("a/b/c")])
 def test_missing_parents_are_made_whatever_the_umask(umask: int, entry: bytes, root: Path) -> None:
-    before = os.umask(umask)
-    try:
-        unpack(root, archive(entry))
-        assert os.umask(umask) == umask
-    finally:
-        os.umask(before)
+    unpack(root, archive(entry), umask=umask)
     for name in ("", "a", "a/b"):
         status = (root / name).stat()
         assert (mode(root / name), status.st_uid, status.st_gid) == (0o755, os.geteuid(), os.getegid())
@@ -548,7 +543,8 @@ def test_attributes_that_cannot_be_set_are_told_once_with_their_number(root: Pat
 @needs_root
 @pytest.mark.rule(44)
 def test_symlinks_have_extended_attributes_of_their_own(root: Path) -> None:
-    unpack(root, archive(file("f"), symlink("l", to="f", xattrs={"security.test": b"1"})))
+    # Needs /proc, which a jail has not.
+    lay_out(str(root), (archive(file("f"), symlink("l", to="f", xattrs={"security.test": b"1"})),), 0o022)
     tree = snapshot(root)
     assert (tree[b"l"].xattrs, tree[b"f"].xattrs) == ({b"security.test": b"1"}, {})
 
@@ -607,12 +603,13 @@ def test_a_directory_made_anew_does_not_inherit_a_time(root: Path) -> None:
 @pytest.mark.rule(47)
 def test_devices_and_fifos_are_made(root: Path) -> None:
     unpack(
-        root, archive(device("null", 1, 3, mode=0o666), device("sda", 8, 0, block=True, gid=6), fifo("p", mode=0o600))
+        root,
+        archive(device("null", 1, 3, mode=0o666), device("disk", 240, 7, block=True, gid=6), fifo("p", mode=0o600)),
     )
     tree = snapshot(root)
-    assert [(tree[n].kind, tree[n].device, tree[n].mode) for n in (b"null", b"sda", b"p")] == [
+    assert [(tree[n].kind, tree[n].device, tree[n].mode) for n in (b"null", b"disk", b"p")] == [
         ("character", (1, 3), 0o666),
-        ("block", (8, 0), 0o644),
+        ("block", (240, 7), 0o644),
         ("fifo", (0, 0), 0o600),
     ]
 

@@ -23,9 +23,19 @@ _SPECIAL_BITS = 0o7000
 _MAX_TIME_NS = (2**63 - 1) * 10**9
 #: Of the host rather than the image: its SELinux labels, its ACLs, and what only its administrator's tools write.
 _SKIPPED_XATTRS = (b"security.selinux", b"system.", b"trusted.")
-#: A filesystem without xattrs, or with too little room for this one; a user namespace; a name outside all namespaces.
+#: A filesystem without xattrs, or with too little room for this one; a user namespace; a name outside all namespaces;
+#: no /proc to reach what may not be opened.
 _XATTR_REFUSALS = frozenset(
-    {errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ERANGE, errno.ENOSPC}
+    {
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EACCES,
+        errno.EINVAL,
+        errno.E2BIG,
+        errno.ERANGE,
+        errno.ENOSPC,
+        errno.ENOENT,
+    }
 )
 #: No CAP_CHOWN, or an owner that the user namespace does not know.
 _OWNER_REFUSALS = frozenset({errno.EPERM, errno.EINVAL})
