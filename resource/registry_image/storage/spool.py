@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from registry_image.errors import StorageError
 from registry_image.oci.digest import Buffer
@@ -13,6 +14,8 @@ from registry_image.oci.digest import Buffer
 BATCH = 1024 * 1024
 #: Bytes that one read of the file gives.
 READ_SIZE = 256 * 1024
+#: Seconds that a writer before its turn waits although nothing is urgent: servers cut connections that stand still.
+PATIENCE = 5.0
 #: Seconds between looks at whether all this still goes on. Nobody needs to wake who waits for the last time: a signal
 #: may have unwound the thread that would have done it.
 POLL = 0.1
@@ -27,13 +30,21 @@ class Spool:
 
     Up to ``memory`` bytes wait in memory. A writer with more waits for its reader, except before its turn: as long as
     nobody reads, and if there is a ``directory``, further bytes go to an unlinked file there, on the filesystem that
-    has room for the image. What has begun to go to the file goes there to its end.
+    has room for the image: at once if ``is_urgent``, else after PATIENCE. What has begun to go to the file goes there
+    to its end.
     """
 
-    def __init__(self, stop: threading.Event, memory: int, directory: bytes | None = None) -> None:
+    def __init__(
+        self,
+        stop: threading.Event,
+        memory: int,
+        directory: bytes | None = None,
+        is_urgent: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._stop = stop
         self._memory = memory
         self._directory = directory
+        self._is_urgent = is_urgent
         self._changed = threading.Condition()
         self._batch_size = min(BATCH, memory)
         self._batch: list[bytes] = []  # the writer's own: what it has not handed over yet
@@ -55,10 +66,12 @@ class Spool:
     def _hand_over(self) -> None:
         batch, size = self._batch, self._batched
         self._batch, self._batched = [], 0
+        patient_until = time.monotonic() + PATIENCE
         with self._changed:
             while self._held >= self._memory and self._file is None and not self._discarding:
-                if self._directory is not None and not self._reading:
-                    self._file = _nameless_file(self._directory)
+                directory = None if self._reading else self._directory
+                if directory is not None and (self._is_urgent() or time.monotonic() > patient_until):
+                    self._file = _nameless_file(directory)
                 else:
                     self._wait()
             if self._discarding:
@@ -124,6 +137,11 @@ class Spool:
         with self._changed:
             self._discarding = True
             self._changed.notify()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether its reader has all that was written so far, and waits for more."""
+        return not self._finished and not self._held and self._file is None
 
     def wait(self) -> BaseException | None:
         """Waits for the writer's last word; its error. Raises Stopped."""

@@ -23,7 +23,8 @@ MEMORY = 8 * 1024 * 1024
 class Downloads:
     """The blobs of ``layers``, fetched in order, several at once, by threads of ``crew``.
 
-    What comes before its turn is kept in ``directory``, without a name, where memory does not do.
+    What comes before its turn is kept in ``directory``, without a name, where memory does not do. That happens only
+    while the network is what everybody waits for: else it would be work for nothing.
     """
 
     def __init__(
@@ -32,10 +33,11 @@ class Downloads:
         self._crew = crew
         self._reader = reader
         self._listener = listener
-        self._spools = {layer.number: Spool(crew.stop, MEMORY, directory) for layer in layers}
+        self._spools = {layer.number: Spool(crew.stop, MEMORY, directory, self._is_starved) for layer in layers}
         self._layers = iter(layers)
         self._lock = threading.Lock()
         self._only: Layer | None = None
+        self._current: Spool | None = None
 
     def start(self, parallel: int) -> None:
         for number in range(min(parallel, len(self._spools))):
@@ -43,8 +45,13 @@ class Downloads:
 
     def read(self, layer: Layer) -> Iterator[Buffer]:
         """The blob as it comes, once. Only a blob that is what its descriptor says comes to an end."""
-        yield from self._spools[layer.number].read()
+        self._current = self._spools[layer.number]
+        yield from self._current.read()
         del self._spools[layer.number]
+
+    def _is_starved(self) -> bool:
+        """Whether who reads waits for the network."""
+        return self._current is not None and self._current.is_empty
 
     def verdict(self, layer: Layer) -> ContentError | None:
         """Reads the rest of a layer that makes no sense: perhaps it is not the layer that was asked for.
