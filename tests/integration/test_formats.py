@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 from registry_image.concourse.formats import Fetched, Told, write_formats
-from registry_image.concourse.request import Format
+from registry_image.concourse.getrequest import Format
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Manifest

@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from registry_image.concourse import request, validation
+from registry_image.concourse import validation
+from registry_image.concourse.getrequest import parse_get
+from registry_image.concourse.putrequest import parse_put
+from registry_image.concourse.request import parse_check
 from registry_image.decode import JSON
 from registry_image.errors import RequestError
 
@@ -128,9 +131,9 @@ def test_only_our_error_comes_out_of_any_bytes(kind: validation.Kind, raw: bytes
 @pytest.mark.parametrize(
     ("kind", "parse"),
     [
-        ("check", request.parse_check),
-        ("get", lambda raw: request.parse_get(raw, "/destination")),
-        ("put", lambda raw: request.parse_put(raw, "/artifacts")),
+        ("check", parse_check),
+        ("get", lambda raw: parse_get(raw, "/destination")),
+        ("put", lambda raw: parse_put(raw, "/artifacts")),
     ],
 )
 def test_what_conforms_is_typed_or_refused(kind: str, parse: Callable[[bytes], object]) -> None:

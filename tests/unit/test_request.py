@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from registry_image.auth.credentials import Credentials
+from registry_image.concourse import getrequest as get_module
 from registry_image.concourse import logins as logins_module
-from registry_image.concourse import request as request_module
+from registry_image.concourse import putrequest as put_module
 from registry_image.concourse import source as source_module
-from registry_image.concourse.request import CheckRequest, GetRequest, PutRequest, parse_check, parse_get, parse_put
+from registry_image.concourse.getrequest import GetRequest, parse_get
+from registry_image.concourse.putrequest import PutRequest, parse_put
+from registry_image.concourse.request import CheckRequest, parse_check
 from registry_image.concourse.source import Source
 from registry_image.concourse.validation import load_schema
 from registry_image.decode import JSON
@@ -372,7 +375,9 @@ def test_no_field_of_a_schema_is_accepted_and_ignored(kind: str) -> None:
     schema = load_schema(kind)
     fields = schema["properties"] if kind == "source" else load_params(schema)
     assert isinstance(fields, dict)
-    code = "".join(Path(module.__file__ or "").read_text() for module in (request_module, source_module, logins_module))
+    code = "".join(
+        Path(module.__file__ or "").read_text() for module in (get_module, put_module, source_module, logins_module)
+    )
     unread = [name for name in fields if f'"{name}"' not in code]
     assert unread == []
 

@@ -7,8 +7,8 @@ import time
 
 from registry_image.concourse.console import Console, UnpackOnly, size_text
 from registry_image.concourse.formats import LAYOUT, TARBALL, Fetched, Told, write_formats
+from registry_image.concourse.getrequest import Format, GetRequest
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
-from registry_image.concourse.request import Format, GetRequest
 from registry_image.concourse.wiring import Connection, connect
 from registry_image.errors import NoMatchingPlatform, UnsupportedMediaType
 from registry_image.oci.content import ContentReader

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from registry_image.concourse.console import write_line
-from registry_image.concourse.request import parse_check, parse_get, parse_put
+from registry_image.concourse.request import parse_check
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
 
@@ -82,6 +82,8 @@ def _check(raw: bytes) -> JSON:
 
 
 def _get(raw: bytes, destination: str) -> JSON:
+    from registry_image.concourse.getrequest import parse_get
+
     request = parse_get(raw, destination)
     from registry_image.concourse.get import get
     from registry_image.concourse.wiring import open_console
@@ -92,6 +94,8 @@ def _get(raw: bytes, destination: str) -> JSON:
 
 
 def _put(raw: bytes, directory: str) -> JSON:
+    from registry_image.concourse.putrequest import parse_put
+
     request = parse_put(raw, directory)
     from registry_image.concourse.put import put
     from registry_image.concourse.wiring import open_console

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from registry_image.concourse.inputs import find_one
-from registry_image.concourse.request import ImagePart, PutRequest
+from registry_image.concourse.putrequest import ImagePart, PutRequest
 from registry_image.concourse.wiring import Connection, repository
 from registry_image.errors import ContentError, NotFound, RequestError, quote
 from registry_image.oci import mediatype

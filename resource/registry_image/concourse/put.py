@@ -10,7 +10,7 @@ from registry_image.concourse.formats import Told
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
 from registry_image.concourse.offer import Offer, open_offer
-from registry_image.concourse.request import IfExists, PutRequest
+from registry_image.concourse.putrequest import IfExists, PutRequest
 from registry_image.concourse.version import Version
 from registry_image.concourse.wiring import Connection, connect
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType

@@ -1,0 +1,42 @@
+"""What get is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from registry_image.concourse.request import read_request
+from registry_image.concourse.source import Source, parse_digest, read_platform
+from registry_image.concourse.version import Version
+from registry_image.errors import RequestError
+from registry_image.oci.platform import Platform
+
+Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetRequest:
+    """``destination`` is the directory that becomes the artifact. ``platform`` is the params', else the source's."""
+
+    source: Source
+    version: Version
+    destination: str
+    formats: tuple[Format, ...] = ("rootfs",)
+    platform: Platform
+    skip_download: bool = False
+
+
+def parse_get(raw: bytes, destination: str) -> GetRequest:
+    """Raises RequestError."""
+    source, params, version = read_request(raw, "get")
+    formats = params.texts("formats") or (params.text("format", "rootfs"),)
+    if params.has("formats") and params.has("format"):
+        raise RequestError("params: `format` and `formats` are both set", hint="name all of them in `formats`")
+    return GetRequest(
+        source=source,
+        version=Version(tag=version.text("tag", ""), digest=parse_digest(version.text("digest"), "version.digest")),
+        destination=destination,
+        formats=tuple(form for form in get_args(Format) if form in formats),
+        platform=read_platform(params) if params.has("platform") else source.platform,
+        skip_download=params.boolean("skip_download"),
+    )

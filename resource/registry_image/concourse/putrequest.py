@@ -1,0 +1,80 @@
+"""What put is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from registry_image.concourse.request import read_request
+from registry_image.concourse.source import Source, read_platform
+from registry_image.errors import RequestError
+from registry_image.oci.platform import Platform
+from registry_image.oci.reference import Reference, RepositoryName
+
+IfExists: TypeAlias = Literal["overwrite", "skip", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart:
+    """One image of an index to be made: where it lies below the put's directory, and its platform if its config
+    is not to say."""
+
+    path: str
+    platform: Platform | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutRequest:
+    """``directory`` is where the artifacts are. ``from_reference`` is ``params.from``; "" and None are absent."""
+
+    source: Source
+    directory: str
+    image: str = ""
+    images: tuple[ImagePart, ...] = ()
+    from_reference: Reference | None = None
+    platforms: tuple[Platform, ...] = ()
+    version: str = ""
+    keep_v: bool = False
+    bump_aliases: bool = False
+    tags: tuple[str, ...] = ()
+    additional_tags: str = ""
+    tag_prefix: str = ""
+    if_exists: IfExists = "overwrite"
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    mount_from: tuple[RepositoryName, ...] = ()
+    create_repository: bool = False
+    dry_run: bool = False
+
+
+def parse_put(raw: bytes, directory: str) -> PutRequest:
+    """Raises RequestError."""
+    source, params, _ = read_request(raw, "put")
+    if source.content_trust:
+        raise RequestError(
+            "source.content_trust: signing by Notary v1 is retired: its public server ends in December 2026",
+            hint="remove `content_trust`; signatures will be made the way cosign makes them",
+        )
+    if_exists = params.text("if_exists", "overwrite")
+    return PutRequest(
+        source=source,
+        directory=directory,
+        image=params.text("image", ""),
+        images=tuple(
+            ImagePart(path=part.text("path"), platform=read_platform(part) if part.has("platform") else None)
+            for part in params.children("images")
+        ),
+        from_reference=Reference.parse(params.text("from")) if params.has("from") else None,
+        platforms=tuple(Platform.parse(text) for text in params.texts("platforms")),
+        version=params.text("version", ""),
+        keep_v=params.boolean("keep_v"),
+        bump_aliases=params.boolean("bump_aliases"),
+        tags=params.texts("tags"),
+        additional_tags=params.text("additional_tags", ""),
+        tag_prefix=params.text("tag_prefix", ""),
+        if_exists=next(word for word in get_args(IfExists) if word == if_exists),
+        annotations=params.text_map("annotations"),
+        mount_from=tuple(RepositoryName.parse(text) for text in params.texts("mount_from")),
+        create_repository=params.boolean("create_repository"),
+        dry_run=params.boolean("dry_run"),
+    )
