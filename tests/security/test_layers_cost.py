@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from registry_image.archive.entry import DIRECTORY, HARDLINK, NO_XATTRS, REGULAR, SYMLINK, Entry
-from registry_image.errors import ExtractionError, UnsafePath
+from registry_image.errors import CorruptLayer, ExtractionError, UnsafePath
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Silence
+from registry_image.rootfs import apply
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.removal import remove_tree
 from registry_image.rootfs.root import MAX_HANDLES, Root
@@ -142,6 +143,15 @@ def test_four_times_the_entries_take_about_four_times_as_long(
     few = min(cost(1500, attempt) for attempt in range(2))
     many = min(cost(6000, attempt) for attempt in range(2))
     assert many / few < MAX_RATIO, f"{few:.3f} s, then {many:.3f} s"
+
+
+@pytest.mark.rule(9)
+def test_hard_links_without_a_source_take_memory_to_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(apply, "MAX_MISSING", 10)
+    links = [entry(f"a{k}", HARDLINK, "b") for k in range(11)]
+    seconds(tmp_path / "ten", [*links[:10], *links[:10], entry("b")])
+    with pytest.raises(CorruptLayer, match="more than 10 hard links"):
+        seconds(tmp_path / "eleven", [*links, entry("b")])
 
 
 @pytest.mark.rule(9)

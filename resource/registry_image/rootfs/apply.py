@@ -22,6 +22,9 @@ _NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
 _DEVICE_REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL})
 #: Bits of a device's major and minor number in Linux, of the 32 that a tar may hold.
 _MAJOR_BITS, _MINOR_BITS = 12, 20
+#: Hard links of one layer that stand before their source: each costs memory, and no disk. Archivers write the source
+#: first; only those that sort their names have any.
+MAX_MISSING = 100_000
 
 
 class LayerReader(Protocol):
@@ -193,6 +196,8 @@ class Applier:
             self._root.remove(parent, name)
             self._missing.pop(path, None)
             self._missing[path] = _Link(parent.path, name, entry.linkname)
+            if len(self._missing) > MAX_MISSING:
+                raise LayerFault(CorruptLayer, f"more than {MAX_MISSING} hard links before their sources") from None
 
     def _link(self, parent: Directory, name: bytes, target: bytes) -> None:
         """Raises FileNotFoundError without the target, FileExistsError if ``name`` is taken."""
