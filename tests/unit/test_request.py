@@ -190,6 +190,11 @@ def test_escapes_that_spell_ordinary_text_are_that_text() -> None:
     ).source == (source(repository="x", username="é😀", password="p"))
 
 
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing() -> None:
+    document = b'{"source": {"repository": "x", "max_concurrent_downloads": 8.0}}'
+    assert parse_check(document).source.max_concurrent_downloads == 8
+
+
 def test_null_and_empty_fields_are_absent() -> None:
     blank = source(
         tag="",

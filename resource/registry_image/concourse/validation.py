@@ -106,6 +106,9 @@ def normalised(value: JSON, schema: JSON) -> JSON:
         return [normalised(item, schema.get("items")) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool) and schema.get("type") == ["string", "number"]:
         return value.text if isinstance(value, NumberText) else str(value)
+    if isinstance(value, NumberText) and value.is_integer() and schema.get("type") == "integer":
+        # JSON Schema takes 4.0 for an integer, and templating tools write such numbers.
+        return int(value)
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties")
