@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry_image.errors import StorageError
+from registry_image.storage import spool as spooling
 from registry_image.storage.spool import READ_SIZE, Spool, Stopped
 
 TIMEOUT = 30.0
@@ -61,6 +62,49 @@ def test_what_fits_in_memory_makes_no_file() -> None:
     spool.write(b"x" * 999)
     spool.finish()
     assert everything(spool) == b"x" * 999
+
+
+def test_before_its_turn_a_writer_waits_while_nothing_is_urgent(tmp_path: Path) -> None:
+    urgent = threading.Event()
+    asked = threading.Event()
+
+    def is_urgent() -> bool:
+        asked.set()
+        return urgent.is_set()
+
+    spool = Spool(threading.Event(), 10, os.fsencode(tmp_path), is_urgent)
+
+    def write() -> None:
+        for _ in range(100):
+            spool.write(b"0123456789")
+        spool.finish()
+
+    with in_thread(write) as thread:
+        assert asked.wait(TIMEOUT)
+        assert thread.is_alive()
+        urgent.set()
+    assert everything(spool) == b"0123456789" * 100
+
+
+def test_it_is_not_patient_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spooling, "PATIENCE", 0.0)
+    spool = Spool(threading.Event(), 10, os.fsencode(tmp_path), lambda: False)
+    for _ in range(100):
+        spool.write(b"0123456789")
+    spool.finish()
+    assert everything(spool) == b"0123456789" * 100
+
+
+def test_a_spool_is_empty_while_its_reader_waits() -> None:
+    spool = Spool(threading.Event(), 10)
+    assert spool.is_empty
+    spool.write(b"0123456789")
+    assert not spool.is_empty
+    reader = spool.read()
+    next(reader)
+    assert spool.is_empty
+    spool.finish()
+    assert not spool.is_empty
 
 
 def test_a_writer_waits_for_its_reader_once_it_reads(tmp_path: Path) -> None:

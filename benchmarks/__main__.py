@@ -1,0 +1,83 @@
+"""``make bench``: the whole get beside other tools, in one run; ratios of medians of pairs.
+
+``ARGS="--only=debian --rounds=9 --quick"`` narrows it. Times are this machine's; the ratios are what is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import contenders, inputs
+from benchmarks.measure import Contender, Cost, in_turn, middle, ratio
+from benchmarks.scratch import publish, scratch
+from tests.support import parts
+from tests.support.engine import Engine, docker_engine
+from tests.support.registry import Registry, docker_registry
+
+#: What takes off the time that every run of ours needs to start: an image without layers.
+NOTHING = "nothing"
+RESULTS = Path(__file__).parents[1] / ".cache" / "bench" / "results.json"
+
+
+def main() -> None:
+    options = _options()
+    names = [name for name in inputs.IMAGES if name != NOTHING and options.only in name]
+    with ExitStack() as stack:
+        directory = stack.enter_context(scratch())
+        registry = stack.enter_context(docker_registry(directory / "registry"))
+        has_engine = not options.quick and parts.find("dockerd") is not None and os.geteuid() == 0
+        engine = stack.enter_context(docker_engine()) if has_engine else None
+        digests = {name: _publish(registry, name) for name in [*names, NOTHING]}
+        print(f"{'image':28}{'rival':16}{'ours s':>8}{'rival s':>8}{'wall':>7}{'CPU':>7}{'MiB':>6}", flush=True)
+        results = {}
+        for name in names:
+            found = in_turn(_rivals(registry, engine, name, digests), directory, options.rounds)
+            results[name] = {rival: middle(costs).as_json() for rival, costs in found.items()}
+            for rival in found:
+                if rival != "ours":
+                    _print_row(name, rival, found["ours"], found[rival])
+    RESULTS.write_text(json.dumps(results, indent=1))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", default="", help="images whose name has this in it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="only the pipes, no other tools")
+    return parser.parse_args()
+
+
+def _publish(registry: Registry, name: str) -> str:
+    return publish(registry, _repository(name), inputs.stored(name))
+
+
+def _repository(name: str) -> str:
+    return "bench/" + "".join(letter if letter.isalnum() else "-" for letter in name.lower().replace(", ", "-"))
+
+
+def _rivals(registry: Registry, engine: Engine | None, name: str, digests: dict[str, str]) -> dict[str, Contender]:
+    repository = _repository(name)
+    rivals = {
+        "ours": contenders.ours(registry.host, repository, digests[name]),
+        "pipes": contenders.pipes(contenders.blobs(inputs.stored(name))),
+    }
+    if engine is not None:
+        rivals["docker pull"] = contenders.docker_pull(engine, registry.host, repository)
+        rivals["skopeo, umoci"] = contenders.skopeo_and_umoci(registry.host, repository, "latest")
+    if name.startswith("40 layers"):
+        rivals["start-up"] = contenders.ours(registry.host, _repository(NOTHING), digests[NOTHING])
+    return rivals
+
+
+def _print_row(name: str, rival: str, ours: list[Cost], theirs: list[Cost]) -> None:
+    our, their = middle(ours), middle(theirs)
+    wall, cpu = ratio(ours, theirs, lambda cost: cost.wall), ratio(ours, theirs, lambda cost: cost.cpu)
+    print(f"{name:28}{rival:16}{our.wall:8.2f}{their.wall:8.2f}{wall:7.2f}{cpu:7.2f}{our.memory:6.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

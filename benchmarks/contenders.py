@@ -1,0 +1,70 @@
+"""Who is measured: this resource, and others who make the same tree of the same image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.measure import Contender, Cost, run
+from tests.support.engine import Engine
+
+IN = Path(__file__).parents[1] / "assets" / "in"
+
+
+def blobs(layout: Path) -> list[Path]:
+    """The layers' blobs in an OCI layout of one image, lowest first."""
+
+    def path(descriptor: dict[str, str]) -> Path:
+        return layout / "blobs" / "sha256" / descriptor["digest"].removeprefix("sha256:")
+
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads(path(index["manifests"][0]).read_text())
+    return [path(layer) for layer in manifest["layers"]]
+
+
+def ours(host: str, repository: str, digest: str, **source: object) -> Contender:
+    """The whole verified get from a registry."""
+    request = {
+        "source": {"repository": f"{host}/{repository}", "insecure": True, **source},
+        "version": {"digest": digest},
+    }
+
+    def get(directory: Path) -> Cost:
+        return run([str(IN), str(directory)], stdin=json.dumps(request).encode())
+
+    return get
+
+
+def pipes(layers: Sequence[Path]) -> Contender:
+    """``igzip -dc | tar x`` or ``zstd -dc | tar x`` for each blob on disk: verifies nothing, knows no whiteouts."""
+    lines = ["set -e"]
+    for layer in layers:
+        with layer.open("rb") as blob:
+            magic = blob.read(4)
+        program = {b"\x1f\x8b": "igzip -dc", b"\x28\xb5": "zstd -qdc"}.get(magic[:2], "cat")
+        # tar's complaint about a symlink where a directory is, as the real image has it, is the point of this project.
+        lines.append(f"{program} {layer} | tar x --numeric-owner 2>/dev/null || true")
+    script = "\n".join(lines)
+    return lambda directory: run(["bash", "-c", script], cwd=directory)
+
+
+def skopeo_and_umoci(host: str, repository: str, tag: str) -> Contender:
+    script = (
+        f"set -e; skopeo copy --quiet --src-tls-verify=false docker://{host}/{repository}:{tag} oci:layout:it; "
+        "umoci --log error unpack --image layout:it bundle"
+    )
+    return lambda directory: run(["bash", "-c", script], cwd=directory)
+
+
+def docker_pull(engine: Engine, host: str, repository: str) -> Contender:
+    """What the engine itself takes is another process's: only the wall clock counts."""
+    image = f"{host}/{repository}:latest"
+
+    def pull(_directory: Path) -> Cost:
+        cost = run(["docker", f"--host={engine.url}", "pull", "--quiet", image])
+        engine.docker("rmi", image)
+        return Cost(wall=cost.wall, cpu=math.nan, memory=math.nan)
+
+    return pull
