@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from time import process_time
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -105,6 +107,9 @@ def test_refusals(status: int, body: bytes, content_type: str, retry_after: str)
 
 
 @given(LINES)
+@example("9" * 5000)
+@example("Mon, 01 Jan 2001 00:00:00 +99999999999999999999")
+@example("Fri, 31 Dec 9999 23:59:59 -2359")
 def test_retry_after(value: str) -> None:
     seconds = parse_retry_after(value, 1_800_000_000.0)
     assert seconds is None or seconds >= 0
@@ -115,6 +120,14 @@ def test_links(line: str) -> None:
     with suppress(ResourceError):
         url = next_page(answer(b"", ("link", line)))
         assert url is None or origin_of(url)[0] == "https"
+
+
+@pytest.mark.parametrize("piece", ["<", "<a>", "<a>;", ";rel= ", '" ;', "; ", " ", '<a>; rel="'])
+def test_no_link_takes_long_to_read(piece: str) -> None:
+    line = f"<a>; rel={piece * (65_000 // len(piece))}"
+    begun = process_time()
+    ends_well(lambda: next_page(answer(b"", ("link", line))))
+    assert process_time() - begun < 1.0  # and minutes, where a pattern goes back over what it has read
 
 
 @given(BODIES)

@@ -27,6 +27,8 @@ def test_an_origin_has_its_default_port() -> None:
         "https://h:99999/",
         "https://[::1/",
         "https://h/\r\nX: y",
+        "https://169。254。169。254/",
+        "https://ghcr.io／.example/",
     ],
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
@@ -56,7 +58,11 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         "::ffff:169.254.169.254",
         "2002:a9fe:a9fe::",
         "localhost",
+        "localhost.",
         "a.localhost",
+        "a.localhost.",
+        "localhost.localdomain",
+        "ip6-localhost",
     ],
 )
 def test_an_address_inside_the_network_is_known_in_any_spelling(host: str) -> None:

@@ -14,6 +14,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: What inet_aton takes for an IPv4 address: also 2130706433, 0x7f.1 and 0177.0.0.1, as C libraries resolve them.
 _IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}", re.ASCII)
 
+#: What Linux distributions call the machine itself in /etc/hosts, beside localhost.
+_HOSTS_FILE = frozenset({"localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"})
+
 #: Scheme, host in lower case, port (RFC 6454): what credentials are bound to.
 Origin: TypeAlias = tuple[str, str, int]
 
@@ -26,9 +29,12 @@ def origin_of(url: str) -> Origin:
     except ValueError:
         parts, port = urlsplit(""), None
     # The host's characters end up in a request; a space or a control character there is an attack or a mistake.
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or re.search(r"[\x00-\x20\x7f\\]", url):
+    # One outside ASCII would be mapped to another by whoever looks it up (IDNA: "169。254。169。254").
+    hostname = parts.hostname or ""
+    proper = hostname and hostname.isascii() and not re.search(r"[\x00-\x20\x7f\\]", url)
+    if parts.scheme not in _DEFAULT_PORTS or not proper:
         raise TransportError(f"{show_url(url)!r} is not an http or https address", retryable=False)
-    return parts.scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[parts.scheme]
+    return parts.scheme, hostname.lower(), port or _DEFAULT_PORTS[parts.scheme]
 
 
 def follow(base: str, location: str) -> str:
@@ -45,6 +51,7 @@ def follow(base: str, location: str) -> str:
 
 def is_loopback_name(hostname: str) -> bool:
     """Whether ``hostname``, without a port, is one that never leaves the machine (RFC 6761, "localhost.")."""
+    hostname = hostname.removesuffix(".")  # the root of all names, which may be written or left out
     return hostname in ("127.0.0.1", "::1", "localhost") or hostname.endswith(".localhost")
 
 
@@ -62,7 +69,7 @@ def is_inward(hostname: str) -> bool:
     private, link-local or otherwise not global address, in any spelling that resolvers take."""
     address = _literal(hostname)
     if address is None:
-        return is_loopback_name(hostname)
+        return is_loopback_name(hostname) or hostname.removesuffix(".") in _HOSTS_FILE
     from ipaddress import IPv6Address, ip_address  # 3 ms that only a literal costs
 
     parsed = ip_address(address)

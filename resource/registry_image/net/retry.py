@@ -53,6 +53,6 @@ def parse_retry_after(value: str, now: float) -> float | None:
 
         try:
             seconds = parsedate_to_datetime(value).timestamp() - now
-        except ValueError:
+        except (ValueError, OverflowError):  # a date with a time zone of twenty digits
             return None
     return max(0.0, seconds) if seconds < float("inf") else None

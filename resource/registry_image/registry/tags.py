@@ -22,8 +22,9 @@ MAX_TAGS = 2_000_000
 #: The grammar of tags, and the ``+`` of build metadata, which it forbids and some registries keep.
 _ASKABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 # Compiled when first used: most checks list no tags, and compiling shows in their start-up time.
-_LINK = r'<([^>]*)>((?:\s*;\s*[^,;"]+(?:"[^"]*")?)*)'
-_NEXT = r'(?i);\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)'
+# Neither goes back over what it has read when the rest does not fit: a line of 64 KiB, however made, takes no time.
+_LINK = r'<([^<>]*)>((?:\s*;[^,;"<]*(?:"[^"]*")?)*)'
+_RELATION = r'(?i);\s*rel\s*=(?:\s*"([^"]*)"|([^;"]*))'
 
 
 def next_page(answer: Answer) -> str | None:
@@ -31,7 +32,8 @@ def next_page(answer: Answer) -> str | None:
     absolute and opaque. Raises TransportError for one that leaves TLS."""
     for line in answer.headers.all("link"):
         for target, parameters in re.findall(_LINK, line):
-            if re.search(_NEXT, parameters):
+            relation = re.search(_RELATION, parameters)
+            if relation and "next" in (relation[1] or relation[2] or "").lower().split():
                 return follow(answer.url, target)
     return None
 
