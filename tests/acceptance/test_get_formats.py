@@ -133,7 +133,7 @@ def test_a_version_without_a_tag_leaves_an_empty_file_and_no_repo_tags(
     source = registry.source(repository_name, progress="none")
     outcome = runner.get({"source": source, "version": {"digest": AMD.digest}, "params": {"format": "oci"}}, tmp_path)
     assert outcome.version == {"digest": AMD.digest}
-    assert "tag" not in outcome.metadata
+    assert list(outcome.metadata.items())[:2] == [("repository", source["repository"]), ("tag", "")]
     assert (tmp_path / "tag").read_bytes() == b""
     with tarfile.open(tmp_path / "image.tar") as archive:
         listing = archive.extractfile("manifest.json")

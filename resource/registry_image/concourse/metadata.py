@@ -58,9 +58,8 @@ class Taken:
 def describe(name: str, version: Version, manifest: Manifest | None, config: ImageConfig | None) -> dict[str, str]:
     """Metadata of repository ``name`` as far as the image is known. ``size`` is what a pull transfers: config and
     layers, in bytes."""
-    told = {"repository": name}
-    if version.tag:
-        told["tag"] = version.tag
+    # The tag is told even where there is none: a pipeline that uses the variable fails if it does not exist.
+    told = {"repository": name, "tag": version.tag}
     told |= {"digest": str(version.digest), "image": f"{name}@{version.digest}"}
     if config is not None:
         told["platform"] = str(config.platform)
