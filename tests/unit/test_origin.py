@@ -28,7 +28,6 @@ def test_an_origin_has_its_default_port() -> None:
         "https://[::1/",
         "https://h/\r\nX: y",
         "https://169。254。169。254/",
-        "https://ghcr.io／.example/",
     ],
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
