@@ -20,6 +20,7 @@ IMAGE = images.image(
         tar.directory("bin", uid=7, gid=8),
         *(tar.file(f"bin/{n}", b"#!", mode=0o755, uid=1000 + n, gid=2000) for n in range(5)),
         tar.file("bin/su", b"su", mode=0o4755, uid=0),
+        tar.file("bin/stranger-s", b"uid", mode=0o6755, uid=4242, gid=4242),
         tar.file("bin/ping", b"ping", mode=0o755, xattrs={"security.capability": CAPABILITY}),
         *(tar.device(f"dev/{n}", 1, n) for n in range(3)),
         tar.symlink("bin/sh", to="0", uid=5),
@@ -87,6 +88,15 @@ def test_a_setuid_file_is_never_somebody_else_s(registry: Registry, repository_n
     get(registry, repository_name, tmp_path, NOT_ROOT)
     status = (tmp_path / "rootfs/bin/su").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o4755)
+
+
+def test_a_setuid_file_whose_owner_is_unknown_does_not_become_root_s(
+    registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    get(registry, repository_name, tmp_path, USER_NAMESPACE)
+    status = (tmp_path / "rootfs/bin/stranger-s").stat()
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o755)
+    assert stat.S_IMODE((tmp_path / "rootfs/bin/su").stat().st_mode) == 0o4755
 
 
 def test_without_the_power_to_make_devices_they_are_left_out(

@@ -69,13 +69,16 @@ class Attributes:
 
     def set_on_file(self, fd: int, entry: Entry) -> None:
         """On a regular file that was created with the lower nine bits of its mode, and written."""
+        mode = entry.mode
         if self.sets_owners:
             try:
                 os.fchown(fd, entry.uid, entry.gid)
             except OSError as error:
                 self._refuse_owner(error, entry)
-        if entry.mode & _SPECIAL_BITS:
-            os.fchmod(fd, entry.mode)
+                # It stays root's, and nobody said that who runs it is to be root.
+                mode &= ~(stat.S_ISUID | stat.S_ISGID)
+        if mode & _SPECIAL_BITS:
+            os.fchmod(fd, mode)
         if entry.xattrs:
             locked = not self.sets_owners and not entry.mode & stat.S_IWUSR
             if locked:
