@@ -210,3 +210,20 @@ def test_a_line_is_written_even_when_stderr_is_closed() -> None:
         console.write_line("nobody hears")
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("progress", ["bars", "plain", "none"])
+def test_whatever_a_line_repeats_it_stays_a_line(progress: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with open_console(source(progress=progress)) as listener:
+        listener.note("the image is for \x1b[2J\x1b]0;owned\x07\nerror: \r\u202elinux/amd64 über\ud800" + "x" * 10_000)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(r"the image is for \x1b[2J\x1b]0;owned\x07\nerror: \r\u202elinux/amd64 über\ud800xxx")
+    assert line.endswith("x…")
+    assert len(line) < 5000
+
+
+def test_a_line_above_the_bars_obeys_nothing_either() -> None:
+    drawn = io.StringIO()
+    bars = Bars(Tally(), drawn.write)
+    bars.print("a\x1b[2Jb\nc")
+    assert drawn.getvalue().rstrip("\n") == r"a\x1b[2Jb\nc"

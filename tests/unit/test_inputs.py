@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from registry_image.concourse.inputs import find_one, read_artifact
-from registry_image.errors import RequestError
+from registry_image.errors import ContentError, RequestError
 
 
 @pytest.fixture
@@ -91,4 +92,10 @@ def test_no_more_of_a_file_is_read_than_asked_for(artifacts: Path) -> None:
 
 def test_a_missing_file_is_named(artifacts: Path) -> None:
     with pytest.raises(RequestError, match=r"params\.additional_tags: there is no file 'image/tags'"):
+        read_artifact(str(artifacts), "image/tags", "params.additional_tags", 4)
+
+
+def test_a_pipe_is_no_file(artifacts: Path) -> None:
+    os.mkfifo(artifacts / "image" / "tags")  # to be waited for for ever
+    with pytest.raises(ContentError, match=r"params\.additional_tags: 'image/tags' is not a regular file"):
         read_artifact(str(artifacts), "image/tags", "params.additional_tags", 4)

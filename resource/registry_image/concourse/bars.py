@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from registry_image.concourse.console import size_text, write_line, write_text
+from registry_image.concourse.console import one_line, size_text, write_line, write_text
 from registry_image.concourse.tally import Part, Tally
 
 #: The CI server stores every frame for as long as it keeps the build.
@@ -71,7 +71,7 @@ class Bars:
     def print(self, message: str) -> None:
         """A line above the bars."""
         try:
-            self._console.print(Text(message), soft_wrap=True)
+            self._console.print(Text(one_line(message)), soft_wrap=True)
         except Exception:  # noqa: BLE001 - a line that cannot be drawn is still to be read
             write_line(message)
 

@@ -9,10 +9,23 @@ from contextlib import suppress
 
 from registry_image.progress import Silence
 
+#: The most of one line, in characters: a list of what there is may quote an index of 4 MiB.
+MAX_LINE = 4000
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line that shows what it says and does nothing: a build log obeys ANSI's escapes.
+
+    Messages `quote` what is not theirs; this is the last door, for what they did not know to be strange.
+    """
+    if len(text) > MAX_LINE:
+        text = f"{text[:MAX_LINE]}…"
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
 
 def write_line(text: str) -> None:
     """A line on stderr."""
-    write_text(f"{text}\n")
+    write_text(f"{one_line(text)}\n")
 
 
 def write_text(text: str) -> None:

@@ -6,7 +6,8 @@ import os
 import posixpath
 import re
 
-from registry_image.errors import RequestError, StorageError, quote
+from registry_image.errors import RequestError, quote
+from registry_image.storage.files import Region, closing_descriptor
 
 _META = re.compile(r"[*?\[\\]")
 #: Matches that an error lists.
@@ -38,13 +39,11 @@ def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
     """The file at ``path`` below ``directory``, at most one byte more than ``limit``. Raises RequestError."""
     path = "/".join(_parts(path, field))
     real = _within(directory, path, field)
-    try:
-        with open(real, "rb") as file:
-            return file.read(limit + 1)
-    except FileNotFoundError:
-        raise RequestError(f"{field}: there is no file {quote(path)}") from None
-    except OSError as error:
-        raise StorageError(f"{field}: reading {quote(path)}: {error.strerror}", errno=error.errno) from error
+    if not os.path.lexists(real):
+        raise RequestError(f"{field}: there is no file {quote(path)}")
+    what = f"{field}: {quote(path)}"
+    with closing_descriptor(real, what) as descriptor:
+        return b"".join(Region(descriptor, 0, min(os.fstat(descriptor).st_size, limit + 1)).pieces(what))
 
 
 def _parts(path: str, field: str) -> list[str]:

@@ -9,7 +9,7 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-from registry_image.concourse.console import write_line
+from registry_image.concourse.console import write_line, write_text
 from registry_image.concourse.request import parse_check
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
@@ -43,16 +43,17 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         status = 0
     except ResourceError as error:
         status = EXIT_REFUSED
-        write_line(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        write_line(f"error: {error.message}")
+        if error.hint:
+            write_line(f"hint: {error.hint}")
     except Stopped as stopped:
         status = 128 + stopped.number
         write_line(f"stopped by {signal.Signals(stopped.number).name}")
     except Exception:  # noqa: BLE001 - whatever it is, it is said, and ends the run as a bug
         import traceback
 
-        write_line(
-            traceback.format_exc() + "error: this is a bug of the resource, not of your pipeline: please report it"
-        )
+        write_text(traceback.format_exc())
+        write_line("error: this is a bug of the resource, not of your pipeline: please report it")
     finally:
         os._exit(status)
 

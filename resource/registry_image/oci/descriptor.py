@@ -10,6 +10,10 @@ from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 
+#: The largest blob that a descriptor may promise, in bytes (256 TiB): ten thousand of them still make an offset that a
+#: file can have, and a number that can be written.
+MAX_BLOB_SIZE = 1 << 48
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
@@ -27,8 +31,8 @@ class Descriptor:
     def read(cls, reader: JSONReader) -> Descriptor:
         """Raises InvalidManifest."""
         size = reader.integer("size")
-        if size < 0:
-            raise InvalidManifest(f"{reader.where}: size: negative: {size}")
+        if not 0 <= size <= MAX_BLOB_SIZE:
+            raise InvalidManifest(f"{reader.where}: size: {'negative' if size < 0 else f'more than {MAX_BLOB_SIZE}'}")
         try:
             digest = Digest.parse(reader.text("digest"))
         except InvalidManifest as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import tarfile
@@ -16,6 +17,8 @@ from registry_image.storage.files import Region, closing_descriptor
 
 #: Members of an archive of an image: some per layer and per platform. A root filesystem has more, and is no image.
 MAX_MEMBERS = 50_000
+#: The most bytes of one header of an archive, a PAX header with all its records among them.
+MAX_HEADER = 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _FOREIGN = {
@@ -27,6 +30,18 @@ _FOREIGN = {
     b"[": "JSON",
     b"<": "HTML or XML",
 }
+
+
+class _Headers(io.FileIO):
+    """What tarfile reads a tar's headers from: it would take a name or a PAX header whole, of however many GB."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, closefd=False)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= MAX_HEADER:
+            raise ValueError(f"a header of more than {MAX_HEADER} bytes")
+        return super().read(size)
 
 
 class Archive:
@@ -42,7 +57,7 @@ class Archive:
         size = os.fstat(descriptor).st_size
         try:
             # The stream starts where the descriptor does; tarfile keeps offsets, which is all that is wanted of it.
-            with open(descriptor, "rb", closefd=False) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            with _Headers(descriptor) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 for count, member in enumerate(tar):
                     if count >= MAX_MEMBERS:
                         raise ContentError(

@@ -139,4 +139,6 @@ def _document(manifest: Manifest | Index) -> dict[str, JSON]:
 
 
 def _made(document: dict[str, JSON]) -> Manifest | Index:
-    return parse_manifest(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode())
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    # Half of a surrogate pair, which only an escape can spell, stays one.
+    return parse_manifest(text.encode("utf-8", "backslashreplace"))

@@ -20,6 +20,9 @@ from registry_image.transfer.fetch import PARALLEL
 
 #: How deep indexes may nest, and referrers refer to referrers.
 MAX_DEPTH = 8
+#: The most bytes that the manifests of one graph may have, all of which are held: an index of fifty platforms has some
+#: 200 kB with all that is below it.
+MAX_MANIFESTS_SIZE = 64 * 1024 * 1024
 _Done = TypeVar("_Done")
 
 
@@ -28,10 +31,12 @@ class Graph:
     """What has to be where an image or index is to be: ``blobs`` by digest, ``manifests`` each after its children.
 
     Foreign layers are in no graph: they keep their URLs, and nobody but their publisher serves them.
+    ``manifests_size`` is how many bytes the manifests have.
     """
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
     manifests: dict[Digest, Manifest | Index] = field(default_factory=dict)
+    manifests_size: int = 0
 
     @property
     def size(self) -> int:
@@ -64,26 +69,29 @@ def graph_of(reader: ContentReader, root: Manifest | Index, *, referrers: bool =
 
 
 def _add(graph: Graph, reader: ContentReader, manifest: Manifest | Index, depth: int, *, referrers: bool) -> None:
-    if manifest.digest in graph.manifests:
-        return
     if depth > MAX_DEPTH or len(graph.manifests) >= MAX_CHILDREN:
         raise InvalidManifest(
             f"{manifest.digest}: nested more than {MAX_DEPTH} deep, or more than {MAX_CHILDREN} parts"
         )
+    graph.manifests_size += len(manifest.raw)
+    if graph.manifests_size > MAX_MANIFESTS_SIZE:
+        raise InvalidManifest(f"{manifest.digest}: with it, the manifests have more than {MAX_MANIFESTS_SIZE} bytes")
     if isinstance(manifest, Manifest):
         below: tuple[Descriptor, ...] = (manifest.config, *manifest.layers)
     else:
         below = manifest.manifests
     for child in below:
         if isinstance(manifest, Index) and child.media_type in mediatype.MANIFESTS | mediatype.INDEXES:
-            _add(graph, reader, reader.manifest(child.digest), depth + 1, referrers=referrers)
+            if child.digest not in graph.manifests:
+                _add(graph, reader, reader.manifest(child.digest), depth + 1, referrers=referrers)
         elif not mediatype.is_foreign_layer(child.media_type):
             # An index may list blobs too, as BuildKit's caches do.
             graph.blobs.setdefault(child.digest, child)
     graph.manifests[manifest.digest] = manifest
     if referrers:
         for referrer in reader.referrers(manifest.digest):
-            _add(graph, reader, reader.manifest(referrer.digest), depth + 1, referrers=True)
+            if referrer.digest not in graph.manifests:
+                _add(graph, reader, reader.manifest(referrer.digest), depth + 1, referrers=True)
 
 
 def copy_graph(reader: ContentReader, writer: ContentWriter, graph: Graph, *, parallel: int = PARALLEL) -> Copied:

@@ -12,12 +12,16 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 
+#: The most that is remembered, in bytes, of documents that real images have in kilobytes.
+MAX_KEPT = 32 * 1024 * 1024
+
 
 class Kept:
-    """``reader``, its manifests and image configs being remembered. A ContentReader."""
+    """``reader``, its manifests and image configs being remembered, MAX_KEPT bytes of them. A ContentReader."""
 
     def __init__(self, reader: ContentReader) -> None:
         self._reader = reader
+        self._room = MAX_KEPT
         self._manifests: dict[Digest, Manifest | Index] = {}
         self._configs: dict[Digest, bytes] = {}
 
@@ -25,17 +29,30 @@ class Kept:
         return self._reader.resolve(tag)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
-        if digest not in self._manifests:
-            self._manifests[digest] = self._reader.manifest(digest)
-        return self._manifests[digest]
+        if digest in self._manifests:
+            return self._manifests[digest]
+        manifest = self._reader.manifest(digest)
+        if self._has_room(len(manifest.raw)):
+            self._manifests[digest] = manifest
+        return manifest
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         if descriptor.media_type not in mediatype.CONFIGS or descriptor.size > MAX_CONFIG_SIZE:
             return self._reader.blob(descriptor)
         if descriptor.digest not in self._configs:
+            if not self._has_room(descriptor.size):
+                return self._reader.blob(descriptor)
             what = f"config {descriptor.digest}"
             self._configs[descriptor.digest] = read_small_blob(self._reader, descriptor, what, limit=MAX_CONFIG_SIZE)
         return nullcontext(iter((self._configs[descriptor.digest],)))
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         return self._reader.referrers(digest)
+
+    def _has_room(self, size: int) -> bool:
+        """Whether ``size`` more bytes may be remembered; then they count. (Blobs are read by several threads, whose
+        race costs a few more.)"""
+        if size > self._room:
+            return False
+        self._room -= size
+        return True

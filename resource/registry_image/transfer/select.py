@@ -53,7 +53,7 @@ def select_within(
     search = _Search(reader, platform)
     found = search.descend(root, ())
     if found is None:
-        raise NoMatchingPlatform(f"index {root.digest}", wanted=str(platform), available=search.available)
+        raise NoMatchingPlatform(f"index {root.digest}", wanted=str(platform), available=list(search.available))
     indexes, manifest = found
     if not manifest.is_image:
         kind = manifest.artifact_type or manifest.config.media_type
@@ -74,7 +74,7 @@ class _Search:
     """For a manifest for ``platform``. ``available`` are the platforms it has seen on its way."""
 
     def __init__(self, reader: ContentReader, platform: Platform) -> None:
-        self.available: list[str] = []
+        self.available: dict[str, None] = {}
         self._reader = reader
         self._platform = platform
         self._read = 0
@@ -90,14 +90,14 @@ class _Search:
         way = (*above, document)
         known = mediatype.MANIFESTS | mediatype.INDEXES
         children = [child for child in document.manifests if child.media_type in known]
-        placed = [child for child in children if child.platform or child.media_type in mediatype.MANIFESTS]
+        placed = [child for child in children if _is_placed(child)]
         platforms = [child.platform or DEFAULT_PLATFORM for child in placed]
-        self.available += [str(each) for each in platforms if not each.is_unknown and str(each) not in self.available]
+        self.available |= dict.fromkeys(str(each) for each in platforms if not each.is_unknown)
         position = choose(self._platform, platforms)
         if position is not None:
             return self.descend(self._child(placed[position]), way)
         for child in children:
-            if child not in placed:
+            if not _is_placed(child):
                 found = self.descend(self._child(child), way)
                 if found is not None:
                     return found
@@ -111,3 +111,7 @@ class _Search:
         if len(document.raw) != descriptor.size:
             raise SizeMismatch(f"manifest {descriptor.digest}", expected=descriptor.size, actual=len(document.raw))
         return document
+
+
+def _is_placed(child: Descriptor) -> bool:
+    return child.platform is not None or child.media_type in mediatype.MANIFESTS

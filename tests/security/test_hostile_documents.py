@@ -1,0 +1,125 @@
+"""What an image's documents may say to do harm: sizes no disk has, crowds, floods, words that a build log obeys."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from pathlib import Path
+from time import process_time
+
+import pytest
+
+from registry_image.errors import ContentError, InvalidManifest, NoMatchingPlatform
+from registry_image.oci import mediatype
+from registry_image.oci.descriptor import MAX_BLOB_SIZE
+from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest, parse_manifest
+from registry_image.oci.platform import Platform
+from registry_image.storage.stored import open_stored
+from registry_image.transfer import copy, kept
+from registry_image.transfer.compose import annotate
+from registry_image.transfer.copy import graph_of
+from registry_image.transfer.kept import Kept
+from registry_image.transfer.select import select_image
+from tests.support import images, tar
+from tests.support.memory import MemoryReader
+
+AMD64 = Platform("linux", "amd64")
+LAYER = tar.archive(tar.file("a"))
+ONE = images.image(LAYER)
+MIB = 1024 * 1024
+
+
+class Counting(MemoryReader):
+    """Counts the manifests that are read."""
+
+    read = 0
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        self.read += 1
+        return super().manifest(digest)
+
+
+def root(content: images.Content) -> Manifest | Index:
+    return parse_manifest(content.manifest.data)
+
+
+@pytest.mark.parametrize("size", [MAX_BLOB_SIZE + 1, 10**4000])
+def test_a_size_that_no_disk_has_is_refused(size: int) -> None:
+    config = images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json")
+    large = {"mediaType": "x", "digest": config.digest, "size": size}
+    manifest = {"schemaVersion": 2, "config": config.descriptor, "layers": [large, large]}
+    with pytest.raises(InvalidManifest, match=r"layers\[0\]: size: more than"):
+        parse_manifest(json.dumps(manifest).encode())
+
+
+def test_a_child_that_is_listed_many_times_is_read_once() -> None:
+    crowd = images.index(*[images.on(ONE, "amd64")] * MAX_CHILDREN)
+    reader = Counting(crowd)
+    graph = graph_of(reader, root(images.index(crowd, crowd)))
+    assert reader.read == 2
+    assert list(map(str, graph.manifests))[:2] == [ONE.digest, crowd.digest]
+
+
+def test_manifests_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    images_here = [images.image(LAYER, annotations={"flood": f"{number}" * 10_000}) for number in range(10)]
+    whole = images.index(*images_here)
+    monkeypatch.setattr(copy, "MAX_MANIFESTS_SIZE", 60_000)
+    with pytest.raises(InvalidManifest, match="more than 60000 bytes"):
+        graph_of(MemoryReader(whole), root(whole))
+
+
+def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MAX_KEPT", 10_000)
+    configs = [images.blob(bytes([number]) * 4000, mediatype.OCI_CONFIG) for number in range(5)]
+    manifest = parse_manifest(images.manifest_of(configs[0], configs).manifest.data)
+    assert isinstance(manifest, Manifest)
+    inner = MemoryReader(images.manifest_of(configs[0], configs))
+    reader = Kept(inner)
+    for _ in range(2):
+        for layer, config in zip(manifest.layers, configs, strict=True):
+            with reader.blob(layer) as pieces:
+                assert b"".join(pieces) == config.data
+    assert len(inner.opened) == 2 + 2 * 3
+
+
+@pytest.mark.parametrize("media_type", [mediatype.OCI_MANIFEST, mediatype.OCI_INDEX])
+def test_an_index_of_ten_thousand_platforms_is_searched_in_no_time(media_type: str) -> None:
+    entries = [
+        {
+            "mediaType": media_type,
+            "digest": ONE.digest,
+            "size": 1,
+            "platform": {"os": "linux", "architecture": f"a{at}"},
+        }
+        for at in range(MAX_CHILDREN)
+    ]
+    raw = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}).encode()
+    reader = MemoryReader()
+    reader.manifests[images.digest_of(raw)] = raw
+    begun = process_time()
+    with pytest.raises(NoMatchingPlatform):
+        select_image(reader, Digest.parse(images.digest_of(raw)), AMD64)
+    assert process_time() - begun < 2.0
+
+
+def test_half_of_a_surrogate_pair_stays_as_it_was_when_a_manifest_is_annotated() -> None:
+    odd = images.image(LAYER, annotations={"odd": "\ud800"})
+    changed = annotate(root(odd), {"new": "ö"})
+    assert changed.annotations == {"odd": "\ud800", "new": "ö"}
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+def test_a_tar_header_of_gigabytes_is_not_read(kind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "image.tar"
+    path.write_bytes(tar.header("long", size=2 << 30, type=kind))
+    os.truncate(path, 3 << 30)  # sparse: it takes no room
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentError), open_stored(str(path), "image.tar"):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MIB
