@@ -51,7 +51,7 @@ class Step:
 def real_image() -> images.Content:
     """The image, from the cache or built: minutes the first time, a second later."""
     parts.need_root()
-    for program in ("mmdebstrap", "zstd", "pigz", "igzip", "setfattr", "setcap"):
+    for program in ("mmdebstrap", "zstd", "pigz", "igzip"):
         parts.need(program)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "registry-image-tests"
     cache.mkdir(parents=True, exist_ok=True)
