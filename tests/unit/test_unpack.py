@@ -24,6 +24,7 @@ from registry_image.errors import (
     UnsafePath,
 )
 from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.image import Layer
 from registry_image.oci.platform import Platform
 from registry_image.rootfs.root import Root
 from registry_image.transfer import fetch
@@ -198,16 +199,51 @@ def test_truncated_compression_of_the_right_digest_is_a_corrupt_layer(tmp_path: 
         unpacked(MemoryReader(content), content, tmp_path)
 
 
-def test_when_the_network_fails_while_a_corrupt_layer_is_read_on_the_corruption_stays_the_error(tmp_path: Path) -> None:
-    content = images.image(images.layer(b"rubbish" * 100_000, "none"))
+def corrupt_before_its_end(
+    monkeypatch: pytest.MonkeyPatch, rest: Callable[[bytes], Iterator[Buffer]]
+) -> tuple[MemoryReader, images.Content]:
+    """A layer of rubbish; ``rest`` gives what follows its first bytes, once those have been found to be no tar."""
+    data = b"rubbish" * 300_000
+    content = images.image(images.layer(data, "none"))
     reader = MemoryReader(content)
+    found = threading.Event()
+    verdict = fetch.Downloads.verdict
 
-    def breaks(data: bytes) -> Iterator[Buffer]:
-        yield data[:10_000]
+    def noticed(self: fetch.Downloads, layer: Layer) -> ContentError | None:
+        found.set()
+        return verdict(self, layer)
+
+    def in_two_parts(data: bytes) -> Iterator[Buffer]:
+        yield data[:2_000_000]
+        assert found.wait(TIMEOUT)
+        yield from rest(data[2_000_000:])
+
+    monkeypatch.setattr(fetch.Downloads, "verdict", noticed)
+    reader.pieces[content.blobs[1].digest] = in_two_parts
+    return reader, content
+
+
+def test_a_corrupt_layer_is_read_on_to_see_whether_it_is_the_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, content = corrupt_before_its_end(monkeypatch, lambda rest: iter([rest]))
+    with pytest.raises(CorruptLayer):
+        unpacked(reader, content, tmp_path / "right")
+    reader, content = corrupt_before_its_end(monkeypatch, lambda rest: iter([bytes(len(rest))]))
+    with pytest.raises(DigestMismatch, match=r"^layer 1 of 1 .*: digest mismatch") as caught:
+        unpacked(reader, content, tmp_path / "wrong")
+    assert isinstance(caught.value.__cause__, CorruptLayer)
+
+
+def test_when_the_network_fails_while_a_corrupt_layer_is_read_on_the_corruption_stays_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(rest: bytes) -> Iterator[Buffer]:
+        yield rest[:10]
         raise TransportError("gone")
 
-    reader.pieces[content.blobs[1].digest] = breaks
-    with pytest.raises((CorruptLayer, TransportError)):
+    reader, content = corrupt_before_its_end(monkeypatch, breaks)
+    with pytest.raises(CorruptLayer):
         unpacked(reader, content, tmp_path)
 
 
