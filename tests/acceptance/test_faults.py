@@ -226,3 +226,44 @@ def test_check_gives_up_cleanly(code: int, registry: FakeRegistry) -> None:
     source = {"repository": f"{registry.host}/some/name", "tag": "latest", "insecure": True}
     runner.failed(runner.check({"source": source}, NO_WAITING), str(code), registry.host)
     assert registry.asked("GET", "/manifests/") == []
+
+
+@pytest.mark.parametrize("formats", [["rootfs"], ["oci"], ["oci-layout"], ["rootfs", "oci", "oci-layout"]])
+@pytest.mark.parametrize("part", ["config", "layer"])
+def test_a_mirror_of_wrong_bytes_is_done_without(
+    registry: FakeRegistry, destination: Path, part: str, formats: list[str]
+) -> None:
+    wrong = IMAGE.blobs[0 if part == "config" else 2]
+    registry.add("some/name", IMAGE, "latest")
+    with fake_registry() as mirror:
+        mirror.add("some/name", IMAGE, "latest")
+        mirror.script("GET", wrong.digest, body(flipped(wrong.data)), always=True)
+        mirrors = {registry.host: {"host": mirror.url}}
+        source = {"repository": f"{registry.host}/some/name", "registry_mirrors": mirrors}
+        version = {"tag": "latest", "digest": IMAGE.digest}
+        request = {"source": source, "version": version, "params": {"formats": formats}}
+        outcome = runner.get(request, destination, environment=NO_WAITING)
+        assert outcome.version == version
+        assert len(mirror.asked("GET", wrong.digest)) == 1
+    (warning,) = [line for line in outcome.stderr.splitlines() if "warning" in line]
+    assert "digest mismatch" in warning
+    assert f"starting over without mirror {mirror.host}" in warning
+    if "rootfs" in formats:
+        assert (destination / "rootfs/lower").read_bytes() == DATA
+        assert (destination / "rootfs/upper").read_bytes() == DATA[::-1]
+    assert not [name for name in os.listdir(destination) if name.startswith(".")]
+
+
+def test_wrong_bytes_at_mirror_and_origin_alike_are_refused(registry: FakeRegistry, destination: Path) -> None:
+    layer = IMAGE.blobs[2]
+    registry.add("some/name", IMAGE, "latest")
+    registry.script("GET", layer.digest, body(flipped(layer.data)), always=True)
+    with fake_registry() as mirror:
+        mirror.add("some/name", IMAGE, "latest")
+        mirror.script("GET", layer.digest, body(flipped(layer.data)), always=True)
+        mirrors = {registry.host: {"host": mirror.url}}
+        source = {"repository": f"{registry.host}/some/name", "registry_mirrors": mirrors}
+        request = {"source": source, "version": {"digest": IMAGE.digest}}
+        outcome = runner.get(request, destination, environment=NO_WAITING)
+        assert [len(each.asked("GET", layer.digest)) for each in (mirror, registry)] == [1, 1]
+    assert_refused(outcome, destination, "digest mismatch", named(layer))

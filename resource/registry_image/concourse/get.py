@@ -10,7 +10,7 @@ from registry_image.concourse.formats import LAYOUT, TARBALL, Fetched, Told, wri
 from registry_image.concourse.getrequest import Format, GetRequest
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
 from registry_image.concourse.wiring import Connection, connect
-from registry_image.errors import NoMatchingPlatform, UnsupportedMediaType
+from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType
 from registry_image.oci.content import ContentReader
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
@@ -40,13 +40,24 @@ SMALL_FILES = (
 
 def get(request: GetRequest, console: Console) -> Response:
     """Raises ResourceError; then nothing is left in the destination that was not there before."""
+    connection = connect(request.source, console)
+    try:
+        return _get(request, connection, connection.reader(request.version.tag), console)
+    except (DigestMismatch, SizeMismatch) as error:
+        if connection.mirror is None:
+            raise
+        # Wrong bytes of the right length are found out at a blob's end, and by then half of it lies in the rootfs.
+        console.note(f"warning: {error.message}: starting over without mirror {connection.mirror.name.host}")
+    return _get(request, connection, connection.origin, console)
+
+
+def _get(request: GetRequest, connection: Connection, source: ContentReader, console: Console) -> Response:
     begun = time.monotonic()
     products = [] if request.skip_download else [PRODUCTS[each] for each in request.formats]
     with Staging(request.destination, console) as staging:
         for name in (*SMALL_FILES, *products):
             staging.require_absent(name)
-        connection = connect(request.source, console)
-        reader = Kept(connection.reader(request.version.tag))
+        reader = Kept(source)
         root = reader.manifest(request.version.digest)
         image = _image(reader, root, request, console)
         taken = Taken(name=connection.name, version=request.version, root=root, image=image)
