@@ -5,6 +5,7 @@ Most single lies are in tests/integration, beside what they lie about; here are 
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from urllib3 import HTTPResponse
 
 from registry_image.errors import (
     ContentError,
@@ -23,7 +25,7 @@ from registry_image.errors import (
     Unauthorized,
 )
 from registry_image.net.exchange import Answer, Headers
-from registry_image.net.response import ANSWER_TIMEOUT, MAX_ERROR_BODY
+from registry_image.net.response import ANSWER_TIMEOUT, MAX_ERROR_BODY, Response
 from registry_image.net.retry import ONCE
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, Verifier
@@ -112,6 +114,17 @@ def test_an_answer_that_drips_has_an_end(registry: FakeRegistry, repository: Rep
     registry.script("GET", "/manifests/", body(drip()))
     with pytest.raises(TransportError, match=f"no end after {ANSWER_TIMEOUT:.0f} s"):
         repository.manifest(DIGEST)
+
+
+def test_what_an_error_says_has_an_end_too(time: Time) -> None:
+    class Drip(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            time.seconds += 50.0
+            return b"x"
+
+    raw = HTTPResponse(Drip(), status=500, preload_content=False)
+    response = Response(raw, "https://ghcr.io/v2/", "get it", time.clock().monotonic)
+    assert len(response.finish()) == ANSWER_TIMEOUT / 50.0 + 1
 
 
 def test_a_blob_without_an_end_is_stopped_by_its_reader(registry: FakeRegistry, repository: Repository) -> None:

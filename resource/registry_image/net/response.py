@@ -68,10 +68,11 @@ class Response:
         """The beginning of a body that matters little, up to MAX_ERROR_BODY bytes, and the response closed: read to
         its end, the connection serves again, which saves a handshake for each blob that is redirected."""
         data = bytearray()
+        end = self._clock() + ANSWER_TIMEOUT
         with self, suppress(TransportError):
             for piece in self.stream():
                 data += piece
-                if len(data) > MAX_ERROR_BODY:
+                if len(data) > MAX_ERROR_BODY or self._clock() > end:
                     break
         return bytes(data[:MAX_ERROR_BODY])
 
