@@ -93,7 +93,7 @@ def test_wrong_credentials_say_where_and_what(htpasswd_registry: Registry, repos
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("semver_constraint", "newest", "constraint 'newest'"),
+        ("semver_constraint", "newest", "source.semver_constraint: 'newest'"),
         ("tag_regex", "^(?!rc)", "source.tag_regex: '^(?!rc)' is not an expression of RE2"),
         ("exclude_regex", "[", "source.exclude_regex"),
     ],

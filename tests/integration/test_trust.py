@@ -85,7 +85,13 @@ def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None
 )
 def test_ca_certs_that_are_none_are_named(text: str) -> None:
     client = a_client(tls=TLS(ca_certs=(text,)))
-    with pytest.raises(RequestError, match=r"ca_certs\[0\]"):
+    with pytest.raises(RequestError, match=r"^source\.ca_certs\[0\]: no certificate can be read from it$"):
+        Repository(client, RepositoryName.parse("127.0.0.1:1/a/b")).resolve("1")
+
+
+def test_a_client_certificate_that_is_none_is_named_without_jargon() -> None:
+    client = a_client(tls=TLS(client_certs=(ClientCertificate(certificate="x", key="y"),)))
+    with pytest.raises(RequestError, match=r"^source\.client_certs: the certificate or its key cannot be used$"):
         Repository(client, RepositoryName.parse("127.0.0.1:1/a/b")).resolve("1")
 
 

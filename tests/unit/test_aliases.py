@@ -114,6 +114,16 @@ def test_what_cannot_be_a_tag_is_refused(request_: PutRequest, additional: tuple
         choose_tags(request_, additional, list)
 
 
+def test_a_path_in_place_of_a_version_is_told_how_a_file_is_read() -> None:
+    with pytest.raises(RequestError) as caught:
+        choose_tags(put(version="version/version"), (), list)
+    assert "'version/version' is not a semantic version" in caught.value.message
+    assert "load_var" in (caught.value.hint or "")
+    with pytest.raises(RequestError) as caught:
+        choose_tags(put(version="newest"), (), list)
+    assert caught.value.hint is None
+
+
 def test_a_file_of_tags_is_bounded_and_text() -> None:
     assert parse_tags(b" a\n\tb\r\n", "file") == ("a", "b")
     assert parse_tags(b"", "file") == ()

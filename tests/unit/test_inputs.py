@@ -45,7 +45,19 @@ def test_a_pattern_finds_its_one_match(artifacts: Path, pattern: str, found: str
     assert find_one(str(artifacts), pattern, "params.image") == found
 
 
-@pytest.mark.parametrize("pattern", ["image/nothing.tar", "*/x*.tar", "*.tar", "image/image.tar/*", "IMAGE"])
+def test_no_match_lists_the_one_directory_that_was_looked_in(artifacts: Path) -> None:
+    for pattern in ("more/nothing.tar", "mor?/*.tgz"):
+        with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: 'more' has 'a1.tar', 'b2.tar'$"):
+            find_one(str(artifacts), pattern, "params.image")
+
+
+def test_no_match_lists_nothing_outside(artifacts: Path) -> None:
+    (artifacts / "away").symlink_to(artifacts.parent)
+    with pytest.raises(RequestError, match="'away' is a symbolic link that leads out"):
+        find_one(str(artifacts), "away/*.tgz", "params.image")
+
+
+@pytest.mark.parametrize("pattern", ["*/x*.tar", "*.tar", "image/image.tar/*", "IMAGE"])
 def test_no_match_lists_what_there_is(artifacts: Path, pattern: str) -> None:
     with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: the directory has 'image', 'more'"):
         find_one(str(artifacts), pattern, "params.image")

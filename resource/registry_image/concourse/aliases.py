@@ -55,7 +55,10 @@ def parse_tags(raw: bytes, what: str) -> tuple[str, ...]:
 def _of_version(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -> Iterator[str]:
     version = SemVer.parse(request.version)
     if version is None:
-        raise RequestError(f"params.version: {quote(request.version)} is not a semantic version")
+        raise RequestError(
+            f"params.version: {quote(request.version)} is not a semantic version",
+            hint="it is the version itself: `load_var` reads one from a file" if "/" in request.version else None,
+        )
     if version.metadata:
         raise RequestError(
             f"params.version: {quote(request.version)}: no tag can have build metadata, as it begins with a +",

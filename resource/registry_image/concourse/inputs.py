@@ -23,12 +23,13 @@ def find_one(directory: str, pattern: str, field: str) -> str:
     """
     found = [""]
     for part in _parts(pattern, field):
+        searched = found
         found = [posixpath.join(head, name) for head in found for name in _children(directory, head, part, field)]
-    if not found:
-        raise RequestError(
-            f"{field}: nothing matches {quote(pattern)}: the directory has {_list(sorted(os.listdir(directory)))}",
-            hint="a path begins with the name of an artifact of the build, such as `image/image.tar`",
-        )
+        if not found:
+            raise RequestError(
+                f"{field}: nothing matches {quote(pattern)}: {_holdings(directory, searched, field)}",
+                hint="a path begins with the name of an artifact of the build, such as `image/image.tar`",
+            )
     if len(found) > 1:
         raise RequestError(f"{field}: {len(found)} files match {quote(pattern)}, expected one: {_list(found)}")
     _within(directory, found[0], field)
@@ -99,6 +100,15 @@ def _expression(pattern: str, field: str) -> re.Pattern[str]:
         return re.compile(written, re.DOTALL)
     except re.error as error:
         raise RequestError(f"{field}: {quote(pattern)} is not a glob: {error}") from error
+
+
+def _holdings(directory: str, searched: list[str], field: str) -> str:
+    """What there is where the search ended, if that is one directory; else what there is at its begin."""
+    if len(searched) == 1 and searched[0]:
+        real = _within(directory, searched[0], field)
+        if os.path.isdir(real):
+            return f"{quote(searched[0])} has {_list(sorted(os.listdir(real)))}"
+    return f"the directory has {_list(sorted(os.listdir(directory)))}"
 
 
 def _list(names: list[str]) -> str:

@@ -54,8 +54,9 @@ def put(request: PutRequest, listener: Listener) -> Response:
         if request.dry_run:
             _tell(connection, offer, plan)
         else:
-            listener.note(f"pushing {offer.form} as {offer.root.digest} to {connection.origin.name}")
-            copied = _push(request, connection, offer, plan) if plan.moves else copied
+            if plan.moves:
+                listener.note(f"pushing {offer.form} as {offer.root.digest} to {connection.origin.name}")
+                copied = _push(request, connection, offer, plan)
             _sum_up(offer, plan, copied, listener)
         return _answer(request, connection, offer, plan, copied)
 

@@ -202,7 +202,8 @@ def _sentence(keyword: str, rule: object, value: object, known: list[str]) -> st
         return f"expected {' or '.join(_NAMES[name] for name in names)}: got {_name_of(value)}"
     if keyword == "minItems":
         return f"expected at least {rule}: got none"
-    return f"{value} breaks the rule: {keyword} {rule}"
+    bound = {"minimum": "at least", "maximum": "at most"}.get(keyword, keyword)
+    return f"expected {bound} {rule}: got {value}"
 
 
 def _nearest(unknown: str, known: list[str]) -> str:

@@ -44,7 +44,7 @@ class TLS:
                 context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode("ascii"))
             except (ssl.SSLError, ValueError) as error:
                 raise RequestError(
-                    f"ca_certs[{position}]: no certificate can be read from it: {error}",
+                    f"source.ca_certs[{position}]: no certificate can be read from it",
                     hint="each entry is the text of a PEM file, BEGIN CERTIFICATE line and all",
                 ) from error
         if certificate is not None:
@@ -69,8 +69,9 @@ def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None
         os.write(handle, f"{certificate.certificate}\n{certificate.key}\n".encode())
         context.load_cert_chain(f"/proc/self/fd/{handle}", password=_no_password)
     except (ssl.SSLError, ValueError) as error:
+        reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
         raise RequestError(
-            f"client_certs: the certificate or its key cannot be used: {getattr(error, 'reason', None) or error}",
+            "source.client_certs: the certificate or its key cannot be used" + (f": {reason}" if reason else ""),
             hint="both are PEM texts, the key without a password",
         ) from error
     finally:

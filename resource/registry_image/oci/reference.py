@@ -52,6 +52,8 @@ class RepositoryName:
     def parse(cls, text: str) -> RepositoryName:
         """Raises RequestError unless ``text`` is ``[host[:port]/]path``. A first part with a dot, a colon or named
         ``localhost`` is a host; otherwise the name is Docker Hub's."""
+        if text.startswith(("http://", "https://")):
+            raise RequestError(f"repository {quote(text)}: expected [host[:port]/]name, without {text.split('/')[0]}//")
         first, slash, rest = text.partition("/")
         if slash and ("." in first or ":" in first or first == "localhost"):
             host, path = first, rest

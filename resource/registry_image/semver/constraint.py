@@ -166,6 +166,6 @@ def _improper(whole: str, part: str) -> RequestError:
         f"not understood at {quote(part.strip())}" if part.strip() else "a version is missing at its end or by `||`"
     )
     return RequestError(
-        f"constraint {quote(whole)}: {problem}",
+        f"source.semver_constraint: {quote(whole)}: {problem}",
         hint="constraints are written like `~1.2.x`, `^1`, `>= 1.2, < 3.0.0 || >= 4.2.3` or `1.2 - 1.4`",
     )
