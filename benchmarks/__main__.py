@@ -32,7 +32,9 @@ def main() -> None:
         has_engine = not options.quick and parts.find("dockerd") is not None and os.geteuid() == 0
         engine = stack.enter_context(docker_engine()) if has_engine else None
         digests = {name: _publish(registry, name) for name in [*names, NOTHING]}
-        print(f"{'image':28}{'rival':16}{'ours s':>8}{'rival s':>8}{'wall':>7}{'CPU':>7}{'MiB':>6}", flush=True)
+        print(
+            f"{'image':28}{'rival':15}{'ours: wall':>11}{'CPU s':>7}{'MiB':>5}{'rival: wall':>13}{'CPU s':>7}  ratios"
+        )
         results = {}
         for name in names:
             found = in_turn(_rivals(registry, engine, name, digests), directory, options.rounds)
@@ -77,7 +79,11 @@ def _rivals(registry: Registry, engine: Engine | None, name: str, digests: dict[
 def _print_row(name: str, rival: str, ours: list[Cost], theirs: list[Cost]) -> None:
     our, their = middle(ours), middle(theirs)
     wall, cpu = ratio(ours, theirs, lambda cost: cost.wall), ratio(ours, theirs, lambda cost: cost.cpu)
-    print(f"{name:28}{rival:16}{our.wall:8.2f}{their.wall:8.2f}{wall:7.2f}{cpu:7.2f}{our.memory:6.0f}", flush=True)
+    print(
+        f"{name:28}{rival:15}{our.wall:11.2f}{our.cpu:7.2f}{our.memory:5.0f}{their.wall:13.2f}{their.cpu:7.2f}"
+        f"  {wall:.2f} wall, {cpu:.2f} CPU",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
