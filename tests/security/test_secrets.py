@@ -24,12 +24,22 @@ LOGINS: dict[str, dict[str, object]] = {
     "docker config": {"docker_config_json": {"auths": {"HOST": {"auth": ENCODED}}}},
     "half": {"password": SECRET},
 }
+
+
+def repeating(ask: Ask, answer: Answer) -> Reply:
+    """A server that says what it was sent, in the clear too."""
+    sent = ask.headers.get("authorization", "") + ask.body.decode()
+    decoded = base64.b64decode(sent.removeprefix("Basic ")).decode() if sent.startswith("Basic ") else ""
+    return status(403, json.dumps({"errors": [{"code": "DENIED", "message": f"no: {sent} {decoded}"}]}))(ask, answer)
+
+
 FAILURES: dict[str, Action] = {
     "nothing": as_ever,
     "server error": status(500),
     "redirect": redirect(f"http://127.0.0.1:1/blob?X-Amz-Signature={SECRET}"),
     "not found": status(404),
     "denied": status(403),
+    "repeated": repeating,
     "web page": status(200, "<html>", content_type="text/html"),
 }
 

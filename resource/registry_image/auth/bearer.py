@@ -130,6 +130,7 @@ class Login:
         try:
             answer = None
             if credentials and credentials.identity_token:
+                self._client.secrets.add(credentials.identity_token)
                 answer = self._post(realm, what, _refresh_form(credentials.identity_token, service, scopes))
             if answer is None:
                 answer = self._get(realm, what, credentials, _query(service, scopes))

@@ -22,7 +22,7 @@ from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.exchange import Answer, Auth, Request
 from registry_image.net.faults import FOREIGN, NoTLS, Untrusted, explain
 from registry_image.net.origin import Origin, follow, is_loopback_name, origin_of
-from registry_image.net.redact import show_host
+from registry_image.net.redact import secrets_in, show_host
 from registry_image.net.refusal import refusal
 from registry_image.net.response import Response
 from registry_image.net.retry import RetryPolicy
@@ -68,7 +68,10 @@ class Traffic:
 
 
 class Client:
-    """Shared by all threads of a step; keeps connections alive. ``traffic`` counts. ``stall`` is in seconds."""
+    """Shared by all threads of a step; keeps connections alive. ``traffic`` counts. ``stall`` is in seconds.
+
+    ``secrets`` learns whatever is sent to log in: a server may repeat it in what it says, and that is shown to people.
+    """
 
     def __init__(
         self,
@@ -78,11 +81,13 @@ class Client:
         listener: Listener,
         clock: Clock | None = None,
         stall: float = STALL_TIMEOUT,
+        secrets: set[str] | None = None,
     ) -> None:
         self._tls = tls
         self._policy = policy
         self.listener = listener
         self._stall = stall
+        self.secrets = secrets if secrets is not None else set()
         self.clock = clock or Clock()
         self._lock = threading.Lock()
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
@@ -224,6 +229,7 @@ class Client:
             {name: value for name, value in request.headers.items() if at_home or name.lower() in _HEADERS_ABROAD}
         )
         if authorization and request.auth and self._is_home(request.auth, url):
+            self.secrets.update(secrets_in(authorization))
             prepared.headers["Authorization"] = authorization
         if callable(request.body):
             prepared.headers["Content-Length"] = str(request.length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from registry_image.errors import quote
@@ -22,3 +23,13 @@ def show_url(url: str) -> str:
 def show_host(url: str) -> str:
     """Host and port alone."""
     return show_url(url).partition("://")[2].partition("/")[0]
+
+
+def secrets_in(authorization: str) -> Iterator[str]:
+    """What of an Authorization header that we send nobody may read: its credentials, and the password in Basic ones."""
+    scheme, _, credentials = authorization.partition(" ")
+    yield credentials
+    if scheme == "Basic":
+        import base64
+
+        yield base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2]
