@@ -10,6 +10,8 @@ from typing import cast
 import jsonschema
 import yaml
 
+from tests.support import examples
+
 TOP = Path(__file__).parents[2]
 STEP: dict[str, object] = {
     "type": "object",
@@ -17,6 +19,8 @@ STEP: dict[str, object] = {
         "get": {"type": "string"},
         "put": {"type": "string"},
         "task": {"type": "string"},
+        "load_var": {"type": "string"},
+        "file": {"type": "string"},
         "resource": {"type": "string"},
         "in_parallel": {"type": "array", "items": {"$ref": "#/$defs/step"}},
         "passed": {"type": "array", "items": {"type": "string"}},
@@ -41,7 +45,7 @@ STEP: dict[str, object] = {
             "additionalProperties": False,
         },
     },
-    "oneOf": [{"required": [kind]} for kind in ("get", "put", "task", "in_parallel")],
+    "oneOf": [{"required": [kind]} for kind in ("get", "put", "task", "load_var", "in_parallel")],
     "additionalProperties": False,
 }
 PIPELINE: dict[str, object] = {
@@ -113,6 +117,15 @@ def test_the_resource_is_its_own_resource_type_and_the_image_of_a_task() -> None
     configs = [cast("Json", step["config"]) for step in all_steps() if "config" in step]
     used = {cast("Json", config["image_resource"])["type"] for config in configs if "image_resource" in config}
     assert used == ours
+
+
+def test_we_understand_every_step_and_source_that_is_ours() -> None:
+    document = examples.read((TOP / "pipeline.yml").read_text())
+    found = list(examples.objects(document))
+    ours = {each["name"] for each in found if each.get("type") in ("image", "registry-image") and "name" in each}
+    for example in found:
+        if {example.get("type"), example.get("get"), example.get("put")} & (ours | {"registry-image"}):
+            examples.understood(example)
 
 
 def test_every_variable_is_documented_at_the_top() -> None:

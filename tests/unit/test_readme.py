@@ -1,8 +1,8 @@
-"""README says what the schemas say."""
+"""README says what the schemas say, and its examples are such as the executables take."""
 
 from __future__ import annotations
 
-from tests.support import tables
+from tests.support import examples, tables
 
 
 def test_the_tables_are_those_of_the_schemas() -> None:
@@ -15,3 +15,10 @@ def test_every_field_of_the_source_is_in_its_table() -> None:
     for field in ("repository", "tag", "semver_constraint", "registry_mirrors", "platform", "gcp.service_account_json"):
         assert f"| `{field}` |" in made
     assert "**Required.**" in made
+
+
+def test_every_example_is_understood() -> None:
+    found: set[str] = set()
+    for example in examples.objects(examples.of(tables.README.read_text())):
+        found |= examples.understood(example)
+    assert found == {"source", "get", "put"}
