@@ -21,7 +21,7 @@ IMAGE = "resource:test"
 def make(context: Path, engine: Engine, *arguments: str) -> str:
     """Run make in ``context`` against ``engine``, with this session's interpreter; what it printed."""
     environment = os.environ | {"DOCKER_HOST": engine.url, "DOCKER_BUILDKIT": "0"}
-    command = ["make", f"PY={sys.executable}", f"IMAGE={IMAGE}", *arguments]
+    command = ["make", "--no-print-directory", f"PY={sys.executable}", f"IMAGE={IMAGE}", *arguments]
     done = subprocess.run(command, cwd=context, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
