@@ -13,6 +13,7 @@ import http.client
 import json
 import platform
 import ssl
+import sys
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +21,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
-from backports import zstd
-
 from tests.support.registry import Registry
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Compression = Literal["gzip", "zstd", "none"]
 Json = Mapping[str, object]

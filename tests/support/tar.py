@@ -16,10 +16,15 @@ records only where ustar cannot say it. `header` is the raw block: each field ta
 from __future__ import annotations
 
 import gzip as zlib_gzip
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
-from backports import zstd as libzstd
+if sys.version_info >= (3, 14):
+    from compression import zstd as libzstd
+else:
+    from backports import zstd as libzstd
+
 
 Dialect: TypeAlias = Literal["v7", "ustar", "gnu", "pax"]
 Text: TypeAlias = str | bytes

@@ -6,6 +6,7 @@ Media types are not asked: builders label zstd as gzip and the reverse (EXTRACTI
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -109,7 +110,10 @@ def _gzip() -> _Format:
 
 
 def _zstd() -> _Format:
-    from backports import zstd
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
     return _Format(
