@@ -29,6 +29,8 @@ traceback, exit 70.
 
 from __future__ import annotations
 
+from errno import EDQUOT, EIO, EMFILE, ENOSPC
+
 #: How much of somebody else's text a message repeats, in characters: enough to recognise it, too little to flood a log.
 QUOTE_LIMIT = 200
 
@@ -173,11 +175,20 @@ class CorruptLayer(ExtractionError):
     """A layer's compression or tar breaks its format. Never retried: the same bytes would come (rule 8)."""
 
 
+#: What helps whatever was being read or written.
+_DISK_HINTS = {
+    ENOSPC: "free space, or inodes (`df -i`), on the volume of the build's files",
+    EDQUOT: "raise the quota of the volume of the build's files",
+    EMFILE: "raise the limit of open files (`ulimit -n`)",
+    EIO: "the disk reports a failure: see the kernel's log",
+}
+
+
 class StorageError(ExtractionError):
     """The disk below us refuses: full, read-only, quota, an immutable file. ``errno`` says which."""
 
     def __init__(self, message: str, *, errno: int | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint or _DISK_HINTS.get(errno or 0))
         self.errno = errno
 
 

@@ -26,9 +26,11 @@ def destination(tmp_path: Path) -> Iterator[Path]:
     assert os.listdir(tmp_path / "outside") == ["destination"]
 
 
-def get(registry: Registry, repository: str, content: images.Content, destination: Path) -> runner.Outcome:
+def get(
+    registry: Registry, repository: str, content: images.Content, destination: Path, **params: object
+) -> runner.Outcome:
     digest = images.push(registry, repository, content, "latest")
-    request = {"source": registry.source(repository), "version": {"tag": "latest", "digest": digest}}
+    request = {"source": registry.source(repository), "version": {"tag": "latest", "digest": digest}, "params": params}
     return runner.get(request, destination)
 
 
@@ -44,6 +46,16 @@ def test_a_full_disk_is_an_error_and_nothing_is_left(
         (destination / "mine").write_text("stays")
         runner.failed(get(registry, repository_name, content, destination), "No space left on device")
         assert os.listdir(destination) == ["mine"]
+
+
+@pytest.mark.parametrize("form", ["rootfs", "oci", "oci-layout"])
+def test_a_full_disk_says_what_to_do_whatever_was_being_written(
+    form: str, registry: Registry, repository_name: str, destination: Path
+) -> None:
+    with filesystem.mounted("tmpfs", destination, "size=4m"):
+        outcome = get(registry, repository_name, LARGE, destination, format=form)
+        runner.failed(outcome, "No space left on device", "hint: free space")
+        assert os.listdir(destination) == []
 
 
 def test_a_read_only_destination_is_an_error(registry: Registry, repository_name: str, destination: Path) -> None:

@@ -155,7 +155,11 @@ def test_no_matching_platform_lists_what_there_is(
     registry: Registry, repository_name: str, tmp_path: Path, form: str
 ) -> None:
     outcome = get(registry, repository_name, BOTH, tmp_path, {"format": form}, platform="linux/s390x")
-    failed(outcome, "no image for platform linux/s390x: there is linux/amd64, linux/arm/v6")
+    failed(
+        outcome,
+        f"{registry.host}/{repository_name}@{BOTH.digest}: "
+        "no image for platform linux/s390x: there is linux/amd64, linux/arm/v6",
+    )
     assert names(tmp_path) == set()
 
 

@@ -80,9 +80,12 @@ def _image(reader: ContentReader, root: Manifest | Index, request: GetRequest, l
     """The image for the platform. A layout and the mere files need none: artifacts such as Helm charts pass through."""
     try:
         return select_within(reader, root, request.platform, listener).image
-    except (NoMatchingPlatform, UnsupportedMediaType):
+    except (NoMatchingPlatform, UnsupportedMediaType) as error:
         if request.skip_download or request.formats == ("oci-layout",):
             return None
+        if isinstance(error, NoMatchingPlatform):
+            what, wanted = f"{request.source.name}@{root.digest}", str(request.platform)
+            raise NoMatchingPlatform(what, wanted=wanted, available=error.available) from error
         raise
 
 

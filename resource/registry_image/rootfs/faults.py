@@ -6,14 +6,11 @@ import errno
 
 from registry_image.errors import ExtractionError, StorageError, UnsafePath
 
+#: What helps where something is laid out; `StorageError` knows what helps anywhere.
 _HINTS = {
-    errno.ENOSPC: "free space, or inodes (`df -i`), on the volume that holds the destination",
-    errno.EDQUOT: "raise the quota of the volume that holds the destination",
     errno.EROFS: "the destination is mounted read-only: give a directory that can be written",
     errno.EPERM: "a file may be immutable (`lsattr`), or a security policy refuses",
     errno.EACCES: "give a destination that this user may write",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
-    errno.EIO: "the disk reports a failure: see the kernel's log",
 }
 
 
