@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.support import examples, tables
 
 
@@ -22,3 +24,11 @@ def test_every_example_is_understood() -> None:
     for example in examples.objects(examples.of(tables.README.read_text())):
         found |= examples.understood(example)
     assert found == {"source", "get", "put"}
+
+
+def test_links_between_our_pages_lead_somewhere() -> None:
+    pages = [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text())]
+    ours = [(page, link) for page, link in links if "://" not in link]
+    assert len(ours) > 10
+    assert [(page.name, link) for page, link in ours if not (page.parent / link).exists()] == []
