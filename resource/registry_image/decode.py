@@ -125,13 +125,18 @@ class JSONReader:
         return tuple(value for value in values if isinstance(value, str))
 
     def text_map(self, key: str) -> dict[str, str]:
-        """An object whose values are strings; empty if it is absent or null."""
+        """An object whose values are strings; empty if it is absent or null. A null in it is "", as Docker reads it."""
         value = self._object.get(key)
         if value is None:
             return {}
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        if not isinstance(value, dict):
             raise self._wrong(key, "an object of strings", value)
-        return dict(value)
+        texts = {}
+        for name, text in value.items():
+            if text is not None and not isinstance(text, str):
+                raise InvalidManifest(f"{self.where}: {key}: expected an object of strings, got {_kind(text)} in it")
+            texts[name] = text or ""
+        return texts
 
     def _array(self, key: str) -> list[object]:
         value = self._object.get(key)

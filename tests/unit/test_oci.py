@@ -342,6 +342,14 @@ def test_reads_say_where_they_stand() -> None:
         JSONReader({"a": 1}, "here").text("a")
 
 
+def test_a_label_of_null_is_empty_and_of_anything_else_an_error() -> None:
+    assert JSONReader({"a": {"b": None, "c": "d"}}, "here").text_map("a") == {"b": "", "c": "d"}
+    with pytest.raises(InvalidManifest, match=r"^here: a: expected an object of strings, got a number in it$"):
+        JSONReader({"a": {"b": 1}}, "here").text_map("a")
+    with pytest.raises(InvalidManifest, match=r"^here: a: expected an object of strings, got an array$"):
+        JSONReader({"a": []}, "here").text_map("a")
+
+
 def test_quoted_text_stays_on_one_line_and_short() -> None:
     assert quote("a\x1b[2J\n" + "x" * 1000).isprintable()
     assert len(quote("x" * 1000)) < 250
