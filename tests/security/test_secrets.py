@@ -102,3 +102,13 @@ def test_right_credentials_are_told_to_nobody_when_something_fails(step: Step, f
     assert set(given) == {f"Basic {ENCODED}"}  # or there was no secret to keep
     assert outcome.status == (0 if failure == "nothing" else 1) or (step, failure) == ("check", "not found")
     assert_kept(outcome, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://user:SECRET@127.0.0.1:1", "http://user:SECRET@127.0.0.1:99999", "http://user:x/SECRET@["],
+)
+def test_the_password_of_a_proxy_stays_in_its_variable(proxy: str) -> None:
+    request = {"source": {"repository": "registry.invalid/some/name", "tag": "latest", "debug": True}}
+    environment = {**IMPATIENT, "https_proxy": proxy.replace("SECRET", SECRET)}
+    assert SECRET not in runner.failed(runner.check(request, environment), "https_proxy")

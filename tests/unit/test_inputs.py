@@ -92,6 +92,13 @@ def test_links_from_one_artifact_to_another_are_followed(artifacts: Path) -> Non
     assert read_artifact(str(artifacts), "more/link.tar", "params.additional_tags", 100) == b"image/image.tar"
 
 
+def test_no_pattern_takes_for_ever(artifacts: Path) -> None:
+    (artifacts / "image" / ("a" * 200)).touch()
+    with pytest.raises(RequestError, match="nothing matches"):
+        find_one(str(artifacts), f"image/{'*a' * 60}b", "params.image")
+    assert find_one(str(artifacts), f"image/{'*a' * 60}", "params.image") == f"image/{'a' * 200}"
+
+
 @pytest.mark.parametrize("pattern", ["image/[", "image/[]", "image/x\\", "image/[b-a]"])
 def test_a_broken_pattern_is_an_error(artifacts: Path, pattern: str) -> None:
     with pytest.raises(RequestError, match="is not a glob"):

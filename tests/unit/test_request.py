@@ -395,3 +395,13 @@ def load_params(schema: dict[str, JSON]) -> JSON:
     params = properties["params"]
     assert isinstance(params, dict)
     return params["properties"]
+
+
+@pytest.mark.parametrize("field", ["docker_config_json", "gcp", "zzz", "repository"])
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@pytest.mark.parametrize("depth", [100, 300, 900, 100_000])
+def test_a_request_that_nests_for_ever_is_an_error(field: str, opening: str, depth: int) -> None:
+    inner = opening * depth + "1" + ("]" if opening == "[" else "}") * depth
+    for name in ("a", r"\u0061"):
+        with pytest.raises(RequestError):
+            parse_check(f'{{"source": {{"repository": "{name}", "{field}": {inner}}}}}'.encode())

@@ -77,27 +77,31 @@ def _children(directory: str, head: str, part: str, field: str) -> list[str]:
 
 def _expression(pattern: str, field: str) -> re.Pattern[str]:
     """One part of a glob. Raises RequestError for a class or an escape without an end."""
-    written, position = "", 0
+    # What stands between two asterisks is looked for once, where it comes first: a later place would serve no better,
+    # and trying them all takes for ever ("*a*a*a*a*b").
+    parts, position = [""], 0
     while position < len(pattern):
         char = pattern[position]
         position += 1
         if char == "*":
-            written += ".*"
+            parts.append("")
         elif char == "?":
-            written += "."
+            parts[-1] += "."
         elif char == "[" and (group := re.match(r"(\^?)((?:\\.|[^\\\]])+)\]", pattern[position:])):
             position += group.end()
             inside = re.sub(r"\\(.)|([\[&~|^])", lambda hit: re.escape(hit[1] or hit[2]), group[2])
-            written += f"[{group[1]}{inside}]"
+            parts[-1] += f"[{group[1]}{inside}]"
         elif char == "[" or (char == "\\" and position == len(pattern)):
             raise RequestError(f"{field}: {quote(pattern)} is not a glob: a [ or a backslash has no end")
         elif char == "\\":
-            written += re.escape(pattern[position])
+            parts[-1] += re.escape(pattern[position])
             position += 1
         else:
-            written += re.escape(char)
+            parts[-1] += re.escape(char)
     try:
-        return re.compile(written, re.DOTALL)
+        first, *inner = parts
+        last = f".*{inner.pop()}" if inner else ""
+        return re.compile(first + "".join(f"(?>.*?{part})" for part in inner) + last, re.DOTALL)
     except re.error as error:
         raise RequestError(f"{field}: {quote(pattern)} is not a glob: {error}") from error
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
-from registry_image.decode import JSON
+from registry_image.decode import JSON, MAX_DEPTH
 from registry_image.errors import RequestError, quote
 
 Kind: TypeAlias = Literal["check", "get", "put"]
@@ -71,6 +71,8 @@ def read_document(raw: bytes, kind: Kind) -> dict[str, JSON]:
     except (ValueError, RecursionError) as error:
         found = "nothing" if not raw.strip() else f"not valid JSON: {error}"
         raise RequestError(f"request on stdin: expected a JSON object: got {found}") from None
+    if _is_deep(document):
+        raise RequestError(f"request on stdin: nested more than {MAX_DEPTH} deep")
     if b"\\u" in raw:
         _refuse_unwritable(document)
     schema = load_schema(kind)
@@ -78,6 +80,15 @@ def read_document(raw: bytes, kind: Kind) -> dict[str, JSON]:
     if not conforms(document, schema):
         _explain(document, schema)
     return document if isinstance(document, dict) else {}
+
+
+def _is_deep(document: JSON) -> bool:
+    """Whether what walks through it by calling itself, as the rest of us does, could run out of stack."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [item for items in inner for item in items]
+    return bool(level)
 
 
 def _refuse_unwritable(document: JSON) -> None:

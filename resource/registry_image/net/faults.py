@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Iterator
 from http.client import HTTPException, IncompleteRead
 
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ProxyError
 
 from registry_image.errors import TransportError, quote
 
@@ -15,6 +15,7 @@ from registry_image.errors import TransportError, quote
 FOREIGN = (OSError, HTTPError, HTTPException, ValueError)
 
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_PROXY_HINT = "see the variables http_proxy, https_proxy and no_proxy of the worker"
 _CLIENT_CERTIFICATE_HINT = "the server may want a certificate of yours: `client_certs`"
 _EOF_HINT = f"{_CLIENT_CERTIFICATE_HINT}; or it speaks plain HTTP only: `insecure: true`"
 _CLIENT_CERTIFICATE = "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAILURE", "UNKNOWN_CA"
@@ -32,10 +33,13 @@ def explain(error: BaseException, what: str, host: str) -> TransportError:
     """The TransportError that says what ``error``, from the socket or any layer above it, means for ``what``."""
     chain = list(_causes(error))
     begin = f"{what}: {host}"
+    if any(isinstance(cause, LocationParseError) for cause in chain):
+        # Its text has the whole address, and a proxy's its password.
+        return TransportError(f"{begin}: this address, or that of a proxy, is none", hint=_PROXY_HINT, retryable=False)
     if any(isinstance(cause, ProxyError) for cause in chain):
         return TransportError(
             f"{begin}: the proxy failed: {_last_words(chain)}",
-            hint="see the variables http_proxy, https_proxy and no_proxy of the worker",
+            hint=_PROXY_HINT,
         )
     tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
