@@ -18,7 +18,7 @@ setup: $(STAMP) ## Make .venv with everything needed to run, test and develop
 # Pinned and hashed, from wherever pip is configured to look.
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
 	  --requirement requirements-dev.txt
 	@touch $@
