@@ -68,7 +68,7 @@ def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None
     try:
         os.write(handle, f"{certificate.certificate}\n{certificate.key}\n".encode())
         context.load_cert_chain(f"/proc/self/fd/{handle}", password=_no_password)
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
         raise RequestError(
             "source.client_certs: the certificate or its key cannot be used" + (f": {reason}" if reason else ""),
