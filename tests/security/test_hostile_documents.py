@@ -45,7 +45,7 @@ def root(content: images.Content) -> Manifest | Index:
     return parse_manifest(content.manifest.data)
 
 
-@pytest.mark.parametrize("size", [MAX_BLOB_SIZE + 1, 10**4000])
+@pytest.mark.parametrize("size", [MAX_BLOB_SIZE + 1, 10**4000], ids=["a byte more", "4000 digits"])
 def test_a_size_that_no_disk_has_is_refused(size: int) -> None:
     config = images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json")
     large = {"mediaType": "x", "digest": config.digest, "size": size}
