@@ -9,10 +9,6 @@ from contextlib import suppress
 
 from registry_image.progress import Silence
 
-#: What is sent to log in: the log does not show it, should a registry repeat it in its answer. The client fills it.
-SECRETS: set[str] = set()
-#: Shorter ones would turn up in ordinary words; in characters.
-MIN_SECRET = 4
 #: The most of one line, in characters: a list of what there is may quote an index of 4 MiB.
 MAX_LINE = 4000
 
@@ -22,9 +18,6 @@ def one_line(text: str) -> str:
 
     Messages `quote` what is not theirs; this is the last door, for what they did not know to be strange.
     """
-    for secret in sorted(SECRETS, key=len, reverse=True):
-        if len(secret) >= MIN_SECRET:
-            text = text.replace(secret, "((redacted))").replace(repr(secret)[1:-1], "((redacted))")
     if len(text) > MAX_LINE:
         text = f"{text[:MAX_LINE]}…"
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

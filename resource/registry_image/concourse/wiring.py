@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.concourse.console import SECRETS, Console, Debug, write_line
+from registry_image.concourse.console import Console, Debug, write_line
 from registry_image.concourse.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
@@ -83,7 +83,6 @@ def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PA
         policy=patience,
         listener=listener,
         clock=_clock(),
-        secrets=SECRETS,
     )
     cloud = _own_cloud(client, source)
     if cloud is not None:

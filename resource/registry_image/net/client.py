@@ -70,7 +70,7 @@ class Traffic:
 class Client:
     """Shared by all threads of a step; keeps connections alive. ``traffic`` counts. ``stall`` is in seconds.
 
-    ``secrets`` learns whatever is sent to log in: a server may repeat it in what it says, and that is shown to people.
+    ``secrets`` is whatever was sent to log in: a server may repeat it in what it says, and that is shown to people.
     """
 
     def __init__(
@@ -81,13 +81,12 @@ class Client:
         listener: Listener,
         clock: Clock | None = None,
         stall: float = STALL_TIMEOUT,
-        secrets: set[str] | None = None,
     ) -> None:
         self._tls = tls
         self._policy = policy
         self.listener = listener
         self._stall = stall
-        self.secrets = secrets if secrets is not None else set()
+        self.secrets: set[str] = set()
         self.clock = clock or Clock()
         self._lock = threading.Lock()
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
@@ -171,8 +170,9 @@ class Client:
 
     def _refusal(self, request: Request, response: Response) -> ResourceError:
         answer = Answer(status=response.status, headers=response.headers, body=response.finish(), url=response.url)
+        begin = f"{request.what}: {show_host(response.url)}"
         login = request.auth.login if request.auth else ""
-        return refusal(f"{request.what}: {show_host(response.url)}", answer, login=login, now=self.clock.now())
+        return refusal(begin, answer, login=login, now=self.clock.now(), secrets=self.secrets)
 
     def _is_home(self, auth: Auth, url: str) -> bool:
         return origin_of(url) == origin_of(self._found(auth.home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from registry_image.decode import parse_json
@@ -33,14 +34,22 @@ _KINDS: dict[int, type[RegistryError]] = {
     503: Unavailable,
     504: Unavailable,
 }
+#: What stands for a secret in a registry's words.
+REDACTED = "((redacted))"
 #: The hint of every refusal that came as a web page.
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
-def refusal(begin: str, answer: Answer, *, login: str = "", now: float = 0.0) -> RegistryError:
+def refusal(
+    begin: str, answer: Answer, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
+) -> RegistryError:
     """The error that ``answer`` is. ``begin`` says what was being done, and where; ``login`` says as whom, or is "";
-    ``now`` is the Unix time, for a Retry-After that is a date."""
+    ``now`` is the Unix time, for a Retry-After that is a date. Of ``secrets``, words show none.
+    """
     code, words = _words(answer.body)
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            code, words = code.replace(secret, REDACTED), words.replace(secret, REDACTED)
     status = answer.status
     message = f"{begin}: {status} {_phrase(status)}"
     if words:
