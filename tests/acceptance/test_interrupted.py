@@ -107,7 +107,10 @@ def reach(moment: Moment, registry: FakeRegistry, destination: Path) -> subproce
 
 def staged(destination: Path, name: str) -> bool:
     """Whether the file ``name`` of the rootfs is in the staging directory, or in a directory of that."""
-    return any(any(destination.glob(f"{STAGING}*/{inner}{name}")) for inner in ("", "*/"))
+    try:
+        return any(any(destination.glob(f"{STAGING}*/{inner}{name}")) for inner in ("", "*/"))
+    except FileNotFoundError:
+        return False  # renamed or removed while we looked
 
 
 def contents(directory: Path) -> dict[str, bytes]:
