@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from registry_image.concourse.console import Console, UnpackOnly, size_text
@@ -69,6 +70,9 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
             files["metadata.json"] = task_metadata(image.config)
         unpacked = _download(request, reader, taken, staging.path, console) if products else None
         _write(staging.path, files)
+        # Nothing is left that takes time: from here a signal could only make a finished get look like a stopped one.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         for name in (*files, *products):
             staging.publish(name)
     if products:
