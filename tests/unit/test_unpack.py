@@ -38,6 +38,12 @@ TIMEOUT = 30.0
 NOISE = random.Random(1).randbytes(1_000_000)
 
 
+@pytest.fixture(params=[2, 4], ids=["two-processors", "four-processors"], autouse=True)
+def processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is divided otherwise where there are more than two; all that holds, holds both ways."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(request.param)))
+
+
 def unpacked(reader: MemoryReader, content: images.Content, into: Path, ear: Ear | None = None) -> Unpacked:
     """``content`` as ``into``/rootfs; nothing else may be in ``into`` afterwards, however it ends."""
     image = select_image(reader, Digest.parse(content.digest), Platform.of_this_machine()).image

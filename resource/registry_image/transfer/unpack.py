@@ -1,8 +1,9 @@
 """An image's layers into a root, oldest first; downloads and decompression run ahead of the hand that writes.
 
 socket → blob digest → spool ─┐  several at once, in threads of `fetch`
-                              └→ decompress ─┬→ diff ID  in a thread each, of `inflate`
-                                             └→ tar → Applier → Root  in the caller's own
+                              └→ decompress  in a thread of `inflate`
+                                    └→ diff ID  in another, given more than two processors
+                                          └→ tar → Applier → Root  in the caller's own
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
 from registry_image.transfer.crew import Crew
 from registry_image.transfer.fetch import PARALLEL, Downloads
-from registry_image.transfer.inflate import Inflation
+from registry_image.transfer.inflate import inflated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +44,11 @@ def unpack(
     layers = image.layers
     with Crew() as crew:
         downloads = Downloads(crew, reader, layers, os.path.dirname(root.path), listener)
-        inflation = Inflation(crew, downloads, layers, listener)
         downloads.start(parallel)
-        inflation.start()
+        read = inflated(crew, downloads, layers, listener)
         for layer in layers:
             try:
-                applier.apply(TarReader(inflation.read(layer), str(layer)), str(layer))
+                applier.apply(TarReader(read(layer), str(layer)), str(layer))
             except (CorruptLayer, UnsafePath, InvalidWhiteout, DigestMismatch) as error:
                 cause = downloads.verdict(layer)
                 if cause is None or cause is error:
