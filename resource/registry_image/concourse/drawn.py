@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from registry_image.concourse.bars import Bars
 
 #: Work that is done sooner, in seconds, is not drawn: rich alone takes a tenth of a second to import.
-DRAW_AFTER = 1.0
+DRAW_AFTER = 2.0
 
 
 class Drawn(Counting):

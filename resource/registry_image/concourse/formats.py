@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from registry_image.concourse.getrequest import Format
+from registry_image.concourse.getrequest import PRODUCTS, Format
 from registry_image.oci.content import ContentReader
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
@@ -16,9 +16,6 @@ from registry_image.progress import Listener
 from registry_image.storage.layout import LayoutDirectory
 from registry_image.storage.loadable import LoadableTarball
 from registry_image.transfer.copy import Graph, copy_graph, graph_of
-
-LAYOUT = "oci"
-TARBALL = "image.tar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +40,9 @@ def write_formats(
     with ExitStack() as stack:
         near = reader
         if "oci-layout" in formats:
-            near = _write_layout(reader, fetched.root, os.path.join(directory, LAYOUT), parallel)
+            near = _write_layout(reader, fetched.root, os.path.join(directory, PRODUCTS["oci-layout"]), parallel)
         if "oci" in formats and fetched.manifest is not None:
-            path = os.path.join(directory, TARBALL)
+            path = os.path.join(directory, PRODUCTS["oci"])
             tarball = stack.enter_context(LoadableTarball(path, fetched.manifest, fetched.name))
             blobs = {blob.digest: blob for blob in (fetched.manifest.config, *fetched.manifest.layers)}
             copy_graph(near, tarball, Graph(blobs=blobs), parallel=parallel)
@@ -80,7 +77,7 @@ class _Tarred:
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         if descriptor.digest not in self._blobs:
             return self._reader.blob(descriptor)
-        return nullcontext(self._tarball.region(descriptor).pieces(f"{TARBALL}: blob {descriptor.digest}"))
+        return nullcontext(self._tarball.region(descriptor).pieces(f"{PRODUCTS['oci']}: blob {descriptor.digest}"))
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         return self._reader.referrers(digest)

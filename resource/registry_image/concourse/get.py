@@ -7,8 +7,7 @@ import signal
 import time
 
 from registry_image.concourse.console import Console, UnpackOnly, size_text
-from registry_image.concourse.formats import LAYOUT, TARBALL, Fetched, Told, write_formats
-from registry_image.concourse.getrequest import Format, GetRequest
+from registry_image.concourse.getrequest import PRODUCTS, GetRequest
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
 from registry_image.concourse.wiring import Connection, connect
 from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType
@@ -23,9 +22,6 @@ from registry_image.transfer.kept import Kept
 from registry_image.transfer.select import select_within
 from registry_image.transfer.unpack import Unpacked, unpack
 
-ROOTFS = "rootfs"
-#: What each format leaves in the destination.
-PRODUCTS: dict[Format, str] = {"rootfs": ROOTFS, "oci": TARBALL, "oci-layout": LAYOUT}
 #: Every other name that a get may make.
 SMALL_FILES = (
     "repository",
@@ -66,7 +62,7 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
         for name, value in wanted_labels(request.source, taken.manifest, taken.config).items():
             metadata.setdefault(name, value)
         files = small_files(taken)
-        if ROOTFS in products and image is not None:
+        if PRODUCTS["rootfs"] in products and image is not None:
             files["metadata.json"] = task_metadata(image.config)
         unpacked = _download(request, reader, taken, staging.path, console) if products else None
         _write(staging.path, files)
@@ -102,20 +98,31 @@ def _download(
         sizes = {layer.digest.short: layer.size for layer in taken.manifest.layers}
         if "oci-layout" not in request.formats:
             console.expect("download", sizes)
-        if ROOTFS in request.formats:
+        if "rootfs" in request.formats:
             console.expect("unpack", sizes)
-    others = tuple(each for each in request.formats if each != ROOTFS)
+    others = tuple(each for each in request.formats if each != "rootfs")
+    if not others:
+        return _unpack(reader, taken.image, directory, console, parallel)
+    # Most gets make a rootfs and no more: what else there is takes a tenth of their start-up to import.
+    from registry_image.concourse.formats import Fetched, Told, write_formats
+
     tag = f"{taken.name}:{taken.version.tag}" if taken.version.tag else None
     fetched = Fetched(root=taken.root, manifest=taken.manifest, name=tag)
     with write_formats(others, Told(reader, console), fetched, directory, parallel=parallel) as near:
-        if ROOTFS not in request.formats or taken.image is None:
+        if "rootfs" not in request.formats:
             return None
-        path = os.path.join(directory, ROOTFS)
-        _make_directory(path)
-        with Root(path) as root:
-            if others:
-                return unpack(near, taken.image, root, UnpackOnly(console), parallel=1)
-            return unpack(reader, taken.image, root, console, parallel=parallel)
+        return _unpack(near, taken.image, directory, UnpackOnly(console), parallel=1)
+
+
+def _unpack(
+    reader: ContentReader, image: Image | None, directory: str, listener: Listener, parallel: int
+) -> Unpacked | None:
+    if image is None:
+        return None
+    path = os.path.join(directory, PRODUCTS["rootfs"])
+    _make_directory(path)
+    with Root(path) as root:
+        return unpack(reader, image, root, listener, parallel=parallel)
 
 
 def _make_directory(path: str) -> None:

@@ -12,6 +12,8 @@ from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
 
 Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
+#: What each format leaves in the destination.
+PRODUCTS: dict[Format, str] = {"rootfs": "rootfs", "oci": "image.tar", "oci-layout": "oci"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
