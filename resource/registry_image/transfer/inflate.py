@@ -27,7 +27,7 @@ def inflated(
     """
     # glibc maps fresh pages for each block as large as ours, and gives them back, until it has seen a larger one
     # freed (mallopt(3), M_MMAP_THRESHOLD). Without this line a tenth of the time goes into page faults.
-    bytearray(8 * PIECE_SIZE)
+    bytes(8 * PIECE_SIZE)
 
     def decompressed(layer: Layer) -> Iterator[Buffer]:
         return decompress(_compressed(layer, downloads, listener), str(layer))
