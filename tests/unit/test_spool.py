@@ -64,6 +64,23 @@ def test_what_fits_in_memory_makes_no_file() -> None:
     assert everything(spool) == b"x" * 999
 
 
+def test_it_is_full_exactly_while_its_writer_would_wait(tmp_path: Path) -> None:
+    spool = Spool(threading.Event(), 10)
+    spool.write(b"x" * 9)
+    assert not spool.is_full
+    spool.write(b"x")
+    assert spool.is_full
+    pieces = spool.read()
+    assert next(pieces) == b"x" * 9
+    assert not spool.is_full
+
+    spills = Spool(threading.Event(), 10, os.fsencode(tmp_path))
+    spills.write(b"x" * 10)
+    assert spills.is_full
+    spills.write(b"x" * 10)  # to the file, where there is always room
+    assert not spills.is_full
+
+
 def test_before_its_turn_a_writer_waits_while_nothing_is_urgent(tmp_path: Path) -> None:
     urgent = threading.Event()
     asked = threading.Event()

@@ -27,7 +27,7 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.image import Layer
 from registry_image.oci.platform import Platform
 from registry_image.rootfs.root import Root
-from registry_image.transfer import fetch
+from registry_image.transfer import fetch, inflate
 from registry_image.transfer.select import select_image
 from registry_image.transfer.unpack import Unpacked, unpack
 from tests.support import images, tar
@@ -38,10 +38,10 @@ TIMEOUT = 30.0
 NOISE = random.Random(1).randbytes(1_000_000)
 
 
-@pytest.fixture(params=[2, 4], ids=["two-processors", "four-processors"], autouse=True)
-def processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work is divided otherwise where there are more than two; all that holds, holds both ways."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(request.param)))
+@pytest.fixture(params=[inflate.MEMORY, 1], ids=["room", "no-room"], autouse=True)
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who hashes depends on who waits: without room it is mostly who decompresses. All that holds, holds both ways."""
+    monkeypatch.setattr(inflate, "MEMORY", request.param)
 
 
 def unpacked(reader: MemoryReader, content: images.Content, into: Path, ear: Ear | None = None) -> Unpacked:

@@ -143,6 +143,11 @@ class Spool:
         """Whether its reader has all that was written so far, and waits for more."""
         return not self._finished and not self._held and self._file is None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether its writer would have to wait now: the time to do something else."""
+        return self._held >= self._memory and self._file is None
+
     def wait(self) -> BaseException | None:
         """Waits for the writer's last word; its error. Raises Stopped."""
         with self._changed:

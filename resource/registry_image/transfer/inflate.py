@@ -1,54 +1,113 @@
-"""Layers decompressed and held against their diff IDs, ahead of who reads them."""
+"""Layers decompressed ahead of who reads them, and held against their diff IDs by whoever of the two would wait."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from registry_image.archive.compression import PIECE_SIZE, decompress
 from registry_image.oci.digest import Buffer, Verifier
 from registry_image.oci.image import Layer
 from registry_image.progress import Listener
-from registry_image.transfer.ahead import Ahead
+from registry_image.storage.spool import Spool, Stopped
 from registry_image.transfer.crew import Crew
 from registry_image.transfer.fetch import Downloads
 
-#: Processors that downloads, decompression and writing keep busy by themselves.
-BUSY_ANYHOW = 2
+#: Uncompressed bytes that wait for who reads them: enough to bridge the making of a thousand small files.
+MEMORY = 4 * 1024 * 1024
 
 
-def inflated(
-    crew: Crew, downloads: Downloads, layers: Sequence[Layer], listener: Listener
-) -> Callable[[Layer], Iterator[Buffer]]:
-    """A function from each of ``layers``, in order, to its uncompressed bytes, in pieces, once.
+class SharedVerifier:
+    """A Verifier of pieces that one thread adds, and that it and another take turns in hashing, in their order."""
 
-    Only a layer whose blob and diff ID are right comes to an end. Decompression has a thread of its own. So has the
-    diff ID's hash, given more than two processors; on two it is the reader's, who has the bytes in the cache then.
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._lock = threading.Lock()
+        self._pieces: deque[bytes] = deque()  # added, and not hashed yet
+        self._hashed = 0  # number of pieces
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+
+    def hash_one(self) -> bool:
+        """Hashes the oldest piece that is not hashed yet; False if there is none."""
+        with self._lock:
+            if not self._pieces:
+                return False
+            self._verifier.update(self._pieces.popleft())
+            self._hashed += 1
+            return True
+
+    def hash_up_to(self, count: int) -> None:
+        """Returns when the first ``count`` pieces are hashed; they have been added."""
+        while self._hashed < count:
+            self.hash_one()
+
+    def finish(self) -> None:
+        """To be called when all pieces are hashed. Raises DigestMismatch."""
+        self._verifier.finish()
+
+
+class Inflation:
+    """The uncompressed bytes of ``layers``, one layer after the other, made by a thread of ``crew``.
+
+    Where decompressing takes longest (large files in gzip), who reads hashes what it has just got into its cache to
+    write it. Where the reader does (small files), the thread finds no room for more, and hashes instead of waiting.
     """
-    # glibc maps fresh pages for each block as large as ours, and gives them back, until it has seen a larger one
-    # freed (mallopt(3), M_MMAP_THRESHOLD). Without this line a tenth of the time goes into page faults.
-    bytes(8 * PIECE_SIZE)
 
-    def decompressed(layer: Layer) -> Iterator[Buffer]:
-        return decompress(_compressed(layer, downloads, listener), str(layer))
+    def __init__(self, crew: Crew, downloads: Downloads, layers: Sequence[Layer], listener: Listener) -> None:
+        self._crew = crew
+        self._downloads = downloads
+        self._layers = layers
+        self._listener = listener
+        self._outputs = {layer.number: Spool(crew.stop, MEMORY) for layer in layers}
+        self._verifiers = {
+            layer.number: SharedVerifier(Verifier(layer.diff_id, None, f"{layer}: uncompressed")) for layer in layers
+        }
 
-    plain = Ahead(crew, layers, decompressed, "inflate")
+    def start(self) -> None:
+        # glibc maps fresh pages for each block as large as ours, and gives them back, until it has seen a larger one
+        # freed (mallopt(3), M_MMAP_THRESHOLD). Without this line a tenth of the time goes into page faults.
+        bytes(8 * PIECE_SIZE)
+        self._crew.start(self._inflate, "inflate")
 
-    def verified(layer: Layer) -> Iterator[Buffer]:
-        verifier = Verifier(layer.diff_id, None, f"{layer}: uncompressed")
-        for piece in plain.read(layer):
-            verifier.update(piece)
-            yield piece
+    def read(self, layer: Layer) -> Iterator[Buffer]:
+        """The bytes of ``layer``, once; only a layer whose blob and diff ID are right comes to an end.
+
+        A failure anywhere in the crew is raised at once.
+        """
+        verifier = self._verifiers[layer.number]
+        try:
+            for count, piece in enumerate(self._outputs[layer.number].read(), start=1):
+                self._crew.check()
+                verifier.hash_up_to(count)
+                yield piece
+        except Stopped:
+            self._crew.check()
+            raise
         verifier.finish()
 
-    if len(os.sched_getaffinity(0)) > BUSY_ANYHOW:
-        return Ahead(crew, layers, verified, "hash").read
-    return verified
+    def _inflate(self) -> None:
+        for layer in self._layers:
+            output, verifier = self._outputs[layer.number], self._verifiers[layer.number]
+            try:
+                for piece in decompress(self._compressed(layer), str(layer)):
+                    kept = piece if isinstance(piece, bytes) else bytes(piece)
+                    while output.is_full and verifier.hash_one():
+                        pass
+                    verifier.add(kept)
+                    output.write(kept)
+            except Stopped:
+                raise
+            except Exception as error:  # noqa: BLE001  raised again by who reads, after all that came before it
+                output.finish(error)
+                return
+            output.finish()
 
-
-def _compressed(layer: Layer, downloads: Downloads, listener: Listener) -> Iterator[Buffer]:
-    part = layer.descriptor.digest.short
-    listener.begin("unpack", part, layer.descriptor.size)
-    for piece in downloads.read(layer):
-        listener.advance("unpack", part, len(piece))
-        yield piece
+    def _compressed(self, layer: Layer) -> Iterator[Buffer]:
+        part = layer.descriptor.digest.short
+        self._listener.begin("unpack", part, layer.descriptor.size)
+        for piece in self._downloads.read(layer):
+            self._listener.advance("unpack", part, len(piece))
+            yield piece

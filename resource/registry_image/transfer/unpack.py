@@ -1,9 +1,8 @@
 """An image's layers into a root, oldest first; downloads and decompression run ahead of the hand that writes.
 
 socket → blob digest → spool ─┐  several at once, in threads of `fetch`
-                              └→ decompress  in a thread of `inflate`
-                                    └→ diff ID  in another, given more than two processors
-                                          └→ tar → Applier → Root  in the caller's own
+                              └→ decompress ─┬→ diff ID  in a thread of `inflate`
+                                             └→ diff ID → tar → Applier → Root  in the caller's own
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
 from registry_image.transfer.crew import Crew
 from registry_image.transfer.fetch import PARALLEL, Downloads
-from registry_image.transfer.inflate import inflated
+from registry_image.transfer.inflate import Inflation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +43,12 @@ def unpack(
     layers = image.layers
     with Crew() as crew:
         downloads = Downloads(crew, reader, layers, os.path.dirname(root.path), listener)
+        inflation = Inflation(crew, downloads, layers, listener)
         downloads.start(parallel)
-        read = inflated(crew, downloads, layers, listener)
+        inflation.start()
         for layer in layers:
             try:
-                applier.apply(TarReader(read(layer), str(layer)), str(layer))
+                applier.apply(TarReader(inflation.read(layer), str(layer)), str(layer))
             except (CorruptLayer, UnsafePath, InvalidWhiteout, DigestMismatch) as error:
                 cause = downloads.verdict(layer)
                 if cause is None or cause is error:
