@@ -53,7 +53,7 @@ fuzz: setup ## Fuzz the reader of layers for FUZZ_SECONDS, then run the property
 	@$(PY) -m pytest -q --hypothesis-profile=fuzz --timeout=0 tests/property $(ARGS)
 
 bench: setup ## Measure speed against other tools and against the machine's own floor
-	@PYTHONPATH=resource $(PY) -m benchmarks
+	@PYTHONPATH=resource $(PY) -m benchmarks $(ARGS)
 
 # The two files hold versions and hashes for every platform and Python that the project runs on.
 COMPILE = .cache/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \

@@ -1,4 +1,4 @@
-"""``make bench``: the whole get beside other tools, in one run; ratios of medians of pairs.
+"""``make bench``: the whole get beside other tools and the machine's own floor, in one run; medians of pairs' ratios.
 
 ``ARGS="--only=debian --rounds=9 --quick"`` narrows it. Times are this machine's; the ratios are what is compared.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import contenders, inputs
+from benchmarks.floor import Floor, floor
 from benchmarks.measure import Contender, Cost, in_turn, middle, ratio
 from benchmarks.scratch import publish, scratch
 from tests.support import parts
 from tests.support.engine import Engine, docker_engine
-from tests.support.registry import Registry, docker_registry
+from tests.support.registry import Config, Registry, docker_registry
 
 #: What takes off the time that every run of ours needs to start: an image without layers.
 NOTHING = "nothing"
@@ -28,20 +31,25 @@ def main() -> None:
     names = [name for name in inputs.IMAGES if name != NOTHING and options.only in name]
     with ExitStack() as stack:
         directory = stack.enter_context(scratch())
-        registry = stack.enter_context(docker_registry(directory / "registry"))
+        registry = stack.enter_context(docker_registry(directory / "registry", Config(as_installed=True)))
         has_engine = not options.quick and parts.find("dockerd") is not None and os.geteuid() == 0
         engine = stack.enter_context(docker_engine()) if has_engine else None
         digests = {name: _publish(registry, name) for name in [*names, NOTHING]}
         print(
             f"{'image':28}{'rival':15}{'ours: wall':>11}{'CPU s':>7}{'MiB':>5}{'rival: wall':>13}{'CPU s':>7}  ratios"
         )
+        start = contenders.ours(registry.host, _repository(NOTHING), digests[NOTHING])
         results = {}
         for name in names:
-            found = in_turn(_rivals(registry, engine, name, digests), directory, options.rounds)
+            rivals = _rivals(registry, engine, name, digests) | {"start-up": start}
+            found = in_turn(rivals, directory, options.rounds)
             results[name] = {rival: middle(costs).as_json() for rival, costs in found.items()}
             for rival in found:
                 if rival != "ours":
                     _print_row(name, rival, found["ours"], found[rival])
+            lowest = floor(contenders.blobs(inputs.stored(name)), directory)
+            results[name]["floor"] = asdict(lowest)
+            _print_floor(name, lowest, found)
     RESULTS.write_text(json.dumps(results, indent=1))
 
 
@@ -71,8 +79,6 @@ def _rivals(registry: Registry, engine: Engine | None, name: str, digests: dict[
     if engine is not None and name != "debian" and "zstd" not in name:
         rivals["docker pull"] = contenders.docker_pull(engine, registry.host, repository)
         rivals["skopeo, umoci"] = contenders.skopeo_and_umoci(registry.host, repository, "latest")
-    if name.startswith("40 layers"):
-        rivals["start-up"] = contenders.ours(registry.host, _repository(NOTHING), digests[NOTHING])
     return rivals
 
 
@@ -82,6 +88,22 @@ def _print_row(name: str, rival: str, ours: list[Cost], theirs: list[Cost]) -> N
     print(
         f"{name:28}{rival:15}{our.wall:11.2f}{our.cpu:7.2f}{our.memory:5.0f}{their.wall:13.2f}{their.cpu:7.2f}"
         f"  {wall:.2f} wall, {cpu:.2f} CPU",
+        flush=True,
+    )
+
+
+def _print_floor(name: str, lowest: Floor, found: dict[str, list[Cost]]) -> None:
+    """The floor, and what of the pipes' time it would be after our start-up."""
+    ours, pipes, start = middle(found["ours"]), middle(found["pipes"]), middle(found["start-up"])
+    wall, cpu = start.wall + lowest.wall(), start.cpu + lowest.all
+    net = statistics.median(
+        (our.wall - begun.wall) / pipe.wall
+        for our, begun, pipe in zip(found["ours"], found["start-up"], found["pipes"], strict=True)
+    )
+    print(
+        f"{name:28}{'floor':15}{ours.wall:11.2f}{ours.cpu:7.2f}{ours.memory:5.0f}{wall:13.2f}{cpu:7.2f}"
+        f"  {ours.wall / wall:.2f} wall, {ours.cpu / cpu:.2f} CPU;"
+        f" pipes: floor {wall / pipes.wall:.2f}, ours without start-up {net:.2f}",
         flush=True,
     )
 

@@ -16,7 +16,7 @@ from benchmarks import contenders, inputs
 from benchmarks.measure import Contender, Cost, in_turn, middle
 from benchmarks.scratch import apart, publish, scratch
 from tests.support import images, tar
-from tests.support.registry import Registry, docker_registry
+from tests.support.registry import Config, Registry, docker_registry
 
 MB = 1_000_000
 PLOT = Path(__file__).parents[1] / "docs" / "performance.svg"
@@ -78,7 +78,7 @@ def measured(registry: Registry, directory: Path, name: str, make: Callable[[], 
 
 def main() -> None:
     curves: dict[str, dict[int, Cost]] = {}
-    with scratch() as directory, docker_registry(directory / "registry") as registry:
+    with scratch() as directory, docker_registry(directory / "registry", Config(as_installed=True)) as registry:
         start = measured(registry, directory, "nothing", images.image)
         for name, sizes, make in (
             ("files", FILES, of_files),

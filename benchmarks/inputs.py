@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.scratch import apart
 from tests.support import debian, images, tar
 
 CACHE = Path(__file__).parents[1] / ".cache" / "bench"
@@ -97,6 +98,6 @@ def stored(name: str) -> Path:
     directory = CACHE / f"{name.replace(' ', '-').replace(',', '')}-{key}"
     if not directory.is_dir():
         unfinished = directory.with_name(directory.name + ".part")
-        images.write_layout(unfinished, IMAGES[name]())
+        apart(lambda: images.write_layout(unfinished, IMAGES[name]()))
         unfinished.rename(directory)
     return directory

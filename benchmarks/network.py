@@ -17,7 +17,7 @@ from benchmarks import contenders
 from benchmarks.measure import in_turn, middle
 from benchmarks.scratch import publish, scratch
 from tests.support import images, tar
-from tests.support.registry import docker_registry
+from tests.support.registry import Config, docker_registry
 
 LAYERS = 8
 LAYER_SIZE = 40_000_000
@@ -81,7 +81,7 @@ def slow_link(target: str) -> Iterator[str]:
 
 def main() -> None:
     ideal = LAYERS * LAYER_SIZE / (RATE * PARALLEL) + 3 * LATENCY
-    with scratch() as directory, docker_registry(directory / "registry") as registry:
+    with scratch() as directory, docker_registry(directory / "registry", Config(as_installed=True)) as registry:
         layout = directory / "layout"
         images.write_layout(layout, image())
         digest = publish(registry, "bench/network", layout)

@@ -40,6 +40,8 @@ class Config:
     """URL of the registry whose pull-through cache this one is."""
     relative_urls: bool = False
     """Upload locations without scheme and host."""
+    as_installed: bool = False
+    """Debian's cache of descriptors, and no log of accesses (`Registry.requests` then finds none)."""
     htpasswd: str = HTPASSWD
     """Who may log in with `auth="htpasswd"`: lines of name:bcrypt."""
 
@@ -134,14 +136,17 @@ def _settings(
         "secret": secrets.token_hex(),
         "relativeurls": config.relative_urls,
     }
+    storage: dict[str, object] = {
+        "filesystem": {"rootdirectory": str(directory / "data")},
+        "delete": {"enabled": True},
+        "maintenance": {"uploadpurging": {"enabled": False}},
+    }
+    if config.as_installed:
+        storage["cache"] = {"blobdescriptor": "inmemory"}
     settings: dict[str, object] = {
         "version": 0.1,
-        "log": {"level": "info", "accesslog": {"disabled": False}},
-        "storage": {
-            "filesystem": {"rootdirectory": str(directory / "data")},
-            "delete": {"enabled": True},
-            "maintenance": {"uploadpurging": {"enabled": False}},
-        },
+        "log": {"level": "info", "accesslog": {"disabled": config.as_installed}},
+        "storage": storage,
         "http": http,
     }
     if authority is not None:

@@ -1,0 +1,86 @@
+"""The machine's own floor: what the parts take that no verified get can leave out, each alone and with nothing around.
+
+Hashing the blob, decompressing it, hashing and writing what is in it. Left out are the network, the files' own
+cost (names, owners, times) and Python's start: a get cannot be faster than this, and never quite as fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from registry_image.archive.compression import PIECE_SIZE, decompress
+from registry_image.oci.digest import Buffer
+
+_FEED = 256 * 1024
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """Seconds of one processor: for everything, and for decompression, which a single gzip stream does not share."""
+
+    all: float
+    decompression: float
+
+    def wall(self) -> float:
+        """On the processors there are, the work divided as well as can be."""
+        return max(self.decompression, self.all / len(os.sched_getaffinity(0)))
+
+
+def floor(layers: Sequence[Path], scratch: Path) -> Floor:
+    """The median of some rounds over the blobs in ``layers``, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        rounds = pool.starmap(_round, [(layers, scratch)] * _ROUNDS)
+    return Floor(
+        all=statistics.median(sum(times) for times in rounds),
+        decompression=statistics.median(times[0] for times in rounds),
+    )
+
+
+def _round(layers: Sequence[Path], scratch: Path) -> tuple[float, float]:
+    """Seconds of decompression, and of all else."""
+    bytes(8 * PIECE_SIZE)  # as a get does: see `transfer.inflate`
+    decompression = others = 0.0
+    for layer in layers:
+        blob = memoryview(layer.read_bytes())
+        pieces = [blob[at : at + _FEED] for at in range(0, len(blob), _FEED)]
+        others += _timed(_hash, pieces)
+        decompression += _timed(_drop, decompress(pieces, str(layer)))
+        # The same pieces again and again: all are as long, and none has to be kept.
+        size = sum(len(piece) for piece in decompress(pieces, str(layer)))
+        same = [os.urandom(PIECE_SIZE)] * (size // PIECE_SIZE + 1)
+        others += _timed(_hash, same)
+        with (scratch / "floor").open("wb", buffering=0) as file:
+            others += _timed(_write, same, file)
+        (scratch / "floor").unlink()
+    return decompression, others
+
+
+def _timed(work: Callable[..., None], *arguments: object) -> float:
+    begun = time.thread_time()
+    work(*arguments)
+    return time.thread_time() - begun
+
+
+def _hash(pieces: Iterable[Buffer]) -> None:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+
+
+def _drop(pieces: Iterable[Buffer]) -> None:
+    for _ in pieces:
+        pass
+
+
+def _write(pieces: Iterable[Buffer], file: FileIO) -> None:
+    for piece in pieces:
+        file.write(piece)
