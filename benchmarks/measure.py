@@ -52,14 +52,19 @@ def run(command: Sequence[str], *, stdin: bytes = b"", cwd: Path = Path("/")) ->
 
 
 def in_turn(contenders: Mapping[str, Contender], scratch: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Each contender once a round, in a fresh directory below ``scratch`` that is removed untimed."""
+    """Each contender once a round, in a fresh directory below ``scratch`` that is removed untimed.
+
+    Each round begins with another one: who comes after a large tree was removed writes to pages that are warm.
+    """
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contend in contenders.items():
+    names = list(contenders)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
             directory = scratch / "target"
             directory.mkdir()
             try:
-                costs[name].append(contend(directory))
+                costs[name].append(contenders[name](directory))
             finally:
                 shutil.rmtree(directory)
     return costs
