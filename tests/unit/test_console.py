@@ -12,7 +12,7 @@ import pytest
 from registry_image.concourse import console
 from registry_image.concourse.bars import Bars
 from registry_image.concourse.console import Console, Debug, size_text
-from registry_image.concourse.drawn import Drawn
+from registry_image.concourse.drawn import DRAW_AFTER, Drawn
 from registry_image.concourse.request import parse_check
 from registry_image.concourse.source import Source
 from registry_image.concourse.tally import Counting, Plain, Tally
@@ -190,9 +190,11 @@ def test_only_work_that_takes_a_while_is_drawn(capfd: pytest.CaptureFixture[str]
         drawn.expect("download", {"aaaa": 30_000_000})
         drawn.begin("download", "aaaa", 30_000_000)
         drawn.advance("download", "aaaa", 15_000_000)
+        clock.now += DRAW_AFTER
+        drawn.advance("download", "aaaa", 1)
         drawn.note("early")
         assert capfd.readouterr().err == "early\n"
-        clock.now += 2
+        clock.now += 0.1
         drawn.advance("download", "aaaa", 1)
         drawn.note("late")
         said = capfd.readouterr().err
