@@ -1,10 +1,11 @@
-"""What a plain check imports, which is nearly all that it costs (benchmarks/startup.py measures it)."""
+"""What a plain check and a get import, which is nearly all that a check costs (benchmarks/startup.py measures it)."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -49,19 +50,59 @@ HEAVY = (
 )
 
 
-@pytest.fixture(scope="module")
-def imported(registry: Registry) -> set[str]:
-    """The modules that a plain check of an open registry imports."""
-    images.push(registry, "startup/image", images.image(images.layer(tar.archive(tar.file("a", "b")))), "latest")
-    program = f"import sys; sys.argv = ['check', 'check']; __file__ = {str(TOP / 'resource' / 'start.py')!r}\n"
+#: What a get of a rootfs leaves to the other formats, and to gets that take long.
+HEAVY_FOR_A_GET = (
+    "asyncio",
+    "jsonschema",
+    "rich",
+    "tarfile",
+    "registry_image.concourse.formats",
+    "registry_image.storage.layout",
+    "registry_image.storage.loadable",
+    "registry_image.transfer.copy",
+)
+
+
+def run(request: dict[str, object], *arguments: str) -> tuple[Any, set[str]]:
+    """The answer, and the modules that were imported on the way."""
+    program = f"import sys; sys.argv = {['start', *arguments]!r}; __file__ = {str(TOP / 'resource' / 'start.py')!r}\n"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-X", "importtime", "-c", program + (TOP / "resource" / "start.py").read_text()],
-        input=json.dumps({"source": registry.source("startup/image")}).encode(),
+        input=json.dumps(request).encode(),
         capture_output=True,
         check=True,
     )
-    assert len(json.loads(done.stdout)) == 1
-    return {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    return json.loads(done.stdout), {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+
+
+@pytest.fixture(scope="module")
+def image(registry: Registry) -> images.Content:
+    content = images.image(images.layer(tar.archive(tar.file("a", "b"))))
+    images.push(registry, "startup/image", content, "latest")
+    return content
+
+
+@pytest.fixture(scope="module")
+def imported(registry: Registry, image: images.Content) -> set[str]:
+    """The modules that a plain check of an open registry imports."""
+    versions, names = run({"source": registry.source("startup/image")}, "check")
+    assert [version["digest"] for version in versions] == [image.digest]
+    return names
+
+
+@pytest.fixture(scope="module")
+def imported_by_get(registry: Registry, image: images.Content, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    destination = tmp_path_factory.mktemp("get")
+    request = {"source": registry.source("startup/image"), "version": {"digest": image.digest}}
+    _, names = run(request, "in", str(destination))
+    assert (destination / "rootfs" / "a").read_text() == "b"
+    return names
+
+
+@pytest.mark.parametrize("name", HEAVY_FOR_A_GET)
+def test_a_get_of_a_rootfs_does_not_import(name: str, imported_by_get: set[str]) -> None:
+    assert "registry_image.transfer.unpack" in imported_by_get  # or the list says nothing
+    assert not [each for each in imported_by_get if each == name or each.startswith(f"{name}.")]
 
 
 @pytest.mark.parametrize("name", HEAVY)
