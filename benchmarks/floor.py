@@ -16,9 +16,9 @@ from io import FileIO
 from pathlib import Path
 
 from registry_image.archive.compression import PIECE_SIZE, decompress
+from registry_image.net.response import PIECE
 from registry_image.oci.digest import Buffer
 
-_FEED = 256 * 1024
 _ROUNDS = 3
 
 
@@ -50,36 +50,38 @@ def _round(layers: Sequence[Path], scratch: Path) -> tuple[float, float]:
     decompression = others = 0.0
     for layer in layers:
         blob = memoryview(layer.read_bytes())
-        pieces = [blob[at : at + _FEED] for at in range(0, len(blob), _FEED)]
-        others += _timed(_hash, pieces)
-        decompression += _timed(_drop, decompress(pieces, str(layer)))
-        # The same pieces again and again: all are as long, and none has to be kept.
-        size = sum(len(piece) for piece in decompress(pieces, str(layer)))
+        pieces = [blob[at : at + PIECE] for at in range(0, len(blob), PIECE)]
+        others += _timed(_hash, pieces)[0]
+        seconds, size = _timed(_measure, decompress(pieces, str(layer)))
+        decompression += seconds
+        # In place of what came out, as much of one piece, which need not be kept.
         same = [os.urandom(PIECE_SIZE)] * (size // PIECE_SIZE + 1)
-        others += _timed(_hash, same)
+        others += _timed(_hash, same)[0]
         with (scratch / "floor").open("wb", buffering=0) as file:
-            others += _timed(_write, same, file)
+            others += _timed(_write, same, file)[0]
         (scratch / "floor").unlink()
     return decompression, others
 
 
-def _timed(work: Callable[..., None], *arguments: object) -> float:
+def _timed(work: Callable[..., int], *arguments: object) -> tuple[float, int]:
+    """Seconds of this thread, and what ``work`` answers: how many bytes it saw."""
     begun = time.thread_time()
-    work(*arguments)
-    return time.thread_time() - begun
+    size = work(*arguments)
+    return time.thread_time() - begun, size
 
 
-def _hash(pieces: Iterable[Buffer]) -> None:
+def _hash(pieces: Iterable[Buffer]) -> int:
     digest = hashlib.sha256()
+    size = 0
     for piece in pieces:
         digest.update(piece)
+        size += len(piece)
+    return size
 
 
-def _drop(pieces: Iterable[Buffer]) -> None:
-    for _ in pieces:
-        pass
+def _measure(pieces: Iterable[Buffer]) -> int:
+    return sum(map(len, pieces))
 
 
-def _write(pieces: Iterable[Buffer], file: FileIO) -> None:
-    for piece in pieces:
-        file.write(piece)
+def _write(pieces: Iterable[Buffer], file: FileIO) -> int:
+    return sum(file.write(piece) for piece in pieces)

@@ -64,7 +64,7 @@ def test_what_fits_in_memory_makes_no_file() -> None:
     assert everything(spool) == b"x" * 999
 
 
-def test_it_is_full_exactly_while_its_writer_would_wait(tmp_path: Path) -> None:
+def test_it_is_full_while_there_is_no_room_in_memory_nor_yet_a_file(tmp_path: Path) -> None:
     spool = Spool(threading.Event(), 10)
     spool.write(b"x" * 9)
     assert not spool.is_full

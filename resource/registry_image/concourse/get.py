@@ -103,7 +103,7 @@ def _download(
     others = tuple(each for each in request.formats if each != "rootfs")
     if not others:
         return _unpack(reader, taken.image, directory, console, parallel)
-    # Most gets make a rootfs and no more: what else there is takes a tenth of their start-up to import.
+    # Most gets make a rootfs and no more: what else there is takes a twentieth of their start-up to import.
     from registry_image.concourse.formats import Fetched, Told, write_formats
 
     tag = f"{taken.name}:{taken.version.tag}" if taken.version.tag else None

@@ -145,7 +145,7 @@ class Spool:
 
     @property
     def is_full(self) -> bool:
-        """Whether its writer would have to wait now: the time to do something else."""
+        """Whether memory has no room for more now: the time for its writer to do something else."""
         return self._held >= self._memory and self._file is None
 
     def wait(self) -> BaseException | None:
