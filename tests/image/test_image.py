@@ -69,7 +69,7 @@ def test_the_compressed_image_is_small(engine: Engine, image: str) -> None:
 
 def test_the_image_holds_no_build_tools_no_caches_and_no_tests(engine: Engine, image: str) -> None:
     names = set(engine.docker("run", "--rm", "--entrypoint=/usr/bin/find", image, "/", "-xdev").decode().splitlines())
-    assert "/opt/resource/registry_image/concourse/schema/source.json" in names
+    assert "/opt/resource/registry_image/concourse/request/schema/source.json" in names
     for path in map(Path, names):
         if path.parent.name in {"bin", "sbin", "site-packages", "dist-packages"}:
             assert path.name not in {"pip", "pip3", "gcc", "cc", "make", "pytest"}, path

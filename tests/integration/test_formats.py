@@ -8,12 +8,12 @@ import tarfile
 from pathlib import Path
 
 from registry_image.concourse.formats import Fetched, Told, write_formats
-from registry_image.concourse.getrequest import Format
+from registry_image.concourse.request.get import Format
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Manifest
 from registry_image.progress import Silence
-from registry_image.storage.stored import open_stored
+from registry_image.storage.detect import open_stored
 from tests.support import parts, tar
 from tests.support.clients import a_repository
 from tests.support.images import Content, blob, image, index, manifest_of, on, push

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from registry_image.errors import ResourceError
 from registry_image.oci.manifest import Manifest
-from registry_image.storage.stored import open_stored
+from registry_image.storage.detect import open_stored
 from registry_image.transfer.copy import graph_of, verify_graph
 from tests.support import tar
 from tests.support.images import config_of, image, layer, write_layout

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from registry_image.concourse import validation
-from registry_image.concourse.getrequest import parse_get
-from registry_image.concourse.putrequest import parse_put
-from registry_image.concourse.request import parse_check
+from registry_image.concourse.request import validation
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.get import parse_get
+from registry_image.concourse.request.put import parse_put
 from registry_image.decode import JSON
 from registry_image.errors import RequestError
 

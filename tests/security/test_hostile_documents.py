@@ -11,16 +11,16 @@ from time import process_time
 import pytest
 
 from registry_image.errors import ContentError, InvalidManifest, NoMatchingPlatform
-from registry_image.oci import mediatype
+from registry_image.oci import cached, mediatype
+from registry_image.oci.cached import Kept
 from registry_image.oci.descriptor import MAX_BLOB_SIZE
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
-from registry_image.storage.stored import open_stored
-from registry_image.transfer import copy, kept
-from registry_image.transfer.compose import annotate
+from registry_image.storage.detect import open_stored
+from registry_image.transfer import copy
 from registry_image.transfer.copy import graph_of
-from registry_image.transfer.kept import Kept
+from registry_image.transfer.mutate import annotate
 from registry_image.transfer.select import select_image
 from tests.support import images, tar
 from tests.support.memory import MemoryReader
@@ -71,7 +71,7 @@ def test_manifests_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.Mon
 
 
 def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MAX_KEPT", 10_000)
+    monkeypatch.setattr(cached, "MAX_KEPT", 10_000)
     configs = [images.blob(bytes([number]) * 4000, mediatype.OCI_CONFIG) for number in range(5)]
     manifest = parse_manifest(images.manifest_of(configs[0], configs).manifest.data)
     assert isinstance(manifest, Manifest)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import yaml
 
-from registry_image.concourse.aliases import choose_tags
-from registry_image.concourse.getrequest import parse_get
-from registry_image.concourse.putrequest import parse_put
-from registry_image.concourse.request import parse_check
+from registry_image.concourse.put_tags import choose_tags
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.get import parse_get
+from registry_image.concourse.request.put import parse_put
 
 DIGEST = f"sha256:{'0' * 64}"
 #: What stands for something in an example, and such a thing.

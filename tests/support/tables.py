@@ -7,7 +7,7 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 README = TOP / "README.md"
-SCHEMAS = TOP / "resource" / "registry_image" / "concourse" / "schema"
+SCHEMAS = TOP / "resource" / "registry_image" / "concourse" / "request" / "schema"
 TABLES = ("source", "get", "put")
 
 

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[2] / "resource"
 LIBRARIES = ("botocore", "azure", "msal", "google.auth", "google.oauth2", "cryptography")
 
 
-@pytest.mark.parametrize("module", ["auth.ecr", "auth.acr", "auth.gcp", "concourse.clouds", "concourse.wiring"])
+@pytest.mark.parametrize("module", ["auth.ecr", "auth.acr", "auth.gcp", "concourse.clouds", "concourse.connect"])
 def test_a_module_of_ours_imports_no_cloud_s_library(module: str) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import registry_image.{module}; "
@@ -30,8 +30,8 @@ def test_an_ordinary_source_does_not_even_import_our_own_cloud_modules() -> None
     program = f"""
 import sys
 sys.path.insert(0, {str(SOURCE)!r})
-from registry_image.concourse.request import parse_check
-from registry_image.concourse.wiring import connect
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.connect import connect
 from registry_image.progress import Silence
 
 request = parse_check(b'{{"source": {{"repository": "ghcr.io/org/image", "tag": "1"}}}}')
@@ -40,5 +40,5 @@ print(*sys.modules, sep='\\n')
 """
     done = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)
     ours = [name for name in done.stdout.split() if name.startswith("registry_image.")]
-    assert "registry_image.concourse.wiring" in ours
+    assert "registry_image.concourse.connect" in ours
     assert not {"registry_image.concourse.clouds", "registry_image.auth.aws", "registry_image.auth.ecrhost"} & set(ours)

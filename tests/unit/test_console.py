@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from registry_image.concourse import console
-from registry_image.concourse.bars import Bars
-from registry_image.concourse.console import Console, Debug, size_text
-from registry_image.concourse.drawn import DRAW_AFTER, Drawn
-from registry_image.concourse.request import parse_check
-from registry_image.concourse.source import Source
-from registry_image.concourse.tally import Counting, Plain, Tally
-from registry_image.concourse.wiring import open_console
+from registry_image.concourse.connect import open_console
+from registry_image.concourse.console import log as console
+from registry_image.concourse.console.bars import Bars
+from registry_image.concourse.console.counter import Counting, Plain, Tally
+from registry_image.concourse.console.live import DRAW_AFTER, Drawn
+from registry_image.concourse.console.log import Console, Debug, size_text
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.source import Source
 
 
 def source(**fields: object) -> Source:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from registry_image.storage.gzip import BLOCK, Work, compress
+from registry_image.archive.gzip import BLOCK, Work, compress
 from registry_image.transfer.ordered import ordered_map
 from tests.support import parts
 

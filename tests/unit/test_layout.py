@@ -12,9 +12,9 @@ from registry_image.errors import ContentError, DigestMismatch, InvalidManifest,
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest
+from registry_image.storage.detect import open_stored
 from registry_image.storage.files import Directory
 from registry_image.storage.layout import LayoutDirectory, LayoutReader
-from registry_image.storage.stored import open_stored
 from tests.support import tar
 from tests.support.images import Content, blob, image, index, on, write_layout
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse import getrequest as get_module
-from registry_image.concourse import logins as logins_module
-from registry_image.concourse import putrequest as put_module
-from registry_image.concourse import source as source_module
-from registry_image.concourse.getrequest import GetRequest, parse_get
-from registry_image.concourse.putrequest import PutRequest, parse_put
-from registry_image.concourse.request import CheckRequest, parse_check
-from registry_image.concourse.source import Source
-from registry_image.concourse.validation import load_schema
+from registry_image.concourse.request import credentials as logins_module
+from registry_image.concourse.request import get as get_module
+from registry_image.concourse.request import put as put_module
+from registry_image.concourse.request import source as source_module
+from registry_image.concourse.request.check import CheckRequest, parse_check
+from registry_image.concourse.request.get import GetRequest, parse_get
+from registry_image.concourse.request.put import PutRequest, parse_put
+from registry_image.concourse.request.source import Source
+from registry_image.concourse.request.validation import load_schema
 from registry_image.decode import JSON
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform

@@ -17,10 +17,10 @@ from registry_image.oci import mediatype
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
+from registry_image.storage.detect import open_stored
 from registry_image.storage.files import Directory
 from registry_image.storage.layout import LayoutReader
 from registry_image.storage.loadable import LoadableTarball
-from registry_image.storage.stored import open_stored
 from tests.support import tar
 from tests.support.images import blob, digest_of, image, index, layer, manifest_of, on, write_layout
 

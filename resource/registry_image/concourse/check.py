@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from registry_image.concourse.request import CheckRequest
-from registry_image.concourse.source import Source
-from registry_image.concourse.version import Cursor, Version
-from registry_image.concourse.wiring import CHECK_PATIENCE, Connection, connect
+from registry_image.concourse.connect import CHECK_PATIENCE, Connection, connect
+from registry_image.concourse.request.check import CheckRequest
+from registry_image.concourse.request.source import Source
+from registry_image.concourse.request.version import Cursor, Version
 from registry_image.errors import NotFound, ResourceError
 from registry_image.oci.digest import Digest
 from registry_image.progress import Listener
@@ -40,7 +40,7 @@ def _versions(repository: Repository, request: CheckRequest, listener: Listener)
     source = request.source
     if source.tag is not None:
         return _of_tag(repository, source.tag, request.version)
-    from registry_image.concourse.follow import follow
+    from registry_image.concourse.check_tags import follow
 
     return follow(repository, source, request.version)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from registry_image.auth.aws import AWSSettings
 from registry_image.auth.credentials import CredentialProvider
 from registry_image.auth.ecrhost import ECR_PUBLIC, is_ecr
-from registry_image.concourse.source import GCP, Source
+from registry_image.concourse.request.source import GCP, Source
 from registry_image.errors import RequestError
 from registry_image.net.client import Client
 from registry_image.oci.reference import RepositoryName

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from registry_image.concourse.getrequest import PRODUCTS, Format
+from registry_image.concourse.request.get import PRODUCTS, Format
 from registry_image.oci.content import ContentReader
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest

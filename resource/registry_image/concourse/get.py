@@ -6,11 +6,12 @@ import os
 import signal
 import time
 
-from registry_image.concourse.console import Console, UnpackOnly, size_text
-from registry_image.concourse.getrequest import PRODUCTS, GetRequest
+from registry_image.concourse.connect import Connection, connect
+from registry_image.concourse.console.log import Console, UnpackOnly, size_text
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
-from registry_image.concourse.wiring import Connection, connect
+from registry_image.concourse.request.get import PRODUCTS, GetRequest
 from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType
+from registry_image.oci.cached import Kept
 from registry_image.oci.content import ContentReader
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
@@ -18,7 +19,6 @@ from registry_image.progress import Listener
 from registry_image.rootfs.faults import storage_fault
 from registry_image.rootfs.root import Root
 from registry_image.rootfs.staging import Staging
-from registry_image.transfer.kept import Kept
 from registry_image.transfer.select import select_within
 from registry_image.transfer.unpack import Unpacked, unpack
 

@@ -9,8 +9,8 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-from registry_image.concourse.console import write_line, write_text
-from registry_image.concourse.request import parse_check
+from registry_image.concourse.console.log import write_line, write_text
+from registry_image.concourse.request.check import parse_check
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
 
@@ -75,7 +75,7 @@ def _run(step: str, arguments: list[str]) -> JSON:
 def _check(raw: bytes) -> JSON:
     request = parse_check(raw)
     from registry_image.concourse.check import check
-    from registry_image.concourse.wiring import open_console
+    from registry_image.concourse.connect import open_console
 
     _collect_garbage()
     with open_console(request.source, draws=False) as console:
@@ -83,11 +83,11 @@ def _check(raw: bytes) -> JSON:
 
 
 def _get(raw: bytes, destination: str) -> JSON:
-    from registry_image.concourse.getrequest import parse_get
+    from registry_image.concourse.request.get import parse_get
 
     request = parse_get(raw, destination)
+    from registry_image.concourse.connect import open_console
     from registry_image.concourse.get import get
-    from registry_image.concourse.wiring import open_console
 
     _collect_garbage()
     with open_console(request.source) as console:
@@ -95,11 +95,11 @@ def _get(raw: bytes, destination: str) -> JSON:
 
 
 def _put(raw: bytes, directory: str) -> JSON:
-    from registry_image.concourse.putrequest import parse_put
+    from registry_image.concourse.request.put import parse_put
 
     request = parse_put(raw, directory)
+    from registry_image.concourse.connect import open_console
     from registry_image.concourse.put import put
-    from registry_image.concourse.wiring import open_console
 
     _collect_garbage()
     with open_console(request.source) as console:

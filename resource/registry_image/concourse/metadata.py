@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from registry_image.concourse.pattern import compile_pattern
-from registry_image.concourse.source import Source
-from registry_image.concourse.version import Version
+from registry_image.concourse.request.source import Source
+from registry_image.concourse.request.version import Version
 from registry_image.decode import JSON
 from registry_image.oci.config import ImageConfig
 from registry_image.oci.image import Image

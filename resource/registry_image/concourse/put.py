@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_image.concourse.aliases import MAX_TAGS_FILE, choose_tags, parse_tags
-from registry_image.concourse.console import size_text
+from registry_image.concourse.connect import Connection, connect
+from registry_image.concourse.console.log import size_text
 from registry_image.concourse.formats import Told
+from registry_image.concourse.image_source import Offer, open_offer
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
-from registry_image.concourse.offer import Offer, open_offer
-from registry_image.concourse.putrequest import IfExists, PutRequest
-from registry_image.concourse.version import Version
-from registry_image.concourse.wiring import Connection, connect
+from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
+from registry_image.concourse.request.put import IfExists, PutRequest
+from registry_image.concourse.request.version import Version
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest

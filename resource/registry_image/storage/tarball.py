@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from registry_image.archive.compression import decompress
+from registry_image.archive.gzip import Run, compress
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, quote
 from registry_image.oci import mediatype
@@ -24,7 +25,6 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Manifest, parse_manifest
 from registry_image.storage.archive import Archive, Scratch, scratch
 from registry_image.storage.files import Region, read_small
-from registry_image.storage.gzip import Run, compress
 
 _LAYER_TYPES = {
     b"\x1f\x8b": mediatype.DOCKER_LAYER_GZIP,

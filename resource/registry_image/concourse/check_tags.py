@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from registry_image.concourse.source import Source
-from registry_image.concourse.version import Cursor, Version
-from registry_image.concourse.versions import Found, VersionRule, one_per_digest
+from registry_image.concourse.request.source import Source
+from registry_image.concourse.request.version import Cursor, Version
+from registry_image.concourse.tag_rules import Found, VersionRule, one_per_digest
 from registry_image.registry.repository import Repository
 from registry_image.transfer.resolve import resolve_tags
 
@@ -54,8 +54,8 @@ def _tags(repository: Repository, source: Source) -> Iterator[str]:
 
 
 def _matches(repository: Repository, source: Source) -> list[Version]:
-    from registry_image.concourse.matches import in_order
     from registry_image.concourse.pattern import compile_pattern
+    from registry_image.concourse.tag_rules import in_order
 
     wanted = compile_pattern(source.tag_regex, "source.tag_regex")
     tags = dict.fromkeys(tag for tag in _tags(repository, source) if wanted.search(tag) is not None)

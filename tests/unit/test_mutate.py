@@ -10,7 +10,7 @@ from registry_image.errors import NoMatchingPlatform, RequestError, UnsupportedM
 from registry_image.oci import mediatype
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
-from registry_image.transfer.compose import Part, annotate, assemble, thin
+from registry_image.transfer.mutate import Part, annotate, assemble, thin
 from tests.support import tar
 from tests.support.images import Content, blob, image, index, manifest_of, on
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from registry_image.concourse.putrequest import PutRequest
+from registry_image.concourse.request.put import PutRequest
 from registry_image.errors import NotFound, RequestError, quote
 from registry_image.oci.reference import is_tag
 from registry_image.semver.version import SemVer

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from registry_image.archive.gzip import Run
 from registry_image.errors import ContentError, StorageError
 from registry_image.oci.content import ContentReader
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.archive import Archive, open_archive
 from registry_image.storage.files import Directory
-from registry_image.storage.gzip import Run
 from registry_image.storage.layout import LayoutReader
 from registry_image.storage.tarball import open_saved
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from registry_image.concourse.request import read_request
-from registry_image.concourse.source import Source, parse_digest, read_platform
-from registry_image.concourse.version import Version
+from registry_image.concourse.request.check import read_request
+from registry_image.concourse.request.source import Source, parse_digest, read_platform
+from registry_image.concourse.request.version import Version
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_image.concourse.versions import Found, VersionRule, one_per_digest
+from registry_image.concourse.tag_rules import Found, VersionRule, one_per_digest
 from registry_image.oci.digest import Digest
 from registry_image.semver.constraint import Constraint
 from registry_image.semver.version import SemVer

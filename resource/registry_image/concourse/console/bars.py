@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from registry_image.concourse.console import one_line, size_text, write_line, write_text
-from registry_image.concourse.tally import Part, Tally
+from registry_image.concourse.console.counter import Part, Tally
+from registry_image.concourse.console.log import one_line, size_text, write_line, write_text
 
 #: The CI server stores every frame for as long as it keeps the build.
 FRAMES_PER_SECOND = 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.logins import read_auths, read_pair
+from registry_image.concourse.request.credentials import read_auths, read_pair
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.tls import ClientCertificate

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from registry_image.concourse.connect import Connection, repository
 from registry_image.concourse.inputs import find_one
-from registry_image.concourse.putrequest import ImagePart, PutRequest
-from registry_image.concourse.wiring import Connection, repository
+from registry_image.concourse.request.put import ImagePart, PutRequest
 from registry_image.errors import ContentError, NotFound, RequestError, quote
 from registry_image.oci import mediatype
+from registry_image.oci.cached import Kept
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.content import ContentReader, read_small_blob
 from registry_image.oci.descriptor import Descriptor
@@ -19,11 +20,10 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import RepositoryName
+from registry_image.storage.detect import open_stored
 from registry_image.storage.layout import REF_NAME
-from registry_image.storage.stored import open_stored
-from registry_image.transfer.compose import Part, annotate, assemble, thin
 from registry_image.transfer.copy import Graph, graph_of
-from registry_image.transfer.kept import Kept
+from registry_image.transfer.mutate import Part, annotate, assemble, thin
 from registry_image.transfer.ordered import ordered_map
 
 #: Ends of the tags for a signature, attestations and a bill of materials (cosign, "Signature Specification").

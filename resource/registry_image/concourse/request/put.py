@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from registry_image.concourse.request import read_request
-from registry_image.concourse.source import Source, read_platform
+from registry_image.concourse.request.check import read_request
+from registry_image.concourse.request.source import Source, read_platform
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import Reference, RepositoryName

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.concourse.console import Console, Debug, write_line
-from registry_image.concourse.source import Source
+from registry_image.concourse.console.log import Console, Debug, write_line
+from registry_image.concourse.request.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
 from registry_image.net.retry import ONCE, RetryPolicy
@@ -65,12 +65,12 @@ def open_console(source: Source, *, draws: bool = True) -> Iterator[Console]:
     elif not draws or source.progress == "none":
         yield Console()
     elif source.progress == "plain":
-        from registry_image.concourse.tally import Plain, Tally
+        from registry_image.concourse.console.counter import Plain, Tally
 
         yield Plain(Tally())
     else:
-        from registry_image.concourse.drawn import Drawn
-        from registry_image.concourse.tally import Tally
+        from registry_image.concourse.console.counter import Tally
+        from registry_image.concourse.console.live import Drawn
 
         with Drawn(Tally()) as drawn:
             yield drawn

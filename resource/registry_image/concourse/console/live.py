@@ -6,11 +6,11 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from registry_image.concourse.console import write_line
-from registry_image.concourse.tally import Counting, Tally
+from registry_image.concourse.console.counter import Counting, Tally
+from registry_image.concourse.console.log import write_line
 
 if TYPE_CHECKING:
-    from registry_image.concourse.bars import Bars
+    from registry_image.concourse.console.bars import Bars
 
 #: Work that is done sooner, in seconds, is not drawn: rich alone takes a tenth of a second to import.
 DRAW_AFTER = 2.0
@@ -53,7 +53,7 @@ class Drawn(Counting):
         if self._starting.acquire(blocking=False):
             try:
                 if self._bars is None and not self._over:
-                    from registry_image.concourse.bars import Bars
+                    from registry_image.concourse.console.bars import Bars
 
                     self._bars = Bars(self.tally)
                     self._bars.start()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_image.concourse.aliases import MAX_TAGS_FILE, choose_tags, parse_tags
-from registry_image.concourse.putrequest import PutRequest, parse_put
+from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
+from registry_image.concourse.request.put import PutRequest, parse_put
 from registry_image.errors import NotFound, RateLimited, RequestError
 from registry_image.semver.version import SemVer
 

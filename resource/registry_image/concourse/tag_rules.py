@@ -1,17 +1,23 @@
-"""Which tags are versions to follow, and which of them stand for an image: semver mode's rules, without I/O."""
+"""Which tags to follow, and in what order: the rules of semver mode and of `sort`, without I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from registry_image.concourse.source import Source
+from registry_image.concourse.pattern import Pattern
+from registry_image.concourse.request.source import Sort, Source
 from registry_image.oci.digest import Digest
 from registry_image.semver.constraint import Constraint
-from registry_image.semver.version import SemVer
+from registry_image.semver.version import Precedence, SemVer
 
 #: What pre-releases begin with; anything else after the hyphen is another variant, as in 1.2.3-alpine.
 PRE_RELEASES = ("alpha", "beta", "rc")
+#: The group of `tag_regex` that `sort: semver` reads.
+VERSION_GROUP = "version"
+
+#: Below every version: tags that an order can make nothing of come first, and are never taken for the newest.
+_NO_VERSION: Precedence = (-1, 0, 0, False, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +89,28 @@ def _says_more(version: SemVer, known: SemVer) -> bool:
     if bool(version.prerelease) != bool(known.prerelease):
         return not version.prerelease
     return version.original.count(".") > known.original.count(".")
+
+
+def in_order(tags: Sequence[str], wanted: Pattern, sort: Sort) -> list[str]:
+    """``tags``, in all of which ``wanted`` is found, oldest first. Equal ones keep the registry's order."""
+    if sort == "lexical":
+        return sorted(tags)
+    if sort == "semver":
+        return sorted(tags, key=lambda tag: _version(tag, wanted))
+    if sort == "numeric":
+        return sorted(tags, key=lambda tag: _numbers(tag, wanted))
+    return list(tags)
+
+
+def _version(tag: str, wanted: Pattern) -> Precedence:
+    found = wanted.search(tag)
+    text = found.group(VERSION_GROUP if VERSION_GROUP in wanted.groupindex else 0) if found else None
+    version = SemVer.parse(text) if text else None
+    return version.precedence if version else _NO_VERSION
+
+
+def _numbers(tag: str, wanted: Pattern) -> tuple[int, ...]:
+    """A group that took no part, or is no number, is less than any number."""
+    found = wanted.search(tag)
+    texts = (found.groups() or (found.group(),)) if found else ()
+    return tuple(int(text) if text and text.isascii() and text.isdecimal() else -1 for text in texts)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from registry_image.concourse.console import Console, size_text, write_line
+from registry_image.concourse.console.log import Console, size_text, write_line
 
 #: Seconds between the lines of `progress: plain`.
 PLAIN_INTERVAL = 5.0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_image.concourse.source import Source, read_source
-from registry_image.concourse.validation import Kind, read_document
-from registry_image.concourse.version import Cursor
+from registry_image.concourse.request.source import Source, read_source
+from registry_image.concourse.request.validation import Kind, read_document
+from registry_image.concourse.request.version import Cursor
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest

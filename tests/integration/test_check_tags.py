@@ -11,10 +11,10 @@ from typing import NotRequired, TypedDict
 
 import pytest
 
-from registry_image.concourse.follow import follow
+from registry_image.concourse.check_tags import follow
 from registry_image.concourse.pattern import compile_pattern
-from registry_image.concourse.request import parse_check
-from registry_image.concourse.version import Version
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.version import Version
 from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized
 from registry_image.net.retry import ONCE
 from registry_image.registry.repository import Repository
