@@ -11,7 +11,7 @@ import pytest
 
 from registry_image.errors import DigestMismatch, InvalidManifest, NotFound, RegistryError
 from registry_image.oci import mediatype
-from registry_image.oci.content import ContentReader
+from registry_image.oci.content import BlobSource
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
@@ -39,7 +39,7 @@ class Diary:
     def has(self, descriptor: Descriptor) -> bool:
         return self.inner.has(descriptor)
 
-    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+    def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         size = self.inner.put_blob(descriptor, source)
         with self.lock:
             self.events.append(f"blob {descriptor.digest}")
@@ -152,7 +152,7 @@ def test_no_more_than_so_many_blobs_are_on_their_way(tmp_path: Path) -> None:
     most = 0
     gate = threading.Barrier(2, timeout=10)
 
-    def act(descriptor: Descriptor, source: ContentReader) -> None:
+    def act(descriptor: Descriptor, source: BlobSource) -> None:
         nonlocal most
         running.add(descriptor.digest)
         most = max(most, len(running))
@@ -196,7 +196,7 @@ def test_one_failure_ends_the_other_threads(tmp_path: Path) -> None:
     ended: list[Digest] = []
     fails = Digest.parse(ONE.blobs[0].digest)
 
-    def act(descriptor: Descriptor, source: ContentReader) -> None:
+    def act(descriptor: Descriptor, source: BlobSource) -> None:
         if descriptor.digest == fails:
             assert started.wait(10)
             raise RegistryError("no", status=400)

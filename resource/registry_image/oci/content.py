@@ -16,14 +16,8 @@ from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import Index, Manifest
 
 
-class ContentReader(Protocol):
-    """Every method raises NotFound for what is not there, TransportError or RegistryError for what cannot be had."""
-
-    def resolve(self, tag: str) -> Descriptor | None:
-        """What ``tag`` points at now, or None if there is no such tag or repository."""
-
-    def manifest(self, digest: Digest) -> Manifest | Index:
-        """The manifest or index, verified against ``digest``."""
+class BlobSource(Protocol):
+    """What a blob is read from. Raises as a ContentReader does."""
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         """The blob's bytes in pieces, from the first to the last, over broken connections too.
@@ -31,6 +25,16 @@ class ContentReader(Protocol):
         The pieces are *not* verified: whoever reads holds them against a `Verifier`, which also stops a blob that is
         longer than its descriptor. A piece is valid until the next one is asked for.
         """
+
+
+class ContentReader(BlobSource, Protocol):
+    """Every method raises NotFound for what is not there, TransportError or RegistryError for what cannot be had."""
+
+    def resolve(self, tag: str) -> Descriptor | None:
+        """What ``tag`` points at now, or None if there is no such tag or repository."""
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        """The manifest or index, verified against ``digest``."""
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         """Manifests whose ``subject`` is ``digest``: signatures, attestations (distribution spec, referrers)."""
@@ -42,7 +46,7 @@ class ContentWriter(Protocol):
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there already."""
 
-    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+    def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         """Reads the blob from ``source``, verifies it, and keeps it; nothing is kept of one that does not verify.
 
         Returns how many bytes that took: 0 if the blob could be had without reading it.

@@ -22,7 +22,7 @@ from registry_image.net.exchange import Answer, Auth, Request
 from registry_image.net.origin import follow
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
-from registry_image.oci.content import ContentReader
+from registry_image.oci.content import BlobSource
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, Verifier
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
@@ -64,7 +64,7 @@ class RepositoryWriter:
         request = self._request("HEAD", f"blobs/{descriptor.digest}", "look for", descriptor, accept=(403, 404, 405))
         return self._repository.client.fetch(request, 0).status == 200
 
-    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+    def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         """Raises ContentError if ``source`` does not have what ``descriptor`` says: the registry then keeps nothing.
 
         A broken upload starts again from its first byte (registries disagree on how to resume one).
@@ -120,7 +120,7 @@ class RepositoryWriter:
         location = answer.headers.get("location")
         return follow(answer.url, location) if location else None
 
-    def _send(self, session: str, descriptor: Descriptor, source: ContentReader) -> None:
+    def _send(self, session: str, descriptor: Descriptor, source: BlobSource) -> None:
         part = descriptor.digest.short
         self._listener.begin("upload", part, descriptor.size)
         request = Request(
@@ -140,7 +140,7 @@ class RepositoryWriter:
         _check_digest(answer, descriptor.digest, request.what)
         self._listener.finish("upload", part)
 
-    def _pieces(self, descriptor: Descriptor, source: ContentReader) -> Iterator[bytes]:
+    def _pieces(self, descriptor: Descriptor, source: BlobSource) -> Iterator[bytes]:
         """The blob, its last piece held back until all of it is verified: a wrong one never becomes whole."""
         part = descriptor.digest.short
         verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")

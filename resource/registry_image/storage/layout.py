@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from registry_image.errors import ContentError, InvalidManifest, NotFound, StorageError
 from registry_image.oci import mediatype
-from registry_image.oci.content import ContentReader
+from registry_image.oci.content import BlobSource
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
@@ -123,7 +123,7 @@ class LayoutDirectory(LayoutReader):
     def has(self, descriptor: Descriptor) -> bool:
         return self._files.has(_blob_name(descriptor.digest))
 
-    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+    def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         target = os.path.join(self.path, _blob_name(descriptor.digest))
         partial = f"{target}.partial"
         verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")

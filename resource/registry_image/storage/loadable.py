@@ -16,7 +16,7 @@ from types import TracebackType
 from registry_image.archive.compression import decompress
 from registry_image.errors import StorageError, UnsupportedMediaType
 from registry_image.oci import mediatype
-from registry_image.oci.content import ContentReader
+from registry_image.oci.content import BlobSource
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import Index, Manifest
@@ -99,7 +99,7 @@ class LoadableTarball:
     def has(self, descriptor: Descriptor) -> bool:
         return False
 
-    def put_blob(self, descriptor: Descriptor, source: ContentReader) -> int:
+    def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
         place = self._places[descriptor.digest]
         position = place.offset

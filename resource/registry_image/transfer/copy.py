@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from registry_image.errors import InvalidManifest, ResourceError
 from registry_image.oci import mediatype
-from registry_image.oci.content import ContentReader, ContentWriter
+from registry_image.oci.content import BlobSource, ContentReader, ContentWriter
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
@@ -100,7 +100,7 @@ def copy_graph(reader: ContentReader, writer: ContentWriter, graph: Graph, *, pa
     Raises the first error; no manifest is written then.
     """
 
-    def copy_blob(blob: Descriptor, source: ContentReader) -> int | None:
+    def copy_blob(blob: Descriptor, source: BlobSource) -> int | None:
         return None if writer.has(blob) else writer.put_blob(blob, source)
 
     taken = for_each_blob(reader, graph, copy_blob, parallel)
@@ -113,7 +113,7 @@ def copy_graph(reader: ContentReader, writer: ContentWriter, graph: Graph, *, pa
 def verify_graph(reader: ContentReader, graph: Graph, *, parallel: int = PARALLEL) -> None:
     """Reads every blob. Raises ContentError unless each is what its digest says."""
 
-    def verify(blob: Descriptor, source: ContentReader) -> None:
+    def verify(blob: Descriptor, source: BlobSource) -> None:
         verifier = Verifier(blob.digest, blob.size, f"blob {blob.digest}")
         with source.blob(blob) as pieces:
             for piece in pieces:
@@ -141,7 +141,7 @@ def _some(tags: list[str]) -> str:
 
 
 def for_each_blob(
-    reader: ContentReader, graph: Graph, act: Callable[[Descriptor, ContentReader], _Done], parallel: int
+    reader: ContentReader, graph: Graph, act: Callable[[Descriptor, BlobSource], _Done], parallel: int
 ) -> list[_Done]:
     """``act`` on every blob, large ones first, so that none is left to run alone at the end. Raises the first error."""
     blobs = iter(sorted(graph.blobs.values(), key=lambda blob: -blob.size))
