@@ -194,3 +194,7 @@ class StorageError(ExtractionError):
 
 class SignatureError(ResourceError):
     """A signature is missing where one is required, or does not verify."""
+
+
+class Cancelled(Exception):
+    """Ends a thread whose work nobody needs any more, as when another thread has failed. It is never reported."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from registry_image.archive.gzip import BLOCK, Work, compress
-from registry_image.transfer.ordered import ordered_map
+from registry_image.transfer.workers import map_on_processors
 from tests.support import parts
 
 TEXT = b"".join(b"line %d of a file\n" % number for number in range(150_000))
@@ -42,7 +42,7 @@ def test_how_the_bytes_come_in_does_not_matter() -> None:
 
 
 def test_how_many_blocks_are_compressed_at_once_does_not_matter() -> None:
-    assert b"".join(compress([TEXT, NOISE, TEXT], ordered_map)) == packed(TEXT + NOISE + TEXT)
+    assert b"".join(compress([TEXT, NOISE, TEXT], map_on_processors)) == packed(TEXT + NOISE + TEXT)
 
 
 def test_blocks_know_what_came_before_them() -> None:
@@ -57,22 +57,7 @@ def test_a_failure_while_reading_comes_out() -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(compress(broken(), ordered_map))
-
-
-def test_no_more_blocks_wait_than_the_threads_can_take_up() -> None:
-    drawn = 0
-
-    def works() -> Iterator[int]:
-        nonlocal drawn
-        for number in range(1000):
-            drawn += 1
-            yield number
-
-    results = ordered_map(str, works())
-    assert [next(results) for _ in range(3)] == ["0", "1", "2"]
-    assert drawn < 30
-    results.close()  # type: ignore[attr-defined]
+        list(compress(broken(), map_on_processors))
 
 
 def test_a_run_sees_each_block_once_and_in_order() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from registry_image.errors import StorageError
+from registry_image.errors import Cancelled, StorageError
 from registry_image.storage import spool as spooling
-from registry_image.storage.spool import READ_SIZE, Spool, Stopped
+from registry_image.storage.spool import READ_SIZE, Spool
 
 TIMEOUT = 30.0
 
@@ -154,30 +154,30 @@ def test_the_reader_gets_an_error_after_what_came_before_it() -> None:
     assert isinstance(spool.wait(), ValueError)
 
 
-def test_whoever_waits_is_stopped() -> None:
-    stop = threading.Event()
-    full, empty = Spool(stop, 1), Spool(stop, 1)
+def test_whoever_waits_is_cancelled() -> None:
+    cancelled = threading.Event()
+    full, empty = Spool(cancelled, 1), Spool(cancelled, 1)
     full.write(b"x")
-    stopped: list[str] = []
+    ended: list[str] = []
 
     def write() -> None:
-        with pytest.raises(Stopped):
+        with pytest.raises(Cancelled):
             full.write(b"y")
-        stopped.append("writer")
+        ended.append("writer")
 
     def read() -> None:
-        with pytest.raises(Stopped):
+        with pytest.raises(Cancelled):
             next(empty.read())
-        stopped.append("reader")
+        ended.append("reader")
 
     def wait() -> None:
-        with pytest.raises(Stopped):
+        with pytest.raises(Cancelled):
             empty.wait()
-        stopped.append("waiter")
+        ended.append("waiter")
 
     with in_thread(write), in_thread(read), in_thread(wait):
-        stop.set()
-    assert sorted(stopped) == ["reader", "waiter", "writer"]
+        cancelled.set()
+    assert sorted(ended) == ["reader", "waiter", "writer"]
 
 
 def test_what_nobody_will_read_is_dropped_without_waiting() -> None:

@@ -62,7 +62,7 @@ def _matches(repository: Repository, source: Source) -> list[Version]:
     digests = resolve_tags(repository, in_order(list(tags), wanted, source.sort))
     versions = [Version(tag=tag, digest=digest) for tag, digest in digests.items()]
     if source.sort == "created":
-        from registry_image.transfer.created import creation_times
+        from registry_image.transfer.resolve import creation_times
 
         times = creation_times(repository, digests.values(), source.platform)
         versions.sort(key=lambda version: times[version.digest])

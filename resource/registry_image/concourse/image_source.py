@@ -24,7 +24,7 @@ from registry_image.storage.detect import open_stored
 from registry_image.storage.layout import REF_NAME
 from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.mutate import Part, annotate, assemble, thin
-from registry_image.transfer.ordered import ordered_map
+from registry_image.transfer.workers import map_on_processors
 
 #: Ends of the tags for a signature, attestations and a bill of materials (cosign, "Signature Specification").
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
@@ -97,7 +97,7 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Offe
 def _stored(directory: str, pattern: str, field: str) -> Iterator[Offer]:
     path = find_one(directory, pattern, field)
     # The path was found to lie within, links and all; from here on none is followed.
-    with open_stored(os.path.realpath(os.path.join(directory, path)), path, ordered_map) as stored:
+    with open_stored(os.path.realpath(os.path.join(directory, path)), path, map_on_processors) as stored:
         yield Offer(reader=stored.reader, root=stored.root, form=f"{stored.form} {path!r}")
 
 

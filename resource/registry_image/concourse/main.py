@@ -24,7 +24,7 @@ EXIT_REFUSED = 1
 EXIT_BUG = 70
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """A signal asked us to stop. Not an Exception, so that nothing on the way takes it for a failure to handle."""
 
     def __init__(self, number: int) -> None:
@@ -46,9 +46,9 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         write_line(f"error: {error.message}")
         if error.hint:
             write_line(f"hint: {error.hint}")
-    except Stopped as stopped:
-        status = 128 + stopped.number
-        write_line(f"stopped by {signal.Signals(stopped.number).name}")
+    except Interrupted as interrupted:
+        status = 128 + interrupted.number
+        write_line(f"stopped by {signal.Signals(interrupted.number).name}")
     except Exception:  # noqa: BLE001 - whatever it is, it is said, and ends the run as a bug
         import traceback
 
@@ -141,7 +141,7 @@ def _stop_on_signals() -> None:
         # Unwinding removes what was written; should that hang (a dead disk), end all the same.
         signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
         signal.alarm(CLEAN_UP_TIME)
-        raise Stopped(number)
+        raise Interrupted(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

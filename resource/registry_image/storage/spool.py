@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from registry_image.errors import StorageError
+from registry_image.errors import Cancelled, StorageError
 from registry_image.oci.digest import Buffer
 
 #: Bytes that are handed over at once. Waking another thread costs as much as hashing tens of kilobytes.
@@ -21,10 +21,6 @@ PATIENCE = 5.0
 POLL = 0.1
 
 
-class Stopped(Exception):
-    """What a thread gets that waits for a spool when all work has been called off."""
-
-
 class Spool:
     """One thread writes, one reads, in order.
 
@@ -36,12 +32,12 @@ class Spool:
 
     def __init__(
         self,
-        stop: threading.Event,
+        cancelled: threading.Event,
         memory: int,
         directory: bytes | None = None,
         is_urgent: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._stop = stop
+        self._cancelled = cancelled
         self._memory = memory
         self._directory = directory
         self._is_urgent = is_urgent
@@ -57,7 +53,7 @@ class Spool:
         self._error: BaseException | None = None
 
     def write(self, piece: bytes) -> None:
-        """Raises Stopped, and StorageError where the file cannot grow."""
+        """Raises Cancelled, and StorageError where the file cannot grow."""
         self._batch.append(piece)
         self._batched += len(piece)
         if self._batched >= self._batch_size:
@@ -96,7 +92,7 @@ class Spool:
             self._changed.notify()
 
     def read(self) -> Iterator[Buffer]:
-        """Everything, to the end or the error. A piece is valid until the next is asked for. Raises Stopped."""
+        """Everything, to the end or the error. A piece is valid until the next is asked for. Raises Cancelled."""
         with self._changed:
             self._reading = True
         while True:
@@ -149,15 +145,15 @@ class Spool:
         return self._held >= self._memory and self._file is None
 
     def wait(self) -> BaseException | None:
-        """Waits for the writer's last word; its error. Raises Stopped."""
+        """Waits for the writer's last word; its error. Raises Cancelled."""
         with self._changed:
             while not self._finished:
                 self._wait()
             return self._error
 
     def _wait(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
+        if self._cancelled.is_set():
+            raise Cancelled
         self._changed.wait(POLL)
 
     def __del__(self) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from registry_image.errors import InvalidManifest, ResourceError
+from registry_image.errors import Cancelled, InvalidManifest, ResourceError
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, ContentReader, ContentWriter
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
-from registry_image.storage.spool import Stopped
-from registry_image.transfer.crew import Crew
 from registry_image.transfer.fetch import PARALLEL
+from registry_image.transfer.workers import WorkerGroup
 
 #: How deep indexes may nest, and referrers refer to referrers.
 MAX_DEPTH = 8
@@ -141,52 +140,30 @@ def _some(tags: list[str]) -> str:
 
 
 def for_each_blob(
-    reader: ContentReader, graph: Graph, act: Callable[[Descriptor, BlobSource], _Done], parallel: int
+    reader: BlobSource, graph: Graph, act: Callable[[Descriptor, BlobSource], _Done], parallel: int
 ) -> list[_Done]:
     """``act`` on every blob, large ones first, so that none is left to run alone at the end. Raises the first error."""
-    blobs = iter(sorted(graph.blobs.values(), key=lambda blob: -blob.size))
-    results: list[_Done] = []
-    lock = threading.Lock()
-
-    def work() -> None:
-        while not crew.stop.is_set():
-            with lock:
-                blob = next(blobs, None)
-            if blob is None:
-                return
-            results.append(act(blob, source))
-
+    blobs = sorted(graph.blobs.values(), key=lambda blob: -blob.size)
     # Left by a signal, too: what the caller removes then must not be written to any more.
-    with Crew() as crew:
-        source = _Stoppable(reader, crew.stop)
-        for number in range(min(parallel, len(graph.blobs))):
-            crew.start(work, f"copy-{number}")
-        crew.join()
-    return results
+    with WorkerGroup() as group:
+        source = Cancellable(reader, group.cancelled)
+        return list(group.map(lambda blob: act(blob, source), blobs, parallel, ahead=len(blobs)))
 
 
-class _Stoppable:
-    """``reader``, its blobs breaking off once ``stopped`` is set."""
+class Cancellable:
+    """``source``, its blobs breaking off with Cancelled once ``cancelled`` is set."""
 
-    def __init__(self, reader: ContentReader, stopped: threading.Event) -> None:
-        self._reader = reader
-        self._stopped = stopped
+    def __init__(self, source: BlobSource, cancelled: threading.Event) -> None:
+        self._source = source
+        self._cancelled = cancelled
 
-    def resolve(self, tag: str) -> Descriptor | None:
-        return self._reader.resolve(tag)
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+        with self._source.blob(descriptor) as pieces:
+            yield self._until_cancelled(pieces)
 
-    def manifest(self, digest: Digest) -> Manifest | Index:
-        return self._reader.manifest(digest)
-
-    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        return closing(self._pieces(descriptor))
-
-    def _pieces(self, descriptor: Descriptor) -> Generator[Buffer]:
-        with self._reader.blob(descriptor) as pieces:
-            for piece in pieces:
-                if self._stopped.is_set():
-                    raise Stopped
-                yield piece
-
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        return self._reader.referrers(digest)
+    def _until_cancelled(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
+        for piece in pieces:
+            if self._cancelled.is_set():
+                raise Cancelled
+            yield piece

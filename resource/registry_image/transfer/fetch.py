@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from registry_image.errors import ContentError
+from registry_image.errors import Cancelled, ContentError
 from registry_image.oci.content import ContentReader
 from registry_image.oci.digest import Buffer, Verifier
 from registry_image.oci.image import Layer
 from registry_image.progress import Listener
-from registry_image.storage.spool import Spool, Stopped
-from registry_image.transfer.crew import Crew
+from registry_image.storage.spool import Spool
+from registry_image.transfer.workers import WorkerGroup
 
 #: Blobs on their way at once, unless the caller says otherwise: enough to fill a link, few enough for any registry.
 PARALLEL = 4
@@ -21,19 +21,19 @@ MEMORY = 8 * 1024 * 1024
 
 
 class Downloads:
-    """The blobs of ``layers``, fetched in order, several at once, by threads of ``crew``.
+    """The blobs of ``layers``, fetched in order, several at once, by threads of ``group``.
 
     What comes before its turn is kept in ``directory``, without a name, where memory does not do. That happens only
     while the network is what everybody waits for: else it would be work for nothing.
     """
 
     def __init__(
-        self, crew: Crew, reader: ContentReader, layers: Sequence[Layer], directory: bytes, listener: Listener
+        self, group: WorkerGroup, reader: ContentReader, layers: Sequence[Layer], directory: bytes, listener: Listener
     ) -> None:
-        self._crew = crew
+        self._group = group
         self._reader = reader
         self._listener = listener
-        self._spools = {layer.number: Spool(crew.stop, MEMORY, directory, self._is_starved) for layer in layers}
+        self._spools = {layer.number: Spool(group.cancelled, MEMORY, directory, self._is_starved) for layer in layers}
         self._layers = iter(layers)
         self._lock = threading.Lock()
         self._only: Layer | None = None
@@ -41,7 +41,7 @@ class Downloads:
 
     def start(self, parallel: int) -> None:
         for number in range(min(parallel, len(self._spools))):
-            self._crew.start(self._work, f"download-{number}")
+            self._group.start(self._work, f"download-{number}")
 
     def read(self, layer: Layer) -> Iterator[Buffer]:
         """The blob as it comes, once. Only a blob that is what its descriptor says comes to an end."""
@@ -60,11 +60,11 @@ class Downloads:
         """
         self._only = layer
         spool = self._spools.get(layer.number)
-        if spool is not None and self._crew.failure is None:
+        if spool is not None and self._group.failure is None:
             spool.discard()
-            with suppress(Stopped):
+            with suppress(Cancelled):
                 spool.wait()
-        failure = self._crew.failure
+        failure = self._group.failure
         return failure if isinstance(failure, ContentError) else None
 
     def _work(self) -> None:
@@ -92,6 +92,6 @@ class Downloads:
         listener.finish("download", part)
 
     def _go_on(self, layer: Layer) -> None:
-        """Raises Stopped if nobody waits for ``layer`` any more."""
-        if self._crew.stop.is_set() or self._only not in (None, layer):
-            raise Stopped
+        """Raises Cancelled if nobody waits for ``layer`` any more."""
+        if self._group.cancelled.is_set() or self._only not in (None, layer):
+            raise Cancelled

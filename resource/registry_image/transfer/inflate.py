@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from registry_image.archive.compression import PIECE_SIZE, decompress
+from registry_image.errors import Cancelled
 from registry_image.oci.digest import Buffer, Verifier
 from registry_image.oci.image import Layer
 from registry_image.progress import Listener
-from registry_image.storage.spool import Spool, Stopped
-from registry_image.transfer.crew import Crew
+from registry_image.storage.spool import Spool
 from registry_image.transfer.fetch import Downloads
+from registry_image.transfer.workers import WorkerGroup
 
 #: Uncompressed bytes that wait for who reads them: enough to bridge the making of a thousand small files.
 MEMORY = 4 * 1024 * 1024
@@ -50,18 +51,18 @@ class SharedVerifier:
 
 
 class Inflation:
-    """The uncompressed bytes of ``layers``, one layer after the other, made by a thread of ``crew``.
+    """The uncompressed bytes of ``layers``, one layer after the other, made by a thread of ``group``.
 
     Where decompressing takes longest (large files in gzip), who reads hashes what it has just got into its cache to
     write it. Where the reader does (small files), the thread finds no room for more, and hashes instead of waiting.
     """
 
-    def __init__(self, crew: Crew, downloads: Downloads, layers: Sequence[Layer], listener: Listener) -> None:
-        self._crew = crew
+    def __init__(self, group: WorkerGroup, downloads: Downloads, layers: Sequence[Layer], listener: Listener) -> None:
+        self._group = group
         self._downloads = downloads
         self._layers = layers
         self._listener = listener
-        self._outputs = {layer.number: Spool(crew.stop, MEMORY) for layer in layers}
+        self._outputs = {layer.number: Spool(group.cancelled, MEMORY) for layer in layers}
         self._verifiers = {
             layer.number: SharedVerifier(Verifier(layer.diff_id, None, f"{layer}: uncompressed")) for layer in layers
         }
@@ -70,21 +71,21 @@ class Inflation:
         # glibc maps fresh pages for each block as large as ours, and gives them back, until it has seen a larger one
         # freed (mallopt(3), M_MMAP_THRESHOLD). Without this line a tenth of the time goes into page faults.
         bytes(8 * PIECE_SIZE)
-        self._crew.start(self._inflate, "inflate")
+        self._group.start(self._inflate, "inflate")
 
     def read(self, layer: Layer) -> Iterator[Buffer]:
         """The bytes of ``layer``, once; only a layer whose blob and diff ID are right comes to an end.
 
-        A failure anywhere in the crew is raised at once.
+        A failure anywhere in the group is raised at once.
         """
         verifier = self._verifiers[layer.number]
         try:
             for count, piece in enumerate(self._outputs[layer.number].read(), start=1):
-                self._crew.check()
+                self._group.check()
                 verifier.hash_up_to(count)
                 yield piece
-        except Stopped:
-            self._crew.check()
+        except Cancelled:
+            self._group.check()
             raise
         verifier.finish()
 
@@ -98,7 +99,7 @@ class Inflation:
                         pass
                     verifier.add(kept)
                     output.write(kept)
-            except Stopped:
+            except Cancelled:
                 raise
             except Exception as error:  # noqa: BLE001  raised again by who reads, after all that came before it
                 output.finish(error)

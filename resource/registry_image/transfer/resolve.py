@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import TypeAlias
 
+from registry_image.errors import InvalidManifest, quote
 from registry_image.oci.content import ContentReader
 from registry_image.oci.digest import Digest
+from registry_image.oci.platform import Platform
+from registry_image.progress import Silence
+from registry_image.transfer.workers import parallel_map
 
 #: Look-ups under way at once. With some 40 ms for each that is 400 a second, which registries bear; the pool of kept
 #: connections holds as many.
 MAX_LOOKUPS = 16
-
-_Item = TypeVar("_Item")
-_Found = TypeVar("_Found")
+#: RFC 3339, 5.6, as Go writes and reads it: any number of decimals, of which nine count.
+_TIME = (
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]+))?"
+    r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+#: Seconds since the year 1 began in UTC, and nanoseconds.
+Moment: TypeAlias = tuple[int, int]
+#: What Go's encoder writes for no time; a config without one counts as that.
+NEVER: Moment = (0, 0)
 
 
 def resolve_tags(reader: ContentReader, tags: Sequence[str]) -> dict[str, Digest]:
@@ -22,42 +33,37 @@ def resolve_tags(reader: ContentReader, tags: Sequence[str]) -> dict[str, Digest
 
     Raises what ``reader`` raises: an answer without one tag would hide a version.
     """
-    found = look_up(reader.resolve, tags)
+    found = parallel_map(reader.resolve, tags, MAX_LOOKUPS)
     return {tag: descriptor.digest for tag, descriptor in zip(tags, found, strict=True) if descriptor is not None}
 
 
-def look_up(act: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found]:
-    """``act`` on each item, several at once, the results in the items' order.
+def creation_times(reader: ContentReader, digests: Iterable[Digest], platform: Platform) -> dict[Digest, Moment]:
+    """When the image for ``platform`` behind each digest was made; each is asked for once.
 
-    The first failure ends it: nothing more is begun, what is under way is waited for, then it is raised.
+    Raises what ``reader`` and `select_image` raise, and InvalidManifest for a time that is none.
     """
-    results: dict[int, _Found] = {}
-    failures: list[Exception] = []
-    stopped = threading.Event()
-    positions = iter(range(len(items)))
-    lock = threading.Lock()
+    # Only checks that sort by time need it.
+    from registry_image.transfer.select import select_image
 
-    def work() -> None:
-        while not stopped.is_set():
-            with lock:
-                position = next(positions, None)
-            if position is None:
-                return
-            try:
-                results[position] = act(items[position])
-            except Exception as error:  # noqa: BLE001  raised again by the thread that waits for us
-                failures.append(error)
-                stopped.set()
+    distinct = list(dict.fromkeys(digests))
 
-    # Daemons: a signal unwinds the waiting thread at once, and the process ends without them.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(MAX_LOOKUPS, len(items)))]
+    def created(digest: Digest) -> Moment:
+        text = select_image(reader, digest, platform, Silence()).image.config.created
+        return parse_moment(text, f"image {digest}: created") if text else NEVER
+
+    return dict(zip(distinct, parallel_map(created, distinct, MAX_LOOKUPS), strict=True))
+
+
+def parse_moment(text: str, what: str) -> Moment:
+    """Raises InvalidManifest, naming ``what``, unless ``text`` is a time of RFC 3339."""
+    match = re.fullmatch(_TIME, text)
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        stopped.set()
-    if failures:
-        raise failures[0]
-    return [results[position] for position in range(len(items))]
+        if match is None:
+            raise ValueError("not a time of RFC 3339")
+        year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
+        days = date(year, month, day).toordinal() - 1
+    except ValueError as error:
+        raise InvalidManifest(f"{what}: {quote(text)}: {error}") from error
+    ahead = int(match[9]) * 60 + int(match[10]) if match[8] else 0
+    minutes = (days * 24 + hour) * 60 + minute + (ahead if match[8] == "-" else -ahead)
+    return minutes * 60 + second, int((match[7] or "").ljust(9, "0")[:9])

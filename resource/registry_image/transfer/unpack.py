@@ -17,9 +17,9 @@ from registry_image.oci.image import Image
 from registry_image.progress import Listener
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
-from registry_image.transfer.crew import Crew
 from registry_image.transfer.fetch import PARALLEL, Downloads
 from registry_image.transfer.inflate import Inflation
+from registry_image.transfer.workers import WorkerGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,9 @@ def unpack(
     """
     applier = Applier(root, listener)
     layers = image.layers
-    with Crew() as crew:
-        downloads = Downloads(crew, reader, layers, os.path.dirname(root.path), listener)
-        inflation = Inflation(crew, downloads, layers, listener)
+    with WorkerGroup() as group:
+        downloads = Downloads(group, reader, layers, os.path.dirname(root.path), listener)
+        inflation = Inflation(group, downloads, layers, listener)
         downloads.start(parallel)
         inflation.start()
         for layer in layers:

@@ -1,0 +1,52 @@
+"""The times at which images were made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_image.errors import InvalidManifest
+from registry_image.transfer.resolve import NEVER, parse_moment
+
+moments = st.datetimes(
+    timezones=st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
+        lambda d: timezone(d - d % timedelta(minutes=1))
+    )
+)
+
+
+@given(moments, moments)
+def test_times_compare_as_moments_whatever_their_offset(one: datetime, other: datetime) -> None:
+    first, second = parse_moment(one.isoformat(), "created"), parse_moment(other.isoformat(), "created")
+    assert (first < second, first == second) == (one < other, one == other)
+
+
+def test_nine_decimals_count() -> None:
+    texts = ["0.123456788Z", "0.1234567889Z", "0.123456789Z", "0.12345679Z", "0.2Z", "1Z"]
+    parsed = [parse_moment(f"2024-02-29T23:59:5{text}", "created") for text in texts]
+    assert parsed == sorted(parsed)
+    assert parsed[0] == parsed[1]
+
+
+def test_no_time_is_the_first_of_all() -> None:
+    assert parse_moment("0001-01-01T00:00:00Z", "created") == NEVER
+    assert (
+        parse_moment("1970-01-01T00:00:00Z", "created")[0]
+        == datetime(1970, 1, 1, tzinfo=UTC).toordinal() * 86400 - 86400
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("yesterday", "2024-01-01", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00", "2024-02-30T00:00:00Z"),
+        *("2024-01-01T24:00:00Z", "2024-01-01T00:00:60Z", "2024-01-01T00:00:00+24:00", "2024-01-01T00:00:00Z\n"),
+        *("0000-01-01T00:00:00Z", "2024-01-01T00:00:00.Z", "2024-01-01t00:00:00z"),
+    ],
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InvalidManifest, match="created"):
+        parse_moment(text, "created")
