@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_image.auth.acr import ACRLogin, AzureSettings
+from registry_image.auth.acr import ACRLogin
+from registry_image.auth.settings import AzureSettings
 from registry_image.errors import AuthError, RequestError
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
@@ -32,7 +33,7 @@ from tests.support.internet import Internet, Reply, black_hole, internet, reply,
 
 HOST = "contoso.azurecr.io"
 SERVICE_PRINCIPAL = AzureSettings(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
-FEDERATED = AzureSettings(client_id=CLIENT_ID, oidc_token=OIDC_TOKEN)
+APPLICATION = AzureSettings(client_id=CLIENT_ID)
 
 
 @pytest.fixture
@@ -107,7 +108,9 @@ def test_a_registry_that_refuses_tokens_for_registries_gets_one_for_the_cloud_s_
     ]
 
 
-@pytest.mark.parametrize("settings", [SERVICE_PRINCIPAL, FEDERATED], ids=["secret", "token"])
+@pytest.mark.parametrize(
+    ("settings", "oidc_token"), [(SERVICE_PRINCIPAL, ""), (APPLICATION, OIDC_TOKEN)], ids=["secret", "token"]
+)
 @pytest.mark.parametrize(
     ("host", "authority"),
     [
@@ -117,9 +120,9 @@ def test_a_registry_that_refuses_tokens_for_registries_gets_one_for_the_cloud_s_
     ],
 )
 def test_an_application_logs_in_at_its_cloud_with_a_secret_or_an_identity_token(
-    client: Client, web: Internet, azure: Azure, settings: AzureSettings, host: str, authority: str
+    client: Client, web: Internet, azure: Azure, settings: AzureSettings, oidc_token: str, host: str, authority: str
 ) -> None:
-    assert ACRLogin(client, host, settings)().password == REFRESH_TOKEN
+    assert ACRLogin(client, host, settings, oidc_token)().password == REFRESH_TOKEN
     assert azure.asked[0] == f"entra {authority} {TENANT} {REGISTRY_AUDIENCE}"
     # Nobody else was asked anything, such as which clouds there are.
     assert {call.host for call in web.calls} == {host, authority}
@@ -143,9 +146,9 @@ def test_the_token_is_kept_until_shortly_before_the_end_it_names(client: Client,
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def failing(client: Client, settings: AzureSettings) -> AuthError:
+def failing(client: Client, settings: AzureSettings, oidc_token: str = "") -> AuthError:
     with pytest.raises(AuthError) as failure:
-        ACRLogin(client, HOST, settings)()
+        ACRLogin(client, HOST, settings, oidc_token)()
     assert failure.value.hint is not None
     for secret in (CLIENT_SECRET, OIDC_TOKEN, "aad "):
         assert secret not in failure.value.message
@@ -180,14 +183,16 @@ def test_a_registry_that_refuses_the_exchange_names_status_tenant_and_role(clien
 
 
 @pytest.mark.parametrize(
-    ("settings", "said", "hint"),
+    ("settings", "oidc_token", "said", "hint"),
     [
-        (AzureSettings(client_id=CLIENT_ID, client_secret="wrong"), "AADSTS7000215", "azure_client_secret"),
-        (AzureSettings(client_id=CLIENT_ID, oidc_token="expired"), "AADSTS700024", "has expired"),
+        (AzureSettings(client_id=CLIENT_ID, client_secret="wrong"), "", "AADSTS7000215", "azure_client_secret"),
+        (APPLICATION, "expired", "AADSTS700024", "has expired"),
     ],
 )
-def test_what_entra_says_is_repeated_with_a_hint(client: Client, settings: AzureSettings, said: str, hint: str) -> None:
-    error = failing(client, settings)
+def test_what_entra_says_is_repeated_with_a_hint(
+    client: Client, settings: AzureSettings, oidc_token: str, said: str, hint: str
+) -> None:
+    error = failing(client, settings, oidc_token)
     assert f"as application '{CLIENT_ID}'" in error.message
     assert said in error.message
     assert "Trace ID" not in error.message
@@ -221,16 +226,16 @@ def test_an_answer_without_a_token_is_an_error_that_repeats_nothing(client: Clie
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "oidc_token", "said"),
     [
-        (AzureSettings(environment="Mars"), "source.azure_environment: 'Mars' is none of AzurePublic"),
-        (AzureSettings(oidc_token=OIDC_TOKEN), "`azure_client_id` is missing"),
-        (AzureSettings(client_secret=CLIENT_SECRET), "`azure_client_id` is missing"),
+        (AzureSettings(environment="Mars"), "", "source.azure_environment: 'Mars' is none of AzurePublic"),
+        (AzureSettings(), OIDC_TOKEN, "`azure_client_id` is missing"),
+        (AzureSettings(client_secret=CLIENT_SECRET), "", "`azure_client_id` is missing"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_asked(
-    client: Client, web: Internet, settings: AzureSettings, said: str
+    client: Client, web: Internet, settings: AzureSettings, oidc_token: str, said: str
 ) -> None:
     with pytest.raises(RequestError, match=said):
-        ACRLogin(client, HOST, settings)
+        ACRLogin(client, HOST, settings, oidc_token)
     assert web.calls == []

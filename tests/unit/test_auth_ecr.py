@@ -12,9 +12,9 @@ from typing import TypedDict
 
 import pytest
 
-from registry_image.auth.aws import AWSSettings
 from registry_image.auth.ecr import ECRLogin
 from registry_image.auth.ecrhost import ECRHost, is_ecr
+from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError
 from registry_image.net.client import Client
 from registry_image.net.retry import ONCE
@@ -201,8 +201,8 @@ def test_an_identity_token_is_traded_for_a_role_and_more_roles_from_there(
     client: Client, web: Internet, trusting_aws: AWS
 ) -> None:
     reach(web, trusting_aws)
-    settings = AWSSettings(region=REGION, role_arns=(ROLE, FARTHER_ROLE), oidc_token="ey.the.token")
-    assert ECRLogin(client, "org/image", settings)().password == f"{OTHER_ACCOUNT}-auth-token"
+    settings = AWSSettings(region=REGION, role_arns=(ROLE, FARTHER_ROLE))
+    assert ECRLogin(client, "org/image", settings, "ey.the.token")().password == f"{OTHER_ACCOUNT}-auth-token"
     first, second = (call for call in web.calls if call.host.startswith("sts."))
     assert first.form["Action"] == "AssumeRoleWithWebIdentity"
     assert first.form["WebIdentityToken"] == "ey.the.token"
@@ -317,7 +317,7 @@ def test_an_expired_identity_token_is_told_from_a_role_that_does_not_trust_it(cl
         "<ErrorResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><Error><Type>Sender</Type>"
         "<Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
     )
-    settings = AWSSettings(region=REGION, role_arns=(ROLE,), oidc_token="ey.the.token")
+    settings = AWSSettings(region=REGION, role_arns=(ROLE,))
     answers = {
         ("ExpiredTokenException", "Token expired: current date/time must be before the expiration"): "newer",
         ("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"): "trust policy",
@@ -325,7 +325,7 @@ def test_an_expired_identity_token_is_told_from_a_role_that_does_not_trust_it(cl
     for (code, message), hint in answers.items():
         web.routes[".*"] = saying(Reply(status=400, body=xml.format(code, message).encode()))
         with pytest.raises(AuthError, match=f"assuming role '{ROLE}': .* answered 400 {code}") as failure:
-            ECRLogin(client, "image", settings)()
+            ECRLogin(client, "image", settings, "ey.the.token")()
         assert failure.value.hint is not None
         assert hint in failure.value.hint
         assert "ey.the.token" not in failure.value.message
@@ -421,18 +421,18 @@ def test_a_certificate_of_nobody_we_trust_is_not_believed(client: Client, web: I
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "oidc_token", "said"),
     [
-        (AWSSettings(region="nowhere.example/"), "source.aws_region: 'nowhere.example/'"),
-        (AWSSettings(region=REGION, account_id="42"), "source.aws_account_id: expected twelve digits, got '42'"),
-        (AWSSettings(region=REGION, access_key_id="AKIA"), "go together"),
-        (AWSSettings(region=REGION, oidc_token="token"), "needs the role"),
-        (AWSSettings(region=REGION, role_arns=(ROLE,), oidc_token="token", **KEYS), "which is it?"),
+        (AWSSettings(region="nowhere.example/"), "", "source.aws_region: 'nowhere.example/'"),
+        (AWSSettings(region=REGION, account_id="42"), "", "source.aws_account_id: expected twelve digits, got '42'"),
+        (AWSSettings(region=REGION, access_key_id="AKIA"), "", "go together"),
+        (AWSSettings(region=REGION), "token", "needs the role"),
+        (AWSSettings(region=REGION, role_arns=(ROLE,), **KEYS), "token", "which is it?"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_asked(
-    client: Client, web: Internet, settings: AWSSettings, said: str
+    client: Client, web: Internet, settings: AWSSettings, oidc_token: str, said: str
 ) -> None:
     with pytest.raises(RequestError, match=re.escape(said)):
-        ECRLogin(client, "image", settings)
+        ECRLogin(client, "image", settings, oidc_token)
     assert web.calls == []

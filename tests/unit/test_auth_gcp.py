@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from registry_image.auth.gcp import GCPLogin, GCPSettings
+from registry_image.auth.gcp import GCPLogin
+from registry_image.auth.settings import GCPSettings
 from registry_image.errors import AuthError, RequestError
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
@@ -22,7 +23,7 @@ from registry_image.progress import Silence
 from tests.support.clouds import GOOGLE_TOKEN, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, Google, on
 from tests.support.internet import Internet, black_hole, internet, reply, serving
 
-TRADE = GCPSettings(workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN)
+TRADE = GCPSettings(workload_identity_provider=PROVIDER)
 
 
 @pytest.fixture
@@ -84,20 +85,20 @@ def test_a_pasted_key_logs_in(client: Client, google: Google, private_key: str) 
 
 
 def test_an_identity_token_is_traded(client: Client, google: Google) -> None:
-    assert GCPLogin(client, TRADE)().password == GOOGLE_TOKEN
+    assert GCPLogin(client, TRADE, OIDC_TOKEN)().password == GOOGLE_TOKEN
     assert google.asked == [f"sts {PROVIDER}"]
 
 
 def test_an_identity_token_is_traded_for_a_service_account_s(client: Client, google: Google) -> None:
-    settings = GCPSettings(workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN, service_account=SERVICE_ACCOUNT)
-    assert GCPLogin(client, settings)().password == GOOGLE_TOKEN
+    settings = GCPSettings(workload_identity_provider=PROVIDER, service_account=SERVICE_ACCOUNT)
+    assert GCPLogin(client, settings, OIDC_TOKEN)().password == GOOGLE_TOKEN
     assert google.asked == [f"sts {PROVIDER}", f"iamcredentials {SERVICE_ACCOUNT}"]
 
 
 def test_the_token_is_kept_until_shortly_before_its_end(client: Client, google: Google) -> None:
     later = 0.0
     client.clock = Clock(now=lambda: time.time() + later)
-    login = GCPLogin(client, TRADE)
+    login = GCPLogin(client, TRADE, OIDC_TOKEN)
     assert login().password == GOOGLE_TOKEN
     later = 3599 - 330
     login()
@@ -110,10 +111,10 @@ def test_the_token_is_kept_until_shortly_before_its_end(client: Client, google: 
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def failing(client: Client, settings: GCPSettings) -> tuple[str, str]:
+def failing(client: Client, settings: GCPSettings, oidc_token: str = "") -> tuple[str, str]:
     """The message and the hint."""
     with pytest.raises(AuthError) as failure:
-        GCPLogin(client, settings)()
+        GCPLogin(client, settings, oidc_token)()
     assert OIDC_TOKEN not in failure.value.message
     return failure.value.message, failure.value.hint or ""
 
@@ -158,8 +159,7 @@ def test_a_key_of_an_account_that_is_gone_is_named(client: Client, private_key: 
 
 
 def test_an_expired_identity_token_is_what_google_says_it_is(client: Client) -> None:
-    settings = GCPSettings(workload_identity_provider=PROVIDER, oidc_token="expired")
-    message, hint = failing(client, settings)
+    message, hint = failing(client, TRADE, "expired")
     assert f"trading the identity token at '{PROVIDER}'" in message
     assert "stale" in message
     assert "newer than the step" in hint
@@ -169,16 +169,14 @@ def test_a_provider_that_does_not_trust_the_token_says_so(client: Client, web: I
     said = "The audience in ID Token [x] does not match the expected audience."
     web.routes[".*sts.*"] = lambda _: reply({"error": "invalid_grant", "error_description": said}, 400)
     web.routes = dict(reversed(web.routes.items()))
-    message, hint = failing(client, TRADE)
+    message, hint = failing(client, TRADE, OIDC_TOKEN)
     assert said in message
     assert "issuer and audience" in hint
 
 
 def test_an_account_that_may_not_be_impersonated_names_the_role(client: Client) -> None:
-    settings = GCPSettings(
-        workload_identity_provider=PROVIDER, oidc_token=OIDC_TOKEN, service_account="other@p.iam.gserviceaccount.com"
-    )
-    message, hint = failing(client, settings)
+    settings = GCPSettings(workload_identity_provider=PROVIDER, service_account="other@p.iam.gserviceaccount.com")
+    message, hint = failing(client, settings, OIDC_TOKEN)
     assert "for 'other@p.iam.gserviceaccount.com'" in message
     assert "iam.workloadIdentityUser" in hint
 
@@ -203,24 +201,25 @@ def test_a_pasted_key_cannot_send_its_statement_elsewhere(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "oidc_token", "said"),
     [
-        (GCPSettings(oidc_token=OIDC_TOKEN), "go together"),
-        (GCPSettings(workload_identity_provider=PROVIDER), "go together"),
-        (GCPSettings(service_account=SERVICE_ACCOUNT), "`gcp.service_account` is whom"),
-        (GCPSettings(service_account_json="{secret"), "not a JSON object"),
-        (GCPSettings(service_account_json='{"type": "external_account"}'), "got 'external_account'"),
+        (GCPSettings(), OIDC_TOKEN, "go together"),
+        (GCPSettings(workload_identity_provider=PROVIDER), "", "go together"),
+        (GCPSettings(service_account=SERVICE_ACCOUNT), "", "`gcp.service_account` is whom"),
+        (GCPSettings(service_account_json="{secret"), "", "not a JSON object"),
+        (GCPSettings(service_account_json='{"type": "external_account"}'), "", "got 'external_account'"),
         (
             GCPSettings(service_account_json='{"type": "service_account"}'),
+            "",
             "client_email, private_key, token_uri missing",
         ),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_asked(
-    client: Client, web: Internet, settings: GCPSettings, said: str
+    client: Client, web: Internet, settings: GCPSettings, oidc_token: str, said: str
 ) -> None:
     with pytest.raises(RequestError, match=re.escape(said)) as failure:
-        GCPLogin(client, settings)
+        GCPLogin(client, settings, oidc_token)
     assert "secret" not in failure.value.message
     assert web.calls == []
 

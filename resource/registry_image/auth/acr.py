@@ -9,7 +9,7 @@ import json
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ from registry_image.auth.challenge import parse_challenges
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.lease import Grant, Lease
 from registry_image.auth.sdkhttp import SDKTransport, quieten
+from registry_image.auth.settings import AzureSettings
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
@@ -37,6 +38,9 @@ DEFAULT_LIFE = 3600.0
 _METADATA_RETRIES = 2
 _TENANT = re.compile(r"[?&]tenant=([A-Za-z0-9.-]{1,253})", re.ASCII)
 _WHAT = "Azure login"
+_NOT_ON_AZURE = (
+    "a managed identity is there only on Azure: elsewhere set `azure_client_id` with a secret or `oidc_token`"
+)
 _PERMISSION = "the identity needs the role AcrPull on the registry, to push AcrPush"
 
 
@@ -57,32 +61,22 @@ _SUFFIXES = {".azurecr.io": _PUBLIC, ".azurecr.us": _GOVERNMENT, ".azurecr.cn": 
 _ELSEWHERE = _Cloud(authority=None, manager=_PUBLIC.manager)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AzureSettings:
-    """The ``azure_…`` fields of a source and its ``oidc_token``; "" where absent."""
-
-    client_id: str = ""
-    client_secret: str = field(default="", repr=False)
-    tenant_id: str = ""
-    environment: str = ""
-    oidc_token: str = field(default="", repr=False)
-
-
 class ACRLogin:
     """A CredentialProvider for the registry at ``host``: a managed identity, a service principal, or a trade of the
     identity token. Nothing is sent before something is asked of it."""
 
-    def __init__(self, client: Client, host: str, settings: AzureSettings) -> None:
+    def __init__(self, client: Client, host: str, settings: AzureSettings, oidc_token: str = "") -> None:
         """Raises RequestError for settings that contradict themselves."""
         if settings.environment and settings.environment not in _CLOUDS:
             raise RequestError(
                 f"source.azure_environment: {quote(settings.environment)} is none of {', '.join(_CLOUDS)}"
             )
-        if (settings.client_secret or settings.oidc_token) and not settings.client_id:
+        if (settings.client_secret or oidc_token) and not settings.client_id:
             raise RequestError("source: `azure_client_id` is missing: whose secret or identity token is it?")
         self._client = client
         self._host = host
         self._settings = settings
+        self._oidc_token = oidc_token
         self._cloud = _cloud(host, settings.environment)
         self._lease = Lease(self._issue, client.clock.now)
 
@@ -127,7 +121,8 @@ class ACRLogin:
         except Exception as error:
             lost = _transport_error(error)
             if lost is not None:
-                raise AuthError(lost.message, hint=_no_answer_hint(self._settings) or lost.hint) from error
+                managed = not (self._settings.client_secret or self._oidc_token)
+                raise AuthError(lost.message, hint=_NOT_ON_AZURE if managed else lost.hint) from error
             # Of its first line, as the next are trace numbers and links; and without the guess before what IMDS said.
             said = str(error).strip().partition("\n")[0].rpartition("Token request error: ")[2].strip()
             raise _AudienceRefused(f"{step}: {quote(said, limit=400)}", hint=_token_hint(said)) from error
@@ -135,7 +130,7 @@ class ACRLogin:
     def _who(self) -> str:
         if not self._settings.client_id:
             return "the system-assigned managed identity"
-        kind = "application" if self._settings.client_secret or self._settings.oidc_token else "managed identity"
+        kind = "application" if self._settings.client_secret or self._oidc_token else "managed identity"
         return f"{kind} {quote(self._settings.client_id)}"
 
     def _credential(self, tenant: str, step: str) -> TokenCredential:
@@ -156,8 +151,8 @@ class ACRLogin:
                 disable_instance_discovery=True,  # the authority is one of ours or the operator's
                 transport=transport,
             )
-        if settings.oidc_token:
-            assertion: Callable[[], str] = lambda: settings.oidc_token  # noqa: E731 (a type for the library)
+        if self._oidc_token:
+            assertion: Callable[[], str] = lambda: self._oidc_token  # noqa: E731 (a type for the library)
             return ClientAssertionCredential(
                 tenant,
                 settings.client_id,
@@ -230,12 +225,6 @@ def _transport_error(error: BaseException | None) -> TransportError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _no_answer_hint(settings: AzureSettings) -> str | None:
-    if settings.client_secret or settings.oidc_token:
-        return None
-    return "a managed identity is there only on Azure: elsewhere set `azure_client_id` with a secret or `oidc_token`"
 
 
 def _token_hint(said: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from registry_image.auth.sdkhttp import METADATA_CONNECT_TIMEOUT, SDKTransport, quieten
+from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError, ResourceError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.exchange import Headers
@@ -44,20 +45,6 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AWSSettings:
-    """The ``aws_…`` fields of a source and its ``oidc_token``; "" where absent. Roles are assumed in order."""
-
-    region: str = ""
-    access_key_id: str = ""
-    secret_access_key: str = field(default="", repr=False)
-    session_token: str = field(default="", repr=False)
-    role_arns: tuple[str, ...] = ()
-    external_id: str = ""
-    account_id: str = ""
-    oidc_token: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """An access key, as STS or a source gives it."""
 
@@ -77,18 +64,20 @@ class _AssumedRole(TypedDict):
 
 
 class Identity:
-    """Makes clients of AWS services that speak as whoever the settings say. ``region`` is where STS is asked."""
+    """Makes clients of AWS services that speak as whoever the settings and the identity token ("" is none) say.
+    ``region`` is where STS is asked."""
 
-    def __init__(self, client: Client, settings: AWSSettings, region: str) -> None:
+    def __init__(self, client: Client, settings: AWSSettings, oidc_token: str, region: str) -> None:
         """Raises RequestError for settings that contradict themselves."""
         if bool(settings.access_key_id) != bool(settings.secret_access_key):
             raise RequestError("source: `aws_access_key_id` and `aws_secret_access_key` go together: one is missing")
-        if settings.oidc_token and settings.access_key_id:
+        if oidc_token and settings.access_key_id:
             raise RequestError("source: `oidc_token` and `aws_access_key_id` are both set: which is it?")
-        if settings.oidc_token and not settings.role_arns:
+        if oidc_token and not settings.role_arns:
             raise RequestError("source: `oidc_token` for AWS needs the role to trade it for", hint="set `aws_role_arn`")
         self._client = client
         self._settings = settings
+        self._oidc_token = oidc_token
         self._region = region
 
     def service(self, name: str, region: str, *, fips: bool = False, dual_stack: bool = False) -> BaseClient:
@@ -109,7 +98,7 @@ class Identity:
                 secret_key=settings.secret_access_key,
                 token=settings.session_token,
             )
-        elif not settings.oidc_token:
+        elif not self._oidc_token:
             self._need_default(session)
         for position, role in enumerate(settings.role_arns):
             step = f"assuming role {quote(role)}"
@@ -117,14 +106,14 @@ class Identity:
                 step += f" ({position + 1} of {len(settings.role_arns)})"
             with reading(step):
                 sts = _make(session, "sts", keys, region=self._region, fips=fips)
-            keys = self._assume(sts, role, step, with_token=bool(settings.oidc_token) and position == 0)
+            keys = self._assume(sts, role, step, with_token=bool(self._oidc_token) and position == 0)
         return keys
 
     def _assume(self, sts: BaseClient, role: str, step: str, *, with_token: bool) -> Keys:
         arguments = {"RoleArn": role, "RoleSessionName": ROLE_SESSION_NAME}
         if with_token:
             operation, hint = "assume_role_with_web_identity", f"{_TRUST} {role} must allow {_WEB_IDENTITY}"
-            arguments["WebIdentityToken"] = self._settings.oidc_token
+            arguments["WebIdentityToken"] = self._oidc_token
         else:
             operation, hint = "assume_role", f"the caller needs sts:AssumeRole on it, and {_TRUST} {role} must allow it"
             if self._settings.external_id:

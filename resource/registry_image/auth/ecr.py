@@ -6,10 +6,11 @@ from base64 import b64decode
 from datetime import datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from registry_image.auth.aws import AWSSettings, Identity, Refusal, call, reading
+from registry_image.auth.aws import Identity, Refusal, call, reading
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.ecrhost import ECR_PUBLIC, ECR_PUBLIC_REGION, ECRHost, is_account, is_region
 from registry_image.auth.lease import Grant, Lease
+from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError, quote
 from registry_image.net.client import Client
 from registry_image.oci.reference import RepositoryName
@@ -28,7 +29,7 @@ class ECRLogin:
     Nothing is sent before something is asked of it.
     """
 
-    def __init__(self, client: Client, name: str, settings: AWSSettings) -> None:
+    def __init__(self, client: Client, name: str, settings: AWSSettings, oidc_token: str = "") -> None:
         """Raises RequestError for settings that contradict themselves or name no registry."""
         first, _, rest = name.partition("/")
         self._public = first == ECR_PUBLIC
@@ -41,7 +42,7 @@ class ECRLogin:
         if self._host is None and not self._public and settings.account_id:
             self._host = ECRHost(account=settings.account_id, region=region)
         self._region = self._host.region if self._host else region
-        self._identity = Identity(client, settings, region)
+        self._identity = Identity(client, settings, oidc_token, region)
         self._endpoint = ""
         self._lease = Lease(self._issue, client.clock.now)
 

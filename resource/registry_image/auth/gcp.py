@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.lease import Grant, Lease
 from registry_image.auth.sdkhttp import SDKTransport, quieten
+from registry_image.auth.settings import GCPSettings
 from registry_image.errors import AuthError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 
@@ -43,31 +44,22 @@ _METADATA_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GCPSettings:
-    """The fields of ``gcp`` in a source and its ``oidc_token``; "" where absent."""
-
-    service_account_json: str = field(default="", repr=False)
-    workload_identity_provider: str = ""
-    service_account: str = ""
-    oidc_token: str = field(default="", repr=False)
-
-
 class GCPLogin:
     """A CredentialProvider: a key, a trade of the identity token, or the metadata server's service account.
 
     Nothing is sent before something is asked of it.
     """
 
-    def __init__(self, client: Client, settings: GCPSettings) -> None:
+    def __init__(self, client: Client, settings: GCPSettings, oidc_token: str = "") -> None:
         """Raises RequestError for settings that contradict themselves, and for a key that cannot be one."""
-        if bool(settings.oidc_token) != bool(settings.workload_identity_provider):
+        if bool(oidc_token) != bool(settings.workload_identity_provider):
             raise RequestError("source: `oidc_token` and `gcp.workload_identity_provider` go together: one is missing")
-        if settings.oidc_token and settings.service_account_json:
+        if oidc_token and settings.service_account_json:
             raise RequestError("source: `oidc_token` and `gcp.service_account_json` are both set: which is it?")
-        if settings.service_account and not settings.oidc_token:
+        if settings.service_account and not oidc_token:
             raise RequestError("source: `gcp.service_account` is whom `oidc_token` is traded for, and that is missing")
         self._settings = settings
+        self._oidc_token = oidc_token
         self._key = _read_key(settings.service_account_json) if settings.service_account_json else None
         self._client = client
         self._lease = Lease(self._issue, client.clock.now)
@@ -83,7 +75,7 @@ class GCPLogin:
             made = self._credentials()
             made.refresh(_Transport(SDKTransport(client=self._client, what=step)))
         except TransportError as error:
-            metadata = self._key is None and not self._settings.oidc_token
+            metadata = self._key is None and not self._oidc_token
             raise AuthError(error.message, hint=_METADATA_HINT if metadata else error.hint) from error
         except Exception as error:
             said = _said(error)
@@ -100,7 +92,7 @@ class GCPLogin:
         settings = self._settings
         if self._key is not None:
             return f"{_WHAT}: asking for a token as {quote(self._key['client_email'])}", _KEY_HINT
-        if settings.oidc_token:
+        if self._oidc_token:
             step = f"{_WHAT}: trading the identity token at {quote(settings.workload_identity_provider)}"
             if settings.service_account:
                 step += f" for {quote(settings.service_account)}"
@@ -114,7 +106,7 @@ class GCPLogin:
 
             made: GoogleCredentials = ServiceAccount.from_service_account_info(self._key, scopes=[_SCOPE])
             return made
-        if settings.oidc_token:
+        if self._oidc_token:
             from google.auth.identity_pool import Credentials as IdentityPool
 
             account = settings.service_account
@@ -122,7 +114,7 @@ class GCPLogin:
                 audience=settings.workload_identity_provider,
                 subject_token_type="urn:ietf:params:oauth:token-type:jwt",  # noqa: S106 (a type)
                 token_url=_STS,
-                subject_token_supplier=_Supplier(settings.oidc_token),
+                subject_token_supplier=_Supplier(self._oidc_token),
                 service_account_impersonation_url=_IMPERSONATE.format(account) if account else None,
                 scopes=[_SCOPE],
             )

@@ -21,7 +21,7 @@ from registry_image.progress import Listener
 from registry_image.registry.repository import Repository
 
 if TYPE_CHECKING:
-    from registry_image.concourse.clouds import Cloud
+    from registry_image.auth.clouds import Clouds
     from registry_image.oci.content import ContentReader
 
 #: A check is asked again within minutes: it gives up sooner than a build's get and put.
@@ -84,51 +84,38 @@ def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PA
         listener=listener,
         clock=_clock(),
     )
-    cloud = _own_cloud(client, source)
-    if cloud is not None:
-        return Connection(
-            name=str(cloud.repository),
-            client=client,
-            origin=Repository(client, cloud.repository, cloud.credentials, insecure=source.insecure),
-            mirror=_mirror(client, source, cloud.repository),
-            listener=listener,
-            create=cloud.create,
-        )
+    name = source.repository
+    clouds, credentials = _clouds(client, source, name.host), _credentials(source, name)
+    login = clouds.own(source.name, anonymous=credentials is None) if clouds else None
+    if login is not None:
+        name = login.repository
+    provider = login.credentials if login else _provider(credentials)
     return Connection(
-        name=source.name,
+        name=str(name) if login else source.name,
         client=client,
-        origin=repository(client, source, source.repository),
-        mirror=_mirror(client, source, source.repository),
+        origin=Repository(client, name, provider, insecure=source.insecure),
+        mirror=_mirror(client, source, name),
         listener=listener,
+        create=login.create if login else None,
     )
 
 
 def repository(client: Client, source: Source, name: RepositoryName) -> Repository:
-    """Any repository, with the credentials that the source has for its registry."""
-    credentials = _credentials(source, name)
-    provider = _provider(credentials) or _cloud_credentials(client, source, name.host)
+    """Any other repository, with the credentials that the source has for its registry."""
+    provider = _provider(_credentials(source, name))
+    if provider is None and (clouds := _clouds(client, source, name.host)):
+        login = clouds.elsewhere(name)
+        provider = login.credentials if login else None
     return Repository(client, name, provider, insecure=source.insecure)
 
 
-def _own_cloud(client: Client, source: Source) -> Cloud | None:
-    if not _may_log_in_to_a_cloud(source, source.repository.host):
+def _clouds(client: Client, source: Source, host: str) -> Clouds | None:
+    """None, without an import that most checks do not need, if neither ``source`` nor ``host`` names a cloud."""
+    if source.clouds is None and "ecr" not in host:
         return None
-    from registry_image.concourse.clouds import own_cloud
+    from registry_image.auth.clouds import Clouds
 
-    return own_cloud(client, source)
-
-
-def _cloud_credentials(client: Client, source: Source, host: str) -> CredentialProvider | None:
-    if not _may_log_in_to_a_cloud(source, host):
-        return None
-    from registry_image.concourse.clouds import cloud_credentials
-
-    return cloud_credentials(client, source, host)
-
-
-def _may_log_in_to_a_cloud(source: Source, host: str) -> bool:
-    """Cheap, and no only where the answer is no: the rest is `concourse.clouds`', which most checks never import."""
-    return bool(source.aws.region or source.azure.acr or source.gcp or source.oidc_token or "ecr" in host)
+    return Clouds(client, source.clouds, source.repository)
 
 
 def _credentials(source: Source, name: RepositoryName) -> Credentials | None:

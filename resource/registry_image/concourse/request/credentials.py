@@ -1,11 +1,16 @@
-"""Credentials as a pipeline writes them: pairs, a map of hosts, a pasted Docker ``config.json``."""
+"""Credentials as a pipeline writes them: pairs, a map of hosts, a pasted Docker ``config.json``, a cloud's."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.oci.reference import registry_host
+
+if TYPE_CHECKING:
+    from registry_image.auth.settings import CloudSettings, GCPSettings
 
 
 def read_pair(reader: JSONReader, warnings: list[str]) -> Credentials | None:
@@ -84,3 +89,51 @@ def _decode(auth: str, key: str) -> tuple[str, str]:
     if not colon:
         raise RequestError(f"source.docker_config_json: auths {quote(key)}: auth is not base64 of user:password")
     return username, password.rstrip("\0")
+
+
+def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None:
+    """``aws_…``, ``azure_…``, ``gcp`` and ``oidc_token``; None where there is none of them, as in most sources."""
+    if not any(key in ("gcp", "oidc_token") or key.startswith(("aws_", "azure_")) for key in reader):
+        return None
+    from registry_image.auth.settings import AWSSettings, AzureSettings, CloudSettings
+
+    roles = reader.texts("aws_role_arns")
+    if roles and reader.has("aws_role_arn"):
+        raise RequestError(
+            "source: `aws_role_arn` and `aws_role_arns` are both set", hint="list all in `aws_role_arns`"
+        )
+    if reader.has("aws_ecr_registry_id"):
+        warnings.append("source.aws_ecr_registry_id is the older name of aws_account_id")
+    return CloudSettings(
+        aws=AWSSettings(
+            region=reader.text("aws_region", ""),
+            access_key_id=reader.text("aws_access_key_id", ""),
+            secret_access_key=reader.text("aws_secret_access_key", ""),
+            session_token=reader.text("aws_session_token", ""),
+            role_arns=roles or ((reader.text("aws_role_arn"),) if reader.has("aws_role_arn") else ()),
+            external_id=reader.text("aws_external_id", ""),
+            account_id=reader.text("aws_account_id", reader.text("aws_ecr_registry_id", "")),
+        ),
+        azure=AzureSettings(
+            acr=reader.boolean("azure_acr"),
+            client_id=reader.text("azure_client_id", ""),
+            client_secret=reader.text("azure_client_secret", ""),
+            tenant_id=reader.text("azure_tenant_id", ""),
+            environment=reader.text("azure_environment", ""),
+        ),
+        gcp=_gcp(reader.child("gcp")) if reader.has("gcp") else None,
+        oidc_token=reader.text("oidc_token", ""),
+    )
+
+
+def _gcp(reader: JSONReader) -> GCPSettings:
+    from registry_image.auth.settings import GCPSettings
+
+    # The key is a JSON document, written into the pipeline as a text or as an object.
+    key = "service_account_json"
+    pasted = reader.has(key) and not reader.is_text(key)
+    return GCPSettings(
+        service_account_json=reader.json(key) if pasted else reader.text(key, ""),
+        workload_identity_provider=reader.text("workload_identity_provider", ""),
+        service_account=reader.text("service_account", ""),
+    )

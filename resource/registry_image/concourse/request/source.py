@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.request.credentials import read_auths, read_pair
+from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.tls import ClientCertificate
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, is_host, is_tag, registry_host
+
+if TYPE_CHECKING:
+    from registry_image.auth.settings import CloudSettings
 
 Sort: TypeAlias = Literal["registry", "semver", "numeric", "created", "lexical"]
 Progress: TypeAlias = Literal["bars", "plain", "none"]
@@ -37,46 +40,14 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AWS:
-    """The ``aws_…`` fields; "" where absent. ``role_arns`` are assumed in order (`aws_role_arn` is a chain of one)."""
-
-    region: str = ""
-    access_key_id: str = ""
-    secret_access_key: str = field(default="", repr=False)
-    session_token: str = field(default="", repr=False)
-    role_arns: tuple[str, ...] = ()
-    external_id: str = ""
-    account_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Azure:
-    """The ``azure_…`` fields; "" where absent. ``acr`` switches the login on."""
-
-    acr: bool = False
-    client_id: str = ""
-    client_secret: str = field(default="", repr=False)
-    tenant_id: str = ""
-    environment: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GCP:
-    """``gcp``; "" where absent. ``service_account_json`` is the key's JSON text."""
-
-    service_account_json: str = field(default="", repr=False)
-    workload_identity_provider: str = ""
-    service_account: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Fields are named as in the schema, where each is described; "" and None are absent.
 
     ``name`` is the repository as the pipeline spells it, without tag and digest, and ``repository`` what that means
     (for a bare ECR name the host comes from the login). ``tag`` and ``digest`` may come from ``repository:`` too.
     ``registry_mirrors`` and ``auths`` are keyed by the registry's host as in `RepositoryName.host`; the former holds
-    ``registry_mirror`` as well, the latter ``docker_config_json``. ``warnings`` are for the log.
+    ``registry_mirror`` as well, the latter ``docker_config_json``. ``clouds`` is None where no field is about a cloud.
+    ``warnings`` are for the log.
     """
 
     name: str
@@ -95,10 +66,7 @@ class Source:
     credentials: Credentials | None = None
     auths: Mapping[str, Credentials] = field(default_factory=dict)
     client_certs: tuple[ClientCertificate, ...] = ()
-    aws: AWS = AWS()
-    azure: Azure = Azure()
-    gcp: GCP | None = None
-    oidc_token: str = field(default="", repr=False)
+    clouds: CloudSettings | None = None
     platform: Platform
     label_regex: str = ""
     annotation_regex: str = ""
@@ -140,10 +108,7 @@ def read_source(reader: JSONReader) -> Source:
             ClientCertificate(certificate=each.text("cert"), key=each.text("key"), host=each.text("domain"))
             for each in reader.children("client_certs")
         ),
-        aws=_aws(reader, warnings),
-        azure=_azure(reader),
-        gcp=_gcp(reader.child("gcp")) if reader.has("gcp") else None,
-        oidc_token=reader.text("oidc_token", ""),
+        clouds=read_clouds(reader, warnings),
         platform=read_platform(reader) if reader.has("platform") else Platform.of_this_machine(),
         label_regex=reader.text("label_regex", ""),
         annotation_regex=reader.text("annotation_regex", ""),
@@ -196,48 +161,6 @@ def _sort(reader: JSONReader) -> Sort:
     if reader.boolean("created_at_sort") and order != "created":
         raise RequestError(f"source: `created_at_sort` and `sort: {order}` are both set")
     return next(known for known in get_args(Sort) if known == order)
-
-
-def _aws(reader: JSONReader, warnings: list[str]) -> AWS:
-    roles = reader.texts("aws_role_arns")
-    if roles and reader.has("aws_role_arn"):
-        raise RequestError(
-            "source: `aws_role_arn` and `aws_role_arns` are both set", hint="list all in `aws_role_arns`"
-        )
-    if reader.has("aws_ecr_registry_id"):
-        warnings.append("source.aws_ecr_registry_id is the older name of aws_account_id")
-    return AWS(
-        region=reader.text("aws_region", ""),
-        access_key_id=reader.text("aws_access_key_id", ""),
-        secret_access_key=reader.text("aws_secret_access_key", ""),
-        session_token=reader.text("aws_session_token", ""),
-        role_arns=roles or ((reader.text("aws_role_arn"),) if reader.has("aws_role_arn") else ()),
-        external_id=reader.text("aws_external_id", ""),
-        account_id=reader.text("aws_account_id", reader.text("aws_ecr_registry_id", "")),
-    )
-
-
-def _azure(reader: JSONReader) -> Azure:
-    return Azure(
-        acr=reader.boolean("azure_acr"),
-        client_id=reader.text("azure_client_id", ""),
-        client_secret=reader.text("azure_client_secret", ""),
-        tenant_id=reader.text("azure_tenant_id", ""),
-        environment=reader.text("azure_environment", ""),
-    )
-
-
-def _gcp(reader: JSONReader) -> GCP:
-    return GCP(
-        service_account_json=_pasted(reader, "service_account_json"),
-        workload_identity_provider=reader.text("workload_identity_provider", ""),
-        service_account=reader.text("service_account", ""),
-    )
-
-
-def _pasted(reader: JSONReader, key: str) -> str:
-    """A JSON document that was written into the pipeline as a text or as an object."""
-    return reader.text(key, "") if reader.is_text(key) or not reader.has(key) else reader.json(key)
 
 
 def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:

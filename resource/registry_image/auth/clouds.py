@@ -1,0 +1,107 @@
+"""Which cloud a source logs in to, and as whom. Imported only for a source that may name one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from registry_image.auth.credentials import CredentialProvider
+from registry_image.auth.ecrhost import ECR_PUBLIC, is_ecr
+from registry_image.auth.settings import CloudSettings, GCPSettings
+from registry_image.errors import RequestError
+from registry_image.net.client import Client
+from registry_image.oci.reference import RepositoryName
+
+_ACR = (".azurecr.io", ".azurecr.us", ".azurecr.cn")
+_GOOGLE = (".pkg.dev", ".gcr.io")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudLogin:
+    """Where a repository is, how to log in, and, for ECR, what creates the repository: ``create`` returns False if it
+    was there."""
+
+    repository: RepositoryName
+    credentials: CredentialProvider
+    create: Callable[[], bool] | None = None
+
+
+class Clouds:
+    """The logins that ``settings`` allow. ``home`` is the source's own repository: the identity token is traded only
+    at its cloud, as the token names one audience."""
+
+    def __init__(self, client: Client, settings: CloudSettings | None, home: RepositoryName) -> None:
+        self._client = client
+        self._settings = settings or CloudSettings()
+        self._home = home
+
+    def own(self, name: str, *, anonymous: bool) -> CloudLogin | None:
+        """For the source's own repository, which it spells ``name``; ``anonymous`` if it has no other credentials.
+
+        Raises RequestError. A bare ECR name without account asks AWS whose it is, and may raise AuthError.
+        """
+        aws, azure, gcp, host = self._settings.aws, self._settings.azure, self._settings.gcp, self._home.host
+        # ECR Public serves everyone: without an identity of ours we stay anonymous there.
+        public = host == ECR_PUBLIC and (aws.access_key_id or aws.role_arns)
+        if aws.region or (anonymous and (is_ecr(host) or public)):
+            return self._ecr(name)
+        if azure.acr:
+            return self._acr(self._home)
+        if gcp is not None:
+            if not _is_google(host):
+                # The token is good for all of the project: no other registry shall see it.
+                raise RequestError(
+                    f"source: `gcp` is set, but {self._home} is not on Google: expected a host of pkg.dev or gcr.io"
+                )
+            return self._google(self._home, gcp)
+        if self._settings.oidc_token and not self._trades_at():
+            raise RequestError(
+                "source: `oidc_token` is set, but no cloud to trade it at",
+                hint="set `aws_region` and `aws_role_arn`, `azure_acr` and `azure_client_id`, or `gcp`",
+            )
+        return None
+
+    def elsewhere(self, name: RepositoryName) -> CloudLogin | None:
+        """For another repository that the source's identity may be known at, such as the one to promote ``from``."""
+        if is_ecr(name.host):
+            return self._ecr(str(name))
+        if self._settings.azure.acr and name.host.endswith(_ACR):
+            return self._acr(name)
+        if self._settings.gcp is not None and _is_google(name.host):
+            return self._google(name, self._settings.gcp)
+        return None
+
+    def _trades_at(self) -> str:
+        """The cloud of the own repository, else the one that a role is of. No other is shown the identity token."""
+        settings = self._settings
+        if settings.aws.region or is_ecr(self._home.host):
+            return "aws"
+        if settings.azure.acr:
+            return "azure"
+        if settings.gcp is not None:
+            return "gcp"
+        return "aws" if settings.aws.role_arns else ""
+
+    def _token(self, cloud: str) -> str:
+        return self._settings.oidc_token if self._trades_at() == cloud else ""
+
+    def _ecr(self, name: str) -> CloudLogin:
+        from registry_image.auth.ecr import ECRLogin
+
+        login = ECRLogin(self._client, name, self._settings.aws, self._token("aws"))
+        return CloudLogin(repository=login.repository(), credentials=login, create=login.ensure_repository)
+
+    def _acr(self, name: RepositoryName) -> CloudLogin:
+        from registry_image.auth.acr import ACRLogin
+
+        login = ACRLogin(self._client, name.host, self._settings.azure, self._token("azure"))
+        return CloudLogin(repository=name, credentials=login)
+
+    def _google(self, name: RepositoryName, gcp: GCPSettings) -> CloudLogin:
+        from registry_image.auth.gcp import GCPLogin
+
+        return CloudLogin(repository=name, credentials=GCPLogin(self._client, gcp, self._token("gcp")))
+
+
+def _is_google(host: str) -> bool:
+    return host.endswith(_GOOGLE) or host == "gcr.io"

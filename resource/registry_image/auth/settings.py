@@ -1,0 +1,48 @@
+"""What a source says about clouds. Only a source that names one imports this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AWSSettings:
+    """The ``aws_…`` fields; "" where absent. ``role_arns`` are assumed in order (`aws_role_arn` is a chain of one)."""
+
+    region: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    role_arns: tuple[str, ...] = ()
+    external_id: str = ""
+    account_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureSettings:
+    """The ``azure_…`` fields; "" where absent. ``acr`` switches the login on."""
+
+    acr: bool = False
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    tenant_id: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GCPSettings:
+    """``gcp``; "" where absent. ``service_account_json`` is the key's JSON text."""
+
+    service_account_json: str = field(default="", repr=False)
+    workload_identity_provider: str = ""
+    service_account: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudSettings:
+    """All of them, and the identity token that one of the clouds is to trade; "" is none."""
+
+    aws: AWSSettings = AWSSettings()
+    azure: AzureSettings = AzureSettings()
+    gcp: GCPSettings | None = None
+    oidc_token: str = field(default="", repr=False)
