@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 
 from registry_image.archive.compression import PIECE_SIZE, decompress
-from registry_image.net.response import PIECE
+from registry_image.net.http import PIECE
 from registry_image.oci.digest import Buffer
 
 _ROUNDS = 3

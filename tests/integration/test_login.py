@@ -14,7 +14,7 @@ import pytest
 from registry_image.auth.bearer import MAX_TOKEN_ANSWER
 from registry_image.auth.credentials import Credentials
 from registry_image.errors import AuthError, ContentError, TransportError, Unauthorized, Unavailable
-from registry_image.net.exchange import Request
+from registry_image.net.http import Request
 from registry_image.net.retry import ONCE
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from registry_image.auth.credentials import Credentials
 from registry_image.errors import RequestError, TransportError
 from registry_image.net.client import Client
-from registry_image.net.exchange import Request
+from registry_image.net.http import Request
 from registry_image.net.tls import TLS, ClientCertificate
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
@@ -111,7 +111,7 @@ def test_a_store_of_single_files_is_trusted_without_reading_the_bundle(
     subprocess.run([program, "rehash", str(tmp_path)], check=True, capture_output=True, timeout=60)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
-    monkeypatch.setattr("registry_image.net.client.trust_bundle", pytest.fail)
+    monkeypatch.setattr("registry_image.net.adapter.trust_bundle", pytest.fail)
     assert resolves(secure, a_client())
 
 
@@ -270,7 +270,7 @@ def test_a_plain_server_that_waits_for_the_end_of_a_line_is_found_out_too() -> N
 
 
 def test_a_slow_tls_registry_is_given_more_time(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_image.net.client.PROBE_TIMEOUT", 1e-6)
+    monkeypatch.setattr("registry_image.net.scheme.PROBE_TIMEOUT", 1e-6)
     with fake_registry(authority.issue()) as registry:
         registry.add(NAME, BUILT, "1")
         with tls_after_all(registry.host) as host:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from registry_image.auth.bearer import read_token
 from registry_image.auth.challenge import choose, parse_challenges
 from registry_image.errors import ResourceError
-from registry_image.net.exchange import Answer, Headers
-from registry_image.net.origin import follow, is_inward, is_private_network, origin_of, why_not
+from registry_image.net.error_response import registry_error
+from registry_image.net.http import Headers, Reply
+from registry_image.net.origin import is_inward, is_private_network, origin_of, redirect_problem, resolve_location
 from registry_image.net.redact import show_host, show_url
-from registry_image.net.refusal import refusal
 from registry_image.net.retry import parse_retry_after
 from registry_image.oci import mediatype
 from registry_image.oci.manifest import parse_manifest
@@ -68,8 +68,8 @@ ADDRESSES = st.builds(
 )
 
 
-def answer(body: bytes, *lines: tuple[str, str], status: int = 200) -> Answer:
-    return Answer(status=status, headers=Headers(lines), body=body, url="https://ghcr.io/v2/a/b/tags/list?n=1000")
+def answer(body: bytes, *lines: tuple[str, str], status: int = 200) -> Reply:
+    return Reply(status=status, headers=Headers(lines), body=body, url="https://ghcr.io/v2/a/b/tags/list?n=1000")
 
 
 def ends_well(act: Callable[[], object]) -> None:
@@ -96,7 +96,7 @@ def test_token_answers(body: bytes) -> None:
 
 @given(st.integers(300, 999), BODIES, LINES, LINES)
 def test_refusals(status: int, body: bytes, content_type: str, retry_after: str) -> None:
-    error = refusal(
+    error = registry_error(
         "resolve x",
         answer(body, ("content-type", content_type), ("retry-after", retry_after), status=status),
         now=1_800_000_000.0,
@@ -150,5 +150,5 @@ def test_addresses(url: str) -> None:
         assert 0 < port < 65_536
         is_private_network(hostname)
         if is_inward(hostname):
-            assert why_not(url, "ghcr.io", insecure=False)
-    ends_well(lambda: follow("https://ghcr.io/v2/", url))
+            assert redirect_problem(url, "ghcr.io", insecure=False)
+    ends_well(lambda: resolve_location("https://ghcr.io/v2/", url))

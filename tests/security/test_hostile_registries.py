@@ -24,8 +24,8 @@ from registry_image.errors import (
     TransportError,
     Unauthorized,
 )
-from registry_image.net.exchange import Answer, Headers
-from registry_image.net.response import ANSWER_TIMEOUT, MAX_ERROR_BODY, Response
+from registry_image.net import http
+from registry_image.net.http import ANSWER_TIMEOUT, MAX_ERROR_BODY, Headers, StreamingReply
 from registry_image.net.retry import ONCE
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, Verifier
@@ -123,7 +123,7 @@ def test_what_an_error_says_has_an_end_too(time: Time) -> None:
             return b"x"
 
     raw = HTTPResponse(Drip(), status=500, preload_content=False)
-    response = Response(raw, "https://ghcr.io/v2/", "get it", time.clock().monotonic)
+    response = StreamingReply(raw, "https://ghcr.io/v2/", "get it", time.clock().monotonic)
     assert len(response.finish()) == ANSWER_TIMEOUT / 50.0 + 1
 
 
@@ -158,11 +158,11 @@ def test_deep_json_is_refused(registry: FakeRegistry, repository: Repository, op
 def test_pages_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
-    def get(url: str) -> Answer:
+    def get(url: str) -> http.Reply:
         nonlocal asked
         asked += 1
         link = f'</v2/x/tags/list?page={asked}>; rel="next"'
-        return Answer(status=200, headers=Headers([("Link", link)]), body=b'{"tags": []}', url=url)
+        return http.Reply(status=200, headers=Headers([("Link", link)]), body=b'{"tags": []}', url=url)
 
     with pytest.raises(InvalidManifest, match="no end"):
         list(tags.read_tags(tags.pages("https://h/v2/x/tags/list", get, "list"), "list"))
@@ -172,9 +172,9 @@ def test_pages_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_tags_without_an_end_are_refused() -> None:
     page = json.dumps({"tags": ["tag"] * 100_000}).encode()
 
-    def get(url: str) -> Answer:
+    def get(url: str) -> http.Reply:
         link = f'<https://h/{int(url.rpartition("/")[2]) + 1}>; rel="next"'
-        return Answer(status=200, headers=Headers([("Link", link)]), body=page, url=url)
+        return http.Reply(status=200, headers=Headers([("Link", link)]), body=page, url=url)
 
     with pytest.raises(InvalidManifest, match=f"more than {tags.MAX_TAGS} tags"):
         list(tags.read_tags(tags.pages("https://h/0", get, "list"), "list"))
@@ -183,11 +183,11 @@ def test_tags_without_an_end_are_refused() -> None:
 def test_two_hundred_thousand_tags_take_the_memory_of_one_page() -> None:
     total, size = 200_000, 1000
 
-    def get(url: str) -> Answer:
+    def get(url: str) -> http.Reply:
         page = int(url.rpartition("=")[2])
         names = [f"v1.{number}.0-some-variant" for number in range(page * size, (page + 1) * size)]
         more = [("Link", f'</v2/x/tags/list?page={page + 1}>; rel="next"')] if (page + 1) * size < total else []
-        return Answer(status=200, headers=Headers(more), body=json.dumps({"tags": names}).encode(), url=url)
+        return http.Reply(status=200, headers=Headers(more), body=json.dumps({"tags": names}).encode(), url=url)
 
     tracemalloc.start()
     try:

@@ -99,7 +99,7 @@ def test_requests_is_imported_in_one_module_only() -> None:
                 names = [node.module or ""]
             if any(name.split(".")[0] == "requests" for name in names):
                 importers.add(module_name(path))
-    assert importers <= {"registry_image.net.client"}
+    assert importers <= {"registry_image.net.adapter"}
 
 
 def test_the_import_package_is_not_called_resource() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from registry_image.errors import TransportError
-from registry_image.net.origin import follow, is_inward, is_loopback_name, is_private_network, origin_of, why_not
+from registry_image.net.origin import (
+    is_inward,
+    is_loopback_name,
+    is_private_network,
+    origin_of,
+    redirect_problem,
+    resolve_location,
+)
 from registry_image.net.redact import show_host, show_url
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
@@ -94,19 +101,19 @@ def test_loopback_names() -> None:
     ],
 )
 def test_a_location_is_taken_verbatim(location: str, expected: str) -> None:
-    assert follow("https://h/v2/y", location) == expected
+    assert resolve_location("https://h/v2/y", location) == expected
 
 
 @pytest.mark.parametrize("location", ["http://h/v2/x", METADATA, "file:///etc/passwd", "ftp://h/", "https://[/"])
 def test_a_location_never_leaves_tls(location: str) -> None:
     with pytest.raises(TransportError) as caught:
-        follow("https://h/v2/y", location)
+        resolve_location("https://h/v2/y", location)
     assert not caught.value.retryable
 
 
 def test_a_location_of_plain_http_may_go_anywhere() -> None:
-    assert follow("http://h/v2/y", "http://cdn/x") == "http://cdn/x"
-    assert follow("http://h/v2/y", "https://cdn/x") == "https://cdn/x"
+    assert resolve_location("http://h/v2/y", "http://cdn/x") == "http://cdn/x"
+    assert resolve_location("http://h/v2/y", "https://cdn/x") == "https://cdn/x"
 
 
 @pytest.mark.parametrize(
@@ -124,8 +131,8 @@ def test_a_location_of_plain_http_may_go_anywhere() -> None:
     ],
 )
 def test_where_a_registry_may_send_us(url: str, home: str, refused: bool) -> None:
-    assert bool(why_not(url, home, insecure=False)) == refused
-    assert why_not(url, home, insecure=True) == ""
+    assert bool(redirect_problem(url, home, insecure=False)) == refused
+    assert redirect_problem(url, home, insecure=True) == ""
 
 
 def test_what_may_be_a_secret_is_not_shown() -> None:

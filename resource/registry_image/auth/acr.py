@@ -15,13 +15,13 @@ from urllib.parse import urlencode
 
 from registry_image.auth.challenge import parse_challenges
 from registry_image.auth.credentials import Credentials
-from registry_image.auth.lease import Grant, Lease
+from registry_image.auth.refreshable import Expiring, RefreshableCredentials
 from registry_image.auth.sdkhttp import SDKTransport, quieten
 from registry_image.auth.settings import AzureSettings
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
-from registry_image.net.exchange import Request
+from registry_image.net.http import Request
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -78,13 +78,13 @@ class ACRLogin:
         self._settings = settings
         self._oidc_token = oidc_token
         self._cloud = _cloud(host, settings.environment)
-        self._lease = Lease(self._issue, client.clock.now)
+        self._refreshable = RefreshableCredentials(self._issue, client.clock.now)
 
     def __call__(self) -> Credentials:
         """Raises AuthError."""
-        return self._lease()
+        return self._refreshable()
 
-    def _issue(self) -> Grant:
+    def _issue(self) -> Expiring:
         tenant = self._settings.tenant_id or self._tenant_of_registry()
         audiences = (REGISTRY_AUDIENCE, self._cloud.manager)
         for audience in audiences:
@@ -96,7 +96,7 @@ class ACRLogin:
             else:
                 break
         expires_at = _expiry(token) or self._client.clock.now() + DEFAULT_LIFE
-        return Grant(credentials=Credentials(username=USERNAME, password=token), expires_at=expires_at)
+        return Expiring(credentials=Credentials(username=USERNAME, password=token), expires_at=expires_at)
 
     def _tenant_of_registry(self) -> str:
         """What the registry's challenge names, else "common", which lets the token's own tenant count."""

@@ -14,8 +14,8 @@ from registry_image.auth.sdkhttp import METADATA_CONNECT_TIMEOUT, SDKTransport, 
 from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError, ResourceError, TransportError, quote
 from registry_image.net.client import Client
-from registry_image.net.exchange import Headers
-from registry_image.net.faults import NoTLS
+from registry_image.net.http import Headers
+from registry_image.net.transport_error import NoTLS
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -139,7 +139,7 @@ class Identity:
             )
 
 
-class Refusal(AuthError):
+class AWSError(AuthError):
     """AWS answered, and the answer was no; ``code`` is AWS's name of the reason."""
 
     def __init__(self, message: str, *, code: str, hint: str) -> None:
@@ -150,7 +150,7 @@ class Refusal(AuthError):
 def call(
     service: BaseClient, operation: str, arguments: Mapping[str, str], *, step: str, permission: str
 ) -> Mapping[str, object]:
-    """The answer of ``service`` to ``operation``. Raises AuthError or its Refusal, naming step, endpoint and status.
+    """The answer of ``service`` to ``operation``. Raises AuthError or its AWSError, naming step, endpoint and status.
 
     ``permission`` is the hint where AWS only says that access is denied.
     """
@@ -163,7 +163,7 @@ def call(
             said = error.response["Error"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             endpoint = str(service.meta.endpoint_url).removeprefix("https://")
-            raise Refusal(
+            raise AWSError(
                 f"{_WHAT}: {step}: {endpoint} answered {status} {said['Code']}: {quote(said['Message'])}",
                 code=said["Code"],
                 hint=_HINTS.get(said["Code"], permission),

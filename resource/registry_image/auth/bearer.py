@@ -14,8 +14,8 @@ from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError
 from registry_image.net.client import Client
-from registry_image.net.exchange import Answer, Request
-from registry_image.net.origin import why_not
+from registry_image.net.http import Reply, Request
+from registry_image.net.origin import redirect_problem
 from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 
@@ -140,7 +140,7 @@ class Login:
             raise AuthError(error.message, hint=error.hint) from error
         return read_token(answer.body, what)
 
-    def _post(self, realm: str, what: str, form: str) -> Answer | None:
+    def _post(self, realm: str, what: str, form: str) -> Reply | None:
         """None where the server knows no POST: many know only the older GET (oauth.md, "fall back")."""
         request = Request(
             method="POST",
@@ -155,7 +155,7 @@ class Login:
         answer = self._client.fetch(request, MAX_TOKEN_ANSWER)
         return answer if answer.status not in request.accept else None
 
-    def _get(self, realm: str, what: str, credentials: Credentials | None, query: str) -> Answer:
+    def _get(self, realm: str, what: str, credentials: Credentials | None, query: str) -> Reply:
         separator = "&" if "?" in realm else "?"
         request = Request(
             method="GET",
@@ -168,7 +168,7 @@ class Login:
         return self._client.fetch(request, MAX_TOKEN_ANSWER)
 
     def _check(self, url: str) -> None:
-        problem = why_not(url, self._host, insecure=self._insecure)
+        problem = redirect_problem(url, self._host, insecure=self._insecure)
         if problem:
             raise AuthError(
                 f"log in to {self._host}: refused to ask the token server it names, {show_url(url)}: {problem}",

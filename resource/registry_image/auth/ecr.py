@@ -6,10 +6,10 @@ from base64 import b64decode
 from datetime import datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from registry_image.auth.aws import Identity, Refusal, call, reading
+from registry_image.auth.aws import AWSError, Identity, call, reading
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.ecrhost import ECR_PUBLIC, ECR_PUBLIC_REGION, ECRHost, is_account, is_region
-from registry_image.auth.lease import Grant, Lease
+from registry_image.auth.refreshable import Expiring, RefreshableCredentials
 from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError, quote
 from registry_image.net.client import Client
@@ -44,7 +44,7 @@ class ECRLogin:
         self._region = self._host.region if self._host else region
         self._identity = Identity(client, settings, oidc_token, region)
         self._endpoint = ""
-        self._lease = Lease(self._issue, client.clock.now)
+        self._refreshable = RefreshableCredentials(self._issue, client.clock.now)
 
     def repository(self) -> RepositoryName:
         """The repository with its registry's host. Without an account's number only the token says which: it is
@@ -54,13 +54,13 @@ class ECRLogin:
         elif self._host:
             host = str(self._host)
         else:
-            self._lease()
+            self._refreshable()
             host = self._endpoint
         return RepositoryName.parse(f"{host}/{self._path}")
 
     def __call__(self) -> Credentials:
         """Raises AuthError."""
-        return self._lease()
+        return self._refreshable()
 
     def ensure_repository(self) -> bool:
         """Creates the repository; False if it is there already. Raises AuthError."""
@@ -73,7 +73,7 @@ class ECRLogin:
         permission = f"the caller needs {'ecr-public' if self._public else 'ecr'}:CreateRepository on {name}"
         try:
             call(self._service(), "create_repository", arguments, step=step, permission=permission)
-        except Refusal as refusal:
+        except AWSError as refusal:
             if refusal.code != "RepositoryAlreadyExistsException":
                 raise
             return False
@@ -85,7 +85,7 @@ class ECRLogin:
         fips, dual_stack = (self._host.fips, self._host.dual_stack) if self._host else (False, False)
         return self._identity.service("ecr", self._region, fips=fips, dual_stack=dual_stack)
 
-    def _issue(self) -> Grant:
+    def _issue(self) -> Expiring:
         permission = _PUBLIC_PERMISSION if self._public else _TOKEN_PERMISSION
         answer = call(self._service(), "get_authorization_token", {}, step=_STEP, permission=permission)
         with reading(_STEP):
@@ -93,7 +93,7 @@ class ECRLogin:
             granted = data[0] if isinstance(data, list) else data
             self._endpoint = granted.get("proxyEndpoint", "").removeprefix("https://")
             credentials = Credentials(username="AWS", password=_password(granted["authorizationToken"]))
-            return Grant(credentials=credentials, expires_at=granted["expiresAt"].timestamp())
+            return Expiring(credentials=credentials, expires_at=granted["expiresAt"].timestamp())
 
 
 class _Granted(TypedDict):

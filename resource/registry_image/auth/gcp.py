@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
-from registry_image.auth.lease import Grant, Lease
+from registry_image.auth.refreshable import Expiring, RefreshableCredentials
 from registry_image.auth.sdkhttp import SDKTransport, quieten
 from registry_image.auth.settings import GCPSettings
 from registry_image.errors import AuthError, RequestError, TransportError, quote
@@ -62,13 +62,13 @@ class GCPLogin:
         self._oidc_token = oidc_token
         self._key = _read_key(settings.service_account_json) if settings.service_account_json else None
         self._client = client
-        self._lease = Lease(self._issue, client.clock.now)
+        self._refreshable = RefreshableCredentials(self._issue, client.clock.now)
 
     def __call__(self) -> Credentials:
         """Raises AuthError."""
-        return self._lease()
+        return self._refreshable()
 
-    def _issue(self) -> Grant:
+    def _issue(self) -> Expiring:
         quieten("google")
         step, hint = self._step()
         try:
@@ -85,7 +85,7 @@ class GCPLogin:
             raise AuthError(f"{step}: the answer holds no token")
         # google-auth's times are UTC and do not say so.
         expires = made.expiry.replace(tzinfo=UTC) if made.expiry else datetime.fromtimestamp(0, UTC)
-        return Grant(credentials=Credentials(username=USERNAME, password=made.token), expires_at=expires.timestamp())
+        return Expiring(credentials=Credentials(username=USERNAME, password=made.token), expires_at=expires.timestamp())
 
     def _step(self) -> tuple[str, str]:
         """What is being done, and the likely remedy should it be refused."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from registry_image.errors import TransportError
 from registry_image.net.client import Client
-from registry_image.net.exchange import Answer, Request
+from registry_image.net.http import Reply, Request
 from registry_image.net.redact import show_host
 from registry_image.net.retry import ONCE
 
@@ -33,7 +33,7 @@ class SDKTransport:
     what: str
     metadata_stall_timeout: float = METADATA_STALL_TIMEOUT
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         """Any answer of any status. Raises TransportError, or ContentError for an endless answer.
 
         Plain HTTP is spoken by metadata services only: those are on the machine, so never behind a proxy, and are

@@ -37,7 +37,7 @@ def origin_of(url: str) -> Origin:
     return parts.scheme, hostname.lower(), port or _DEFAULT_PORTS[parts.scheme]
 
 
-def follow(base: str, location: str) -> str:
+def resolve_location(base: str, location: str) -> str:
     """The address that a Location or Link of ``base``'s answer means. Raises TransportError for one that leaves TLS
     (from there on anybody on the way could answer), or that is none."""
     try:
@@ -78,7 +78,7 @@ def is_inward(hostname: str) -> bool:
     return not parsed.is_global
 
 
-def why_not(url: str, home: str, *, insecure: bool) -> str:
+def redirect_problem(url: str, home: str, *, insecure: bool) -> str:
     """Why a registry at ``home`` (host[:port]) must not send us to ``url``, or "".
 
     Plain HTTP shows passwords to the network, and an address inside our network is not for a stranger to name:

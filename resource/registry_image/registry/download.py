@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from registry_image.errors import ResourceError, SizeMismatch, TransportError
 from registry_image.net.attempts import Attempts
-from registry_image.net.response import Response
+from registry_image.net.http import StreamingReply
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer
 
@@ -21,7 +21,7 @@ _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 #: Opens the blob with these extra headers, accepting those statuses besides 200; does not retry.
-Opener = Callable[[dict[str, str], tuple[int, ...]], Response]
+Opener = Callable[[dict[str, str], tuple[int, ...]], StreamingReply]
 
 
 class Download:
@@ -72,7 +72,7 @@ class Download:
         if self.offset < self._descriptor.size and not response.framed:
             raise TransportError(f"{self._what}: the connection ended after {self.offset} bytes")
 
-    def _open(self) -> Response:
+    def _open(self) -> StreamingReply:
         if self.offset and self._ranges:
             response = self._open_blob({"Range": f"bytes={self.offset}-"}, (_RANGE_NOT_SATISFIABLE,))
             if self._is_the_rest(response):
@@ -87,7 +87,7 @@ class Download:
         self._check_whole(response)
         return response
 
-    def _is_the_rest(self, response: Response) -> bool:
+    def _is_the_rest(self, response: StreamingReply) -> bool:
         """Whether it is exactly what was asked for: only then may the bytes be joined (RFC 9110, 15.3.7)."""
         size = self._descriptor.size
         match = re.fullmatch(_CONTENT_RANGE, response.headers.get("content-range").strip())
@@ -96,7 +96,7 @@ class Download:
         first, last, total = match.groups()
         return int(first) == self.offset and int(last) == size - 1 and total in ("*", str(size))
 
-    def _check_whole(self, response: Response) -> None:
+    def _check_whole(self, response: StreamingReply) -> None:
         length = response.headers.count("content-length")
         if response.status != _OK:
             response.close()

@@ -6,17 +6,18 @@ from dataclasses import replace
 
 from registry_image.errors import ResourceError, TransportError
 from registry_image.net.client import Client
-from registry_image.net.exchange import Request
-from registry_image.net.origin import why_not
+from registry_image.net.http import Request, StreamingReply
+from registry_image.net.origin import redirect_problem
 from registry_image.net.redact import show_url
-from registry_image.net.response import Response
 from registry_image.oci.descriptor import Descriptor
 
 #: The most addresses of one layer that are tried; real ones have one or two.
 MAX_URLS = 8
 
 
-def open_foreign(client: Client, request: Request, descriptor: Descriptor, home: str, *, insecure: bool) -> Response:
+def open_foreign(
+    client: Client, request: Request, descriptor: Descriptor, home: str, *, insecure: bool
+) -> StreamingReply:
     """``request``, which found nothing at the registry ``home``, asked of the first of the layer's addresses to answer.
 
     No credentials go along, and whoever made the image cannot make us ask an address inside our network. Raises what
@@ -24,7 +25,7 @@ def open_foreign(client: Client, request: Request, descriptor: Descriptor, home:
     """
 
     def check(url: str) -> None:
-        problem = why_not(url, home, insecure=insecure)
+        problem = redirect_problem(url, home, insecure=insecure)
         if problem:
             raise TransportError(f"{request.what}: refused to go to {show_url(url)}: {problem}", retryable=False)
 

@@ -11,10 +11,9 @@ from registry_image.auth.bearer import Login
 from registry_image.auth.credentials import CredentialProvider, anonymous
 from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound
 from registry_image.net.client import Client
-from registry_image.net.exchange import Answer, Auth, Headers, Request
+from registry_image.net.error_response import NOT_A_REGISTRY
+from registry_image.net.http import Auth, Headers, Reply, Request, StreamingReply
 from registry_image.net.origin import is_loopback_name, is_private_network, origin_of
-from registry_image.net.refusal import NOT_A_REGISTRY
-from registry_image.net.response import Response
 from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
@@ -119,7 +118,7 @@ class Repository:
         """The same from ``offset`` on, for who has the bytes before it from elsewhere."""
         what = f"get blob {self.name}@{descriptor.digest}"
 
-        def open_blob(headers: dict[str, str], accept: tuple[int, ...]) -> Response:
+        def open_blob(headers: dict[str, str], accept: tuple[int, ...]) -> StreamingReply:
             request = Request(
                 method="GET",
                 url=self.url(f"blobs/{descriptor.digest}"),
@@ -163,7 +162,7 @@ class Repository:
         what = f"list tags of {self.name}"
         return read_tags(iter((self._list(self.url(f"tags/list?n={PAGE}"), what, MAX_PAGE_SIZE, ONCE),)), what)
 
-    def _list(self, url: str, what: str, limit: int, policy: RetryPolicy | None = None) -> Answer:
+    def _list(self, url: str, what: str, limit: int, policy: RetryPolicy | None = None) -> Reply:
         request = Request(method="GET", url=url, what=what, auth=self.auth("pull"), policy=policy or self._policy)
         return self.client.fetch(request, limit)
 

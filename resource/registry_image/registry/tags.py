@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest
-from registry_image.net.exchange import Answer
-from registry_image.net.origin import follow
+from registry_image.net.http import Reply
+from registry_image.net.origin import resolve_location
 
 #: Tags asked for in one page: ECR refuses more, ACR gives no more, docker-registry 2.8 gives all whatever is asked.
 PAGE = 1000
@@ -27,18 +27,18 @@ _LINK = r'<([^<>]*)>((?:\s*;[^,;"<]*(?:"[^"]*")?)*)'
 _RELATION = r'(?i);\s*rel\s*=(?:\s*"([^"]*)"|([^;"]*))'
 
 
-def next_page(answer: Answer) -> str | None:
+def next_page(answer: Reply) -> str | None:
     """The address behind ``Link: <…>; rel="next"``, verbatim but for its base (RFC 8288): Quay's are relative, ECR's
     absolute and opaque. Raises TransportError for one that leaves TLS."""
     for line in answer.headers.all("link"):
         for target, parameters in re.findall(_LINK, line):
             relation = re.search(_RELATION, parameters)
             if relation and "next" in (relation[1] or relation[2] or "").lower().split():
-                return follow(answer.url, target)
+                return resolve_location(answer.url, target)
     return None
 
 
-def pages(first: str, get: Callable[[str], Answer], what: str) -> Iterator[Answer]:
+def pages(first: str, get: Callable[[str], Reply], what: str) -> Iterator[Reply]:
     """The answers from ``first`` on, by their Links. Raises InvalidManifest for a list without an end."""
     url: str | None = first
     seen: set[str] = set()
@@ -51,7 +51,7 @@ def pages(first: str, get: Callable[[str], Answer], what: str) -> Iterator[Answe
         url = next_page(answer)
 
 
-def read_tags(answers: Iterator[Answer], what: str) -> Iterator[str]:
+def read_tags(answers: Iterator[Reply], what: str) -> Iterator[str]:
     """The tags in them, in order; names that nobody could ask for are left out."""
     count = 0
     for answer in answers:

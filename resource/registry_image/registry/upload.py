@@ -18,8 +18,8 @@ from registry_image.errors import (
     TransportError,
     UnsupportedMediaType,
 )
-from registry_image.net.exchange import Answer, Auth, Request
-from registry_image.net.origin import follow
+from registry_image.net.http import Auth, Reply, Request
+from registry_image.net.origin import resolve_location
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource
@@ -115,10 +115,10 @@ class RepositoryWriter:
             raise TransportError(f"{request.what}: the registry did not say where to (no Location)", retryable=False)
         return location
 
-    def _location(self, answer: Answer, what: str) -> str | None:
+    def _location(self, answer: Reply, what: str) -> str | None:
         """Where to send the blob: relative, absolute, or on another host, to which no credentials go."""
         location = answer.headers.get("location")
-        return follow(answer.url, location) if location else None
+        return resolve_location(answer.url, location) if location else None
 
     def _send(self, session: str, descriptor: Descriptor, source: BlobSource) -> None:
         part = descriptor.digest.short
@@ -227,7 +227,7 @@ def _retryable(error: RegistryError | TransportError) -> RegistryError | Transpo
     return error
 
 
-def _check_digest(answer: Answer, digest: Digest, what: str) -> None:
+def _check_digest(answer: Reply, digest: Digest, what: str) -> None:
     """A registry that says which digest it keeps must keep the one that was sent."""
     kept = answer.headers.get("docker-content-digest")
     with suppress(InvalidManifest):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from registry_image.auth.credentials import Credentials
-from registry_image.auth.lease import MIN_LIFE, RENEW_BEFORE, Grant, Lease
+from registry_image.auth.refreshable import MIN_LIFE, RENEW_BEFORE, Expiring, RefreshableCredentials
 from registry_image.errors import AuthError
 
 
@@ -20,12 +20,12 @@ class Cloud:
         self.granted = 0
         self.away = False
 
-    def issue(self) -> Grant:
+    def issue(self) -> Expiring:
         if self.away:
             raise AuthError("away")
         self.granted += 1
         credentials = Credentials(username="user", password=str(self.granted))
-        return Grant(credentials=credentials, expires_at=self.now + self.life)
+        return Expiring(credentials=credentials, expires_at=self.now + self.life)
 
 
 @pytest.fixture
@@ -34,52 +34,56 @@ def cloud() -> Cloud:
 
 
 @pytest.fixture
-def lease(cloud: Cloud) -> Lease:
-    return Lease(cloud.issue, lambda: cloud.now)
+def login(cloud: Cloud) -> RefreshableCredentials:
+    return RefreshableCredentials(cloud.issue, lambda: cloud.now)
 
 
-def test_credentials_are_kept_until_shortly_before_their_end(cloud: Cloud, lease: Lease) -> None:
-    assert lease().password == "1"
+def test_credentials_are_kept_until_shortly_before_their_end(cloud: Cloud, login: RefreshableCredentials) -> None:
+    assert login().password == "1"
     cloud.now += cloud.life - RENEW_BEFORE - 1
-    assert lease().password == "1"
+    assert login().password == "1"
     cloud.now += 1
-    assert lease().password == "2"
+    assert login().password == "2"
 
 
-def test_credentials_that_ended_in_the_past_are_kept_a_moment(cloud: Cloud, lease: Lease) -> None:
+def test_credentials_that_ended_in_the_past_are_kept_a_moment(
+    cloud: Cloud, credentials: RefreshableCredentials
+) -> None:
     cloud.life = -1e8
-    assert lease().password == "1"
+    assert login().password == "1"
     cloud.now += MIN_LIFE - 1
-    assert lease().password == "1"
+    assert login().password == "1"
     cloud.now += 1
-    assert lease().password == "2"
+    assert login().password == "2"
 
 
-def test_a_cloud_that_is_away_fails_nothing_before_the_credentials_end(cloud: Cloud, lease: Lease) -> None:
-    lease()
+def test_a_cloud_that_is_away_fails_nothing_before_the_credentials_end(
+    cloud: Cloud, credentials: RefreshableCredentials
+) -> None:
+    login()
     cloud.away = True
     cloud.now += cloud.life - 1
-    assert lease().password == "1"
+    assert login().password == "1"
     cloud.now += 1 + MIN_LIFE
     with pytest.raises(AuthError, match="away"):
-        lease()
+        login()
 
 
-def test_a_first_failure_is_raised_and_asked_again(cloud: Cloud, lease: Lease) -> None:
+def test_a_first_failure_is_raised_and_asked_again(cloud: Cloud, login: RefreshableCredentials) -> None:
     cloud.away = True
     with pytest.raises(AuthError, match="away"):
-        lease()
+        login()
     cloud.away = False
-    assert lease().password == "1"
+    assert login().password == "1"
 
 
-def test_threads_share_one_answer(cloud: Cloud, lease: Lease) -> None:
+def test_threads_share_one_answer(cloud: Cloud, login: RefreshableCredentials) -> None:
     found: list[str] = []
     start = threading.Barrier(8)
 
     def ask() -> None:
         start.wait()
-        found.append(lease().password)
+        found.append(login().password)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

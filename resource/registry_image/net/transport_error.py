@@ -12,7 +12,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 from registry_image.errors import TransportError, quote
 
 #: What comes out of requests (an OSError), urllib3, http.client, ssl and socket; ValueError for what no URL can hold.
-FOREIGN = (OSError, HTTPError, HTTPException, ValueError)
+LIBRARY_ERRORS = (OSError, HTTPError, HTTPException, ValueError)
 
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
 _PROXY_HINT = "see the variables http_proxy, https_proxy and no_proxy of the worker"
@@ -29,7 +29,7 @@ class Untrusted(TransportError):
     """The server's certificate does not lead to an authority that was loaded."""
 
 
-def explain(error: BaseException, what: str, host: str) -> TransportError:
+def transport_error(error: BaseException, what: str, host: str) -> TransportError:
     """The TransportError that says what ``error``, from the socket or any layer above it, means for ``what``."""
     chain = list(_causes(error))
     begin = f"{what}: {host}"

@@ -15,7 +15,7 @@ from registry_image.errors import (
     Unavailable,
     quote,
 )
-from registry_image.net.exchange import Answer
+from registry_image.net.http import Reply
 from registry_image.net.retry import parse_retry_after
 
 _HINTS = {
@@ -40,8 +40,8 @@ REDACTED = "((redacted))"
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
-def refusal(
-    begin: str, answer: Answer, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
+def registry_error(
+    begin: str, answer: Reply, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
 ) -> RegistryError:
     """The error that ``answer`` is. ``begin`` says what was being done, and where; ``login`` says as whom, or is "";
     ``now`` is the Unix time, for a Retry-After that is a date. Of ``secrets``, words show none.
@@ -64,7 +64,7 @@ def refusal(
     )
 
 
-def _hint(answer: Answer, code: str, login: str) -> str | None:
+def _hint(answer: Reply, code: str, login: str) -> str | None:
     page = answer.headers.get("content-type").startswith("text/html") or answer.body.lstrip()[:14].lower().startswith(
         (b"<!doctype html", b"<html")
     )

@@ -17,36 +17,36 @@ MIN_LIFE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Expiring:
     """Credentials and when they end, in Unix time."""
 
     credentials: Credentials
     expires_at: float
 
 
-class Lease:
+class RefreshableCredentials:
     """A CredentialProvider that asks ``issue`` no more often than needed. Threads share one answer.
 
     A failure to renew is raised only once the old credentials have ended: a metadata server that is away for a moment
     must not fail a long push.
     """
 
-    def __init__(self, issue: Callable[[], Grant], now: Callable[[], float]) -> None:
+    def __init__(self, issue: Callable[[], Expiring], now: Callable[[], float]) -> None:
         self._issue = issue
         self._now = now
         self._lock = threading.Lock()
-        self._grant: Grant | None = None
+        self._current: Expiring | None = None
         self._renew_at = 0.0
 
     def __call__(self) -> Credentials:
         """Raises whatever ``issue`` raises."""
         with self._lock:
-            if self._grant is None or self._now() >= self._renew_at:
-                self._grant = self._renewed(self._grant)
-                self._renew_at = max(self._grant.expires_at - RENEW_BEFORE, self._now() + MIN_LIFE)
-            return self._grant.credentials
+            if self._current is None or self._now() >= self._renew_at:
+                self._current = self._renewed(self._current)
+                self._renew_at = max(self._current.expires_at - RENEW_BEFORE, self._now() + MIN_LIFE)
+            return self._current.credentials
 
-    def _renewed(self, old: Grant | None) -> Grant:
+    def _renewed(self, old: Expiring | None) -> Expiring:
         try:
             return self._issue()
         except ResourceError:

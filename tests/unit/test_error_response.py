@@ -7,15 +7,17 @@ import json
 import pytest
 
 from registry_image.errors import NotFound, RateLimited, RegistryError, Unauthorized, Unavailable
-from registry_image.net.exchange import Answer, Headers
-from registry_image.net.refusal import refusal
+from registry_image.net.error_response import registry_error
+from registry_image.net.http import Headers, Reply
 
 WHAT = "resolve ghcr.io/a/b:1: ghcr.io"
 
 
 def refuse(status: int, data: bytes = b"", login: str = "", **headers: str) -> RegistryError:
     lines = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return refusal(WHAT, Answer(status=status, headers=Headers(lines), body=data, url="https://ghcr.io/"), login=login)
+    return registry_error(
+        WHAT, Reply(status=status, headers=Headers(lines), body=data, url="https://ghcr.io/"), login=login
+    )
 
 
 def body(code: str, message: str) -> bytes:

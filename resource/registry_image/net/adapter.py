@@ -1,0 +1,116 @@
+"""One request over a pooled connection, by requests' adapter: the only module that imports requests.
+
+Above the adapter everything is ours on purpose: requests' Session would read ``~/.netrc``, trust the CA list of a
+Python package, keep cookies, re-quote presigned URLs and send credentials along some redirects.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies
+
+from registry_image.net.http import Request
+from registry_image.net.origin import is_loopback_name, origin_of
+from registry_image.net.redact import show_host
+from registry_image.net.tls import TLS, ClientCertificate, trust_bundle
+from registry_image.net.transport_error import LIBRARY_ERRORS, Untrusted, transport_error
+
+if TYPE_CHECKING:
+    import ssl
+
+    from urllib3 import BaseHTTPResponse
+
+#: Kept-alive connections: 16 look-ups and as many downloads as anybody configures.
+POOL = 32
+_USER_AGENT = "registry-image-resource"
+
+
+class Connections:
+    """Every connection of a client, kept alive, under the rules of ``tls``. Threads share it."""
+
+    def __init__(self, tls: TLS) -> None:
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
+
+    def send(
+        self, request: Request, url: str, headers: Mapping[str, str], timeout: tuple[float, float]
+    ) -> BaseHTTPResponse:
+        """The answer of ``url``, its body unread. ``timeout`` is to connect and between bytes, in seconds.
+
+        Raises TransportError.
+        """
+        scheme, hostname, _ = origin_of(url)
+        host = show_host(url)
+        prepared = _prepare(request, url, headers)
+        proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
+        adapter = self._adapter(host, secure=scheme == "https")
+        doubtful = not adapter.trusts_bundle
+        try:
+            answer: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
+        except LIBRARY_ERRORS as error:
+            problem = transport_error(error, request.what, host)
+            if doubtful and isinstance(problem, Untrusted):
+                adapter.trust_bundle()
+                return self.send(request, url, headers, timeout)
+            raise problem from error
+        return answer
+
+    def close(self) -> None:
+        for adapter in self._adapters.values():
+            adapter.close()
+
+    def _adapter(self, host: str, *, secure: bool) -> _Adapter:
+        certificate = self._tls.certificate_for(host) if secure else None
+        key = (certificate, secure)
+        with self._lock:
+            if key not in self._adapters:
+                self._adapters[key] = _Adapter(self._tls.context(certificate) if secure else None)
+            return self._adapters[key]
+
+
+def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> PreparedRequest:
+    prepared = PreparedRequest()
+    prepared.method = request.method
+    prepared.url = url
+    prepared.headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"})
+    prepared.headers.update(headers)
+    if callable(request.body):
+        prepared.headers["Content-Length"] = str(request.length)
+        # urllib3 takes any iterable; requests' stubs do not say so of a prepared request.
+        prepared.body = cast("bytes", request.body())
+    else:
+        prepared.body = request.body
+        if request.body is not None:
+            # Else requests' adapter sends it chunked, which token servers and ECR answer with 411.
+            prepared.headers["Content-Length"] = str(len(request.body))
+    return prepared
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with our TLS context, wherever it would have used its own list of authorities."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        self.trusts_bundle = False
+        super().__init__(pool_connections=POOL, pool_maxsize=POOL)
+
+    def trust_bundle(self) -> None:
+        if self._context is not None:
+            trust_bundle(self._context)
+        self.trusts_bundle = True
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
+        super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: object) -> object:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+
+    def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
+        """Here requests would point the connection at certifi's file; the context has said it all."""
