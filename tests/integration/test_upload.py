@@ -208,6 +208,33 @@ def test_credentials_do_not_go_to_another_host_with_an_upload(fake: FakeRegistry
     assert fake.repositories["some/name"].tags == {"latest": ONE.digest}
 
 
+@pytest.mark.parametrize("mount_from", [(), ("other/name",)], ids=["start", "mount"])
+@pytest.mark.parametrize("inward", ["localhost", "127.1", "2130706433", "[::ffff:127.0.0.1]"])
+def test_an_upload_is_not_sent_to_another_host_inside_the_network(
+    fake: FakeRegistry, tmp_path: Path, inward: str, mount_from: tuple[str, ...]
+) -> None:
+    with fake_registry() as canary:
+        port = canary.host.rpartition(":")[2]
+        fake.script("POST", "/uploads/", location(f"http://{inward}:{port}{{}}"), always=True)
+        with pytest.raises(TransportError, match=r"refused to upload to .*: it is an address inside this") as caught:
+            push(tmp_path / "layout", ONE, writer_to(fake, "some/name", *mount_from), "latest")
+        assert canary.log == []
+    assert "insecure" in (caught.value.hint or "")
+    assert len(fake.asked("POST")) <= 3  # one for each blob: it is not tried again
+    assert fake.asked("PUT") == []
+
+
+def test_insecure_lets_an_upload_go_inside_the_network(fake: FakeRegistry, tmp_path: Path) -> None:
+    writer = RepositoryWriter(a_repository(fake, "some/name", insecure=True), Ear())
+    with fake_registry() as store:
+        store.repositories, store._uploads = fake.repositories, fake._uploads
+        port = store.host.rpartition(":")[2]
+        fake.script("POST", "/uploads/", location(f"http://localhost:{port}{{}}"), always=True)
+        push(tmp_path / "layout", ONE, writer, "latest")
+        assert len(store.asked("PUT")) == 3
+    assert fake.repositories["some/name"].tags == {"latest": ONE.digest}
+
+
 def test_a_lost_session_is_started_again(fake: FakeRegistry, tmp_path: Path) -> None:
     lost = fakeregistry.status(404, '{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
     fake.script("PUT", "/uploads/", lost, lost)

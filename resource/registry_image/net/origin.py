@@ -78,21 +78,23 @@ def is_inward(hostname: str) -> bool:
     return not parsed.is_global
 
 
-def redirect_problem(url: str, home: str, *, insecure: bool) -> str:
-    """Why a registry at ``home`` (host[:port]) must not send us to ``url``, or "".
+def inward_problem(url: str, home: str, *, insecure: bool) -> str:
+    """Why a registry at ``home`` (host[:port]) must not send us to the host of ``url``, or "".
 
-    Plain HTTP shows passwords to the network, and an address inside our network is not for a stranger to name:
-    link-local ones hand out cloud credentials. Both are fine for ``insecure``, and where the registry itself is.
+    An address inside our network is not for a stranger to name: link-local ones hand out cloud credentials. It is
+    fine for ``insecure``, and where the registry itself is.
     """
+    hostname = origin_of(url)[1]
+    abroad = hostname != origin_of(f"https://{home}")[1]
+    return "it is an address inside this network" if abroad and is_inward(hostname) and not insecure else ""
+
+
+def redirect_problem(url: str, home: str, *, insecure: bool) -> str:
+    """The same, and plain HTTP too, as it shows passwords to the network, unless it stays on this machine."""
+    problem = inward_problem(url, home, insecure=insecure)
     scheme, hostname, _ = origin_of(url)
-    own = origin_of(f"https://{home}")[1]
-    if insecure:
-        return ""
-    if hostname != own and is_inward(hostname):
-        return "it is an address inside this network"
-    if scheme != "https" and not (hostname == own and is_loopback_name(own)):
-        return "it is not https"
-    return ""
+    on_this_machine = hostname == origin_of(f"https://{home}")[1] and is_loopback_name(hostname)
+    return problem or ("" if scheme == "https" or insecure or on_this_machine else "it is not https")
 
 
 def _literal(hostname: str) -> bytes | None:

@@ -50,7 +50,7 @@ class Repository:
         self.client = client
         self.name = name
         self._credentials = credentials or anonymous
-        self._insecure = insecure
+        self.insecure = insecure
         self._policy = policy
         self._lock = threading.Lock()
         self._logins: dict[tuple[str, ...], Login] = {}
@@ -75,7 +75,7 @@ class Repository:
         with self._lock:
             if key not in self._logins:
                 host = self.name.api_host
-                self._logins[key] = Login(self.client, host, key, self._credentials, insecure=self._insecure)
+                self._logins[key] = Login(self.client, host, key, self._credentials, insecure=self.insecure)
             return self._logins[key]
 
     def resolve(self, tag: str) -> Descriptor | None:
@@ -133,7 +133,7 @@ class Repository:
             except NotFound:
                 if not descriptor.urls:
                     raise
-                return open_foreign(self.client, request, descriptor, self.name.api_host, insecure=self._insecure)
+                return open_foreign(self.client, request, descriptor, self.name.api_host, insecure=self.insecure)
 
         return Download(open_blob, descriptor, what, self.client.attempts(self._policy), offset=offset)
 

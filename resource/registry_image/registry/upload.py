@@ -19,7 +19,8 @@ from registry_image.errors import (
     UnsupportedMediaType,
 )
 from registry_image.net.http import Auth, Reply, Request
-from registry_image.net.origin import resolve_location
+from registry_image.net.origin import inward_problem, resolve_location
+from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource
@@ -118,7 +119,17 @@ class RepositoryWriter:
     def _location(self, answer: Reply, what: str) -> str | None:
         """Where to send the blob: relative, absolute, or on another host, to which no credentials go."""
         location = answer.headers.get("location")
-        return resolve_location(answer.url, location) if location else None
+        if not location:
+            return None
+        url = resolve_location(answer.url, location)
+        problem = inward_problem(url, self._repository.name.api_host, insecure=self._repository.insecure)
+        if problem:
+            raise TransportError(
+                f"{what}: refused to upload to {show_url(url)}: {problem}",
+                hint="set `insecure: true` if this registry is meant to be like that",
+                retryable=False,
+            )
+        return url
 
     def _send(self, session: str, descriptor: Descriptor, source: BlobSource) -> None:
         part = descriptor.digest.short
