@@ -264,7 +264,7 @@ def test_a_plain_server_that_waits_for_the_end_of_a_line_is_found_out_too() -> N
     with mute_to_tls() as host:
         client = a_client()
         request = Request(method="GET", url=f"https://{host}/v2/", what="ask")
-        client.allow_plain_http(host)
+        client.schemes.allow_plain_http(host)
         assert client.fetch(request, 1000).body == b"hello"
         assert client.traffic.requests == 1
 

@@ -56,7 +56,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, azure: Azure) -> Iterat
 def client(web: Internet) -> Iterator[Client]:
     made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
     yield made
-    made.close()
+    made.connections.close()
 
 
 def test_the_machine_s_own_identity_logs_in(client: Client, azure: Azure) -> None:

@@ -63,7 +63,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]:
 def client(web: Internet) -> Iterator[Client]:
     made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
     yield made
-    made.close()
+    made.connections.close()
 
 
 def keys(aws: AWS) -> Keys:

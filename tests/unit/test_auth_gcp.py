@@ -45,7 +45,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, google: Google) -> Iter
 def client(web: Internet) -> Iterator[Client]:
     made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
     yield made
-    made.close()
+    made.connections.close()
 
 
 def at(monkeypatch: pytest.MonkeyPatch, host: str) -> None:

@@ -11,10 +11,11 @@ from registry_image.auth.refreshable import MIN_LIFE, RENEW_BEFORE, Expiring, Re
 from registry_image.errors import AuthError
 
 
-class Cloud:
+class Cloud(RefreshableCredentials):
     """Grants credentials with a number that counts, for an hour unless told otherwise."""
 
     def __init__(self) -> None:
+        super().__init__(lambda: self.now)
         self.now = 1000.0
         self.life = 3600.0
         self.granted = 0
@@ -33,57 +34,48 @@ def cloud() -> Cloud:
     return Cloud()
 
 
-@pytest.fixture
-def login(cloud: Cloud) -> RefreshableCredentials:
-    return RefreshableCredentials(cloud.issue, lambda: cloud.now)
-
-
-def test_credentials_are_kept_until_shortly_before_their_end(cloud: Cloud, login: RefreshableCredentials) -> None:
-    assert login().password == "1"
+def test_credentials_are_kept_until_shortly_before_their_end(cloud: Cloud) -> None:
+    assert cloud().password == "1"
     cloud.now += cloud.life - RENEW_BEFORE - 1
-    assert login().password == "1"
+    assert cloud().password == "1"
     cloud.now += 1
-    assert login().password == "2"
+    assert cloud().password == "2"
 
 
-def test_credentials_that_ended_in_the_past_are_kept_a_moment(
-    cloud: Cloud, credentials: RefreshableCredentials
-) -> None:
+def test_credentials_that_ended_in_the_past_are_kept_a_moment(cloud: Cloud) -> None:
     cloud.life = -1e8
-    assert login().password == "1"
+    assert cloud().password == "1"
     cloud.now += MIN_LIFE - 1
-    assert login().password == "1"
+    assert cloud().password == "1"
     cloud.now += 1
-    assert login().password == "2"
+    assert cloud().password == "2"
 
 
-def test_a_cloud_that_is_away_fails_nothing_before_the_credentials_end(
-    cloud: Cloud, credentials: RefreshableCredentials
-) -> None:
-    login()
+def test_a_cloud_that_is_away_fails_nothing_before_the_credentials_end(cloud: Cloud) -> None:
+    cloud()
     cloud.away = True
     cloud.now += cloud.life - 1
-    assert login().password == "1"
+    assert cloud().password == "1"
     cloud.now += 1 + MIN_LIFE
     with pytest.raises(AuthError, match="away"):
-        login()
+        cloud()
 
 
-def test_a_first_failure_is_raised_and_asked_again(cloud: Cloud, login: RefreshableCredentials) -> None:
+def test_a_first_failure_is_raised_and_asked_again(cloud: Cloud) -> None:
     cloud.away = True
     with pytest.raises(AuthError, match="away"):
-        login()
+        cloud()
     cloud.away = False
-    assert login().password == "1"
+    assert cloud().password == "1"
 
 
-def test_threads_share_one_answer(cloud: Cloud, login: RefreshableCredentials) -> None:
+def test_threads_share_one_answer(cloud: Cloud) -> None:
     found: list[str] = []
     start = threading.Barrier(8)
 
     def ask() -> None:
         start.wait()
-        found.append(login().password)
+        found.append(cloud().password)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

@@ -61,7 +61,7 @@ _SUFFIXES = {".azurecr.io": _PUBLIC, ".azurecr.us": _GOVERNMENT, ".azurecr.cn": 
 _ELSEWHERE = _Cloud(authority=None, manager=_PUBLIC.manager)
 
 
-class ACRLogin:
+class ACRLogin(RefreshableCredentials):
     """A CredentialProvider for the registry at ``host``: a managed identity, a service principal, or a trade of the
     identity token. Nothing is sent before something is asked of it."""
 
@@ -78,13 +78,9 @@ class ACRLogin:
         self._settings = settings
         self._oidc_token = oidc_token
         self._cloud = _cloud(host, settings.environment)
-        self._refreshable = RefreshableCredentials(self._issue, client.clock.now)
+        super().__init__(client.clock.now)
 
-    def __call__(self) -> Credentials:
-        """Raises AuthError."""
-        return self._refreshable()
-
-    def _issue(self) -> Expiring:
+    def issue(self) -> Expiring:
         tenant = self._settings.tenant_id or self._tenant_of_registry()
         audiences = (REGISTRY_AUDIENCE, self._cloud.manager)
         for audience in audiences:

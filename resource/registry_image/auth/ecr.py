@@ -23,7 +23,7 @@ _TOKEN_PERMISSION = "the caller needs ecr:GetAuthorizationToken on resource `*`"
 _PUBLIC_PERMISSION = "the caller needs ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"
 
 
-class ECRLogin:
+class ECRLogin(RefreshableCredentials):
     """A CredentialProvider for the registry that holds ``name``: a bare repository name, or one with its host.
 
     Nothing is sent before something is asked of it.
@@ -44,7 +44,7 @@ class ECRLogin:
         self._region = self._host.region if self._host else region
         self._identity = Identity(client, settings, oidc_token, region)
         self._endpoint = ""
-        self._refreshable = RefreshableCredentials(self._issue, client.clock.now)
+        super().__init__(client.clock.now)
 
     def repository(self) -> RepositoryName:
         """The repository with its registry's host. Without an account's number only the token says which: it is
@@ -54,13 +54,9 @@ class ECRLogin:
         elif self._host:
             host = str(self._host)
         else:
-            self._refreshable()
+            self()
             host = self._endpoint
         return RepositoryName.parse(f"{host}/{self._path}")
-
-    def __call__(self) -> Credentials:
-        """Raises AuthError."""
-        return self._refreshable()
 
     def ensure_repository(self) -> bool:
         """Creates the repository; False if it is there already. Raises AuthError."""
@@ -85,7 +81,7 @@ class ECRLogin:
         fips, dual_stack = (self._host.fips, self._host.dual_stack) if self._host else (False, False)
         return self._identity.service("ecr", self._region, fips=fips, dual_stack=dual_stack)
 
-    def _issue(self) -> Expiring:
+    def issue(self) -> Expiring:
         permission = _PUBLIC_PERMISSION if self._public else _TOKEN_PERMISSION
         answer = call(self._service(), "get_authorization_token", {}, step=_STEP, permission=permission)
         with reading(_STEP):

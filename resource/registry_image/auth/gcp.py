@@ -44,7 +44,7 @@ _METADATA_HINT = (
 )
 
 
-class GCPLogin:
+class GCPLogin(RefreshableCredentials):
     """A CredentialProvider: a key, a trade of the identity token, or the metadata server's service account.
 
     Nothing is sent before something is asked of it.
@@ -62,13 +62,9 @@ class GCPLogin:
         self._oidc_token = oidc_token
         self._key = _read_key(settings.service_account_json) if settings.service_account_json else None
         self._client = client
-        self._refreshable = RefreshableCredentials(self._issue, client.clock.now)
+        super().__init__(client.clock.now)
 
-    def __call__(self) -> Credentials:
-        """Raises AuthError."""
-        return self._refreshable()
-
-    def _issue(self) -> Expiring:
+    def issue(self) -> Expiring:
         quieten("google")
         step, hint = self._step()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,22 +25,25 @@ class Expiring:
     expires_at: float
 
 
-class RefreshableCredentials:
-    """A CredentialProvider that asks ``issue`` no more often than needed. Threads share one answer.
+class RefreshableCredentials(ABC):
+    """A CredentialProvider that asks `issue` no more often than needed. Threads share one answer.
 
     A failure to renew is raised only once the old credentials have ended: a metadata server that is away for a moment
     must not fail a long push.
     """
 
-    def __init__(self, issue: Callable[[], Expiring], now: Callable[[], float]) -> None:
-        self._issue = issue
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._current: Expiring | None = None
         self._renew_at = 0.0
 
+    @abstractmethod
+    def issue(self) -> Expiring:
+        """New credentials. May raise AuthError."""
+
     def __call__(self) -> Credentials:
-        """Raises whatever ``issue`` raises."""
+        """Raises whatever `issue` raises."""
         with self._lock:
             if self._current is None or self._now() >= self._renew_at:
                 self._current = self._renewed(self._current)
@@ -48,7 +52,7 @@ class RefreshableCredentials:
 
     def _renewed(self, old: Expiring | None) -> Expiring:
         try:
-            return self._issue()
+            return self.issue()
         except ResourceError:
             if old is None or self._now() >= old.expires_at:
                 raise

@@ -63,6 +63,7 @@ class Connections:
         return answer
 
     def close(self) -> None:
+        """Closes idle connections."""
         for adapter in self._adapters.values():
             adapter.close()
 

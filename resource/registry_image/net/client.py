@@ -62,8 +62,8 @@ class Client:
         clock: Clock | None = None,
         stall: float = STALL_TIMEOUT,
     ) -> None:
-        self._connections = Connections(tls)
-        self._schemes = Schemes()
+        self.connections = Connections(tls)
+        self.schemes = Schemes()
         self._policy = policy
         self.listener = listener
         self._stall = stall
@@ -72,10 +72,6 @@ class Client:
         self._lock = threading.Lock()
         self._quiet: dict[Origin, float] = {}
         self.traffic = Traffic()
-
-    def allow_plain_http(self, host: str) -> None:
-        """From now on ``https://host`` means plain HTTP where no TLS answers (a bad certificate stays an error)."""
-        self._schemes.allow_plain_http(host)
 
     def fetch(self, request: Request, limit: int) -> Reply:
         """Sends ``request`` and reads the whole answer, at most ``limit`` bytes, retrying within the policy.
@@ -97,10 +93,6 @@ class Client:
     def attempts(self, policy: RetryPolicy | None = None) -> Attempts:
         """For work of several requests that is retried as a whole, such as an upload session."""
         return Attempts(policy or self._policy, self.listener, self.clock)
-
-    def close(self) -> None:
-        """Closes idle connections."""
-        self._connections.close()
 
     def _retrying(self, request: Request, act: Callable[[], _Got]) -> _Got:
         attempts = self.attempts(request.policy)
@@ -167,9 +159,9 @@ class Client:
 
     def _send_found(self, request: Request, url: str, authorization: str) -> StreamingReply:
         """Over TLS, or plain HTTP where no TLS answers and that is allowed."""
-        if not self._schemes.is_unknown(url):
-            return self._send(request, self._schemes.apply(url), authorization)
-        return self._schemes.find(
+        if not self.schemes.is_unknown(url):
+            return self._send(request, self.schemes.apply(url), authorization)
+        return self.schemes.find(
             url,
             lambda patience: self._send(replace(request, connect_timeout=patience), url, authorization),
             # Without credentials: what answers there has not shown yet that it is the registry.
@@ -178,7 +170,7 @@ class Client:
 
     def _send(self, request: Request, url: str, authorization: str) -> StreamingReply:
         timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or self._stall)
-        raw = self._connections.send(request, url, self._headers(request, url, authorization), timeout)
+        raw = self.connections.send(request, url, self._headers(request, url, authorization), timeout)
         reply = StreamingReply(raw, url, request.what, self.clock.monotonic)
         self._count(reply.headers.count("ratelimit-remaining"))
         return reply
@@ -193,7 +185,7 @@ class Client:
         return headers
 
     def _is_home(self, auth: Auth, url: str) -> bool:
-        return origin_of(url) == origin_of(self._schemes.apply(auth.home))
+        return origin_of(url) == origin_of(self.schemes.apply(auth.home))
 
     def _count(self, quota: int | None) -> None:
         with self._lock:

@@ -24,6 +24,7 @@ class Schemes:
         self._patience: dict[str, float] = {}
 
     def allow_plain_http(self, host: str) -> None:
+        """From now on ``https://host`` means plain HTTP where no TLS answers (a bad certificate stays an error)."""
         self._plain_allowed.add(host)
 
     def is_unknown(self, url: str) -> bool:

@@ -56,7 +56,7 @@ class Repository:
         self._logins: dict[tuple[str, ...], Login] = {}
         hostname = origin_of(self.url(""))[1]
         if insecure or is_loopback_name(hostname) or (credentials is None and is_private_network(hostname)):
-            client.allow_plain_http(name.api_host)
+            client.schemes.allow_plain_http(name.api_host)
 
     def url(self, path: str) -> str:
         """``https://<host>/v2/<name>/<path>``; the client knows when that host speaks plain HTTP."""
