@@ -126,8 +126,6 @@ class DigestMismatch(ContentError):
 
     def __init__(self, what: str, *, expected: str, actual: str) -> None:
         super().__init__(f"{what}: digest mismatch: expected {expected}, got {actual}")
-        self.expected = expected
-        self.actual = actual
 
 
 class SizeMismatch(ContentError):
@@ -135,8 +133,6 @@ class SizeMismatch(ContentError):
 
     def __init__(self, what: str, *, expected: int, actual: int | str) -> None:
         super().__init__(f"{what}: size mismatch: expected {expected} bytes, got {actual}")
-        self.expected = expected
-        self.actual = actual
 
 
 class InvalidManifest(ContentError):

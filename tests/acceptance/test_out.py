@@ -251,6 +251,20 @@ def test_a_spoiled_layout_is_refused_before_anything_is_sent(
     assert {request.method for request in registry.requests(before)} <= {"HEAD", "GET"}
 
 
+@pytest.mark.parametrize(("kind", "verified"), [("docker-archive", False), ("oci", True)])
+def test_only_what_was_not_hashed_when_it_was_opened_is_read_before_the_push(
+    registry: Registry, artifacts: Path, repository_name: str, kind: str, verified: bool
+) -> None:
+    target = saved_by_skopeo(kind, artifacts, ONE)
+    outcome = put(registry, repository_name, artifacts, {"image": target}, tag="v1", debug=True)
+    lines = outcome.stderr.splitlines()
+    assert {line.split()[0] for line in lines if line.endswith(": done")} == {
+        "upload",
+        *(["verify"] if verified else []),
+    }
+    assert digest_at(registry, repository_name, "v1") == outcome.version["digest"]
+
+
 @pytest.mark.parametrize(
     ("params", "source", "words"),
     [

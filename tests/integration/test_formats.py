@@ -7,13 +7,15 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from registry_image.concourse.formats import Fetched, Told, write_formats
-from registry_image.concourse.request.get import Format
+from registry_image.concourse.formats import write_formats
+from registry_image.concourse.metadata import Taken
+from registry_image.concourse.request.get import Format, parse_get
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
-from registry_image.oci.manifest import Manifest
+from registry_image.oci.platform import Platform
 from registry_image.progress import Silence
-from registry_image.storage.detect import open_stored
+from registry_image.storage.detect import open_image
+from registry_image.transfer.select import select_within
 from tests.support import parts, tar
 from tests.support.clients import a_repository
 from tests.support.images import Content, blob, image, index, manifest_of, on, push
@@ -40,20 +42,21 @@ class Ledger(Silence):
         self.events.append((f"finish {step}", part))
 
 
-def written(
-    registry: Registry, name: str, content: Content, directory: Path, *formats: Format, tag: str | None = "v1"
-) -> Ledger:
+def written(registry: Registry, name: str, content: Content, directory: Path, *formats: Format) -> Ledger:
     """``content`` pushed, then written to ``directory``; its first image is the platform's."""
     push(registry, name, content, "v1")
     repository = a_repository(registry, name)
     root = repository.manifest(Digest.parse(content.digest))
-    manifest = repository.manifest(Digest.parse(ONE.digest))
-    assert isinstance(manifest, Manifest)
-    fetched = Fetched(root=root, manifest=manifest, name=tag and f"{registry.host}/{name}:{tag}")
+    image = select_within(repository, root, Platform("linux", "amd64"))
+    version = {"tag": "v1", "digest": content.digest}
+    source = {"repository": f"{registry.host}/{name}", "max_concurrent_downloads": 2}
+    document = {"source": source, "version": version, "params": {"formats": formats}}
+    request = parse_get(json.dumps(document).encode(), str(directory))
+    taken = Taken(name=request.source.name, version=request.version, root=root, image=image)
     ledger = Ledger()
     directory.mkdir()
-    with write_formats(formats, Told(repository, ledger), fetched, str(directory), parallel=2) as near:
-        for each in (manifest.config, *manifest.layers):
+    with write_formats(request, repository, taken, str(directory), ledger) as near:
+        for each in (image.manifest.config, *image.manifest.layers):
             assert read_small_blob(near, each, "blob", limit=1 << 20)
     return ledger
 
@@ -69,7 +72,7 @@ def test_an_index_is_kept_whole_with_nested_indexes_and_attestations(
     below = [inner.manifest, ONE.manifest, TWO.manifest, ATTESTATION.manifest]
     below += [each for content in (ONE, TWO, ATTESTATION) for each in content.blobs]
     assert kept == {each.digest[7:]: each.data for each in below}
-    with open_stored(str(tmp_path / "get" / "oci"), "oci") as stored:
+    with open_image(str(tmp_path / "get" / "oci"), "oci") as stored:
         assert str(stored.root.digest) == BOTH.digest
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from registry_image.errors import ResourceError
 from registry_image.oci.manifest import Manifest
-from registry_image.storage.detect import open_stored
+from registry_image.storage.detect import open_image
 from registry_image.transfer.copy import graph_of, verify_graph
 from tests.support import tar
 from tests.support.images import config_of, image, layer, write_layout
@@ -53,7 +53,7 @@ def opened(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "image"
         path.write_bytes(data)
-        with open_stored(str(path), "image") as stored:
+        with open_image(str(path), "image") as stored:
             assert isinstance(stored.root, Manifest)
             verify_graph(stored.reader, graph_of(stored.reader, stored.root), parallel=1)
 

@@ -12,12 +12,12 @@ import pytest
 
 from registry_image.errors import ContentError, InvalidManifest, NoMatchingPlatform
 from registry_image.oci import cached, mediatype
-from registry_image.oci.cached import Kept
+from registry_image.oci.cached import CachedReader
 from registry_image.oci.descriptor import MAX_BLOB_SIZE
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
-from registry_image.storage.detect import open_stored
+from registry_image.storage.detect import open_image
 from registry_image.transfer import copy
 from registry_image.transfer.copy import graph_of
 from registry_image.transfer.mutate import annotate
@@ -76,7 +76,7 @@ def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPat
     manifest = parse_manifest(images.manifest_of(configs[0], configs).manifest.data)
     assert isinstance(manifest, Manifest)
     inner = MemoryReader(images.manifest_of(configs[0], configs))
-    reader = Kept(inner)
+    reader = CachedReader(inner)
     for _ in range(2):
         for layer, config in zip(manifest.layers, configs, strict=True):
             with reader.blob(layer) as pieces:
@@ -117,7 +117,7 @@ def test_a_tar_header_of_gigabytes_is_not_read(kind: bytes, tmp_path: Path) -> N
     os.truncate(path, 3 << 30)  # sparse: it takes no room
     tracemalloc.start()
     try:
-        with pytest.raises(ContentError), open_stored(str(path), "image.tar"):
+        with pytest.raises(ContentError), open_image(str(path), "image.tar"):
             pass
         peak = tracemalloc.get_traced_memory()[1]
     finally:

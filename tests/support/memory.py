@@ -40,9 +40,6 @@ class MemoryReader:
         for child in content.children:
             self.add(child)
 
-    def resolve(self, tag: str) -> Descriptor | None:
-        return None
-
     def manifest(self, digest: Digest) -> Manifest | Index:
         if str(digest) not in self.manifests:
             raise NotFound(f"manifest {digest}", status=404)
@@ -64,9 +61,6 @@ class MemoryReader:
     def _in_pieces(self, data: bytes) -> Iterator[Buffer]:
         view = memoryview(data)
         return (view[at : at + self._piece] for at in range(0, len(view), self._piece))
-
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        return ()
 
 
 class Ear(Silence):

@@ -12,11 +12,11 @@ from registry_image.errors import ContentError, DigestMismatch, InvalidManifest,
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest
-from registry_image.storage.detect import open_stored
+from registry_image.storage.detect import open_image
 from registry_image.storage.files import Directory
 from registry_image.storage.layout import LayoutDirectory, LayoutReader
 from tests.support import tar
-from tests.support.images import Content, blob, image, index, on, write_layout
+from tests.support.images import Content, image, index, on, write_layout
 
 LAYER = tar.archive(tar.file("hello", b"world"))
 ONE = image(LAYER)
@@ -36,7 +36,7 @@ def as_index_json(layout: Path, content: Content) -> None:
 
 
 def root_of(layout: Path) -> Manifest | Index:
-    with open_stored(str(layout), "image") as stored:
+    with open_image(str(layout), "image") as stored:
         return stored.root
 
 
@@ -82,27 +82,6 @@ def test_indexes_inside_each_other_end(tmp_path: Path) -> None:
     write_layout(tmp_path, deep)
     with pytest.raises(InvalidManifest, match="more than 8 indexes"):
         root_of(tmp_path)
-
-
-def test_a_tag_is_the_name_in_index_json(tmp_path: Path) -> None:
-    write_layout(tmp_path, ONE, "v1")
-    found = reader_of(tmp_path).resolve("v1")
-    assert found is not None
-    assert str(found.digest) == ONE.digest
-    assert reader_of(tmp_path).resolve("v2") is None
-
-
-def test_referrers_are_the_manifests_that_have_it_as_subject(tmp_path: Path) -> None:
-    signature = image(subject=ONE.manifest.descriptor)
-    signed = json.loads(signature.manifest.data)
-    signed["subject"] = ONE.manifest.descriptor
-    signature = Content(
-        manifest=blob(json.dumps(signed).encode(), signature.manifest.media_type), blobs=signature.blobs
-    )
-    as_index_json(tmp_path, index(ONE, signature))
-    reader = reader_of(tmp_path)
-    assert [str(each.digest) for each in reader.referrers(Digest.parse(ONE.digest))] == [signature.digest]
-    assert reader.referrers(Digest.parse(signature.digest)) == ()
 
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
@@ -235,16 +214,6 @@ def test_a_blob_that_does_not_verify_leaves_nothing(tmp_path: Path) -> None:
             target.put_blob(manifest.config, reader_of(tmp_path / "from"))
         assert not target.has(manifest.config)
         assert [each for each in (tmp_path / "to").rglob("*") if each.is_file()] == []
-
-
-def test_a_tag_can_be_written_and_moved(tmp_path: Path) -> None:
-    write_layout(tmp_path / "from", BOTH)
-    target = LayoutDirectory(str(tmp_path / "to"))
-    one, two = (reader_of(tmp_path / "from").manifest(Digest.parse(each.digest)) for each in (ONE, TWO))
-    target.put_manifest(one, tag="a")
-    target.put_manifest(one, tag="b")
-    target.put_manifest(two, tag="a")
-    assert [target.resolve(tag).digest for tag in "ab"] == [two.digest, one.digest]  # type: ignore[union-attr]
 
 
 def test_a_layout_is_not_written_over_another(tmp_path: Path) -> None:

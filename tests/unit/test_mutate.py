@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from registry_image.errors import NoMatchingPlatform, RequestError, UnsupportedMediaType
 from registry_image.oci import mediatype
+from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
-from registry_image.transfer.mutate import Part, annotate, assemble, thin
+from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from tests.support import tar
 from tests.support.images import Content, blob, image, index, manifest_of, on
 
@@ -87,7 +89,7 @@ def test_a_thinned_index_keeps_the_platforms_and_their_attestations() -> None:
     before = whole(
         index(on(ONE, "amd64"), on(TWO, "arm64"), attestation(ONE), attestation(TWO), annotations={"keep": "me"})
     )
-    after = thin(before, [ARM])
+    after = select_platforms(before, [ARM])
     assert [str(each.digest) for each in after.manifests] == [TWO.digest, attestation(TWO).digest]
     assert after.annotations == {"keep": "me"}
     assert json.loads(after.raw)["manifests"] == [json.loads(before.raw)["manifests"][position] for position in (1, 3)]
@@ -95,11 +97,11 @@ def test_a_thinned_index_keeps_the_platforms_and_their_attestations() -> None:
 
 def test_thinning_to_all_there_is_changes_nothing() -> None:
     before = whole(index(on(ONE, "amd64"), on(TWO, "arm64"), attestation(ONE)))
-    assert thin(before, [ARM, AMD]) is before
+    assert select_platforms(before, [ARM, AMD]) is before
 
 
 def test_an_entry_without_a_platform_counts_as_linux_amd64() -> None:
-    after = thin(whole(index(ONE, on(TWO, "arm64"))), [AMD])
+    after = select_platforms(whole(index(ONE, on(TWO, "arm64"))), [AMD])
     assert [str(each.digest) for each in after.manifests] == [ONE.digest]
 
 
@@ -107,11 +109,13 @@ def test_a_platform_that_is_missing_is_told_with_those_there_are() -> None:
     with pytest.raises(
         NoMatchingPlatform, match="no image for platform linux/s390x: there is linux/amd64, linux/arm64"
     ):
-        thin(whole(index(on(ONE, "amd64"), on(TWO, "arm64"), attestation(ONE))), [AMD, Platform("linux", "s390x")])
+        select_platforms(
+            whole(index(on(ONE, "amd64"), on(TWO, "arm64"), attestation(ONE))), [AMD, Platform("linux", "s390x")]
+        )
 
 
-def part(content: Content, platform: Platform) -> Part:
-    return Part(manifest=manifest(content), platform=platform, annotations=NOTHING)
+def part(content: Content, platform: Platform, **annotations: str) -> Descriptor:
+    return replace(manifest(content).descriptor, platform=platform, annotations=annotations)
 
 
 def test_an_assembled_index_lists_the_images_with_their_platforms_in_order() -> None:
@@ -122,6 +126,17 @@ def test_an_assembled_index_lists_the_images_with_their_platforms_in_order() -> 
         {**ONE.manifest.descriptor, "platform": {"architecture": "amd64", "os": "linux"}},
     ]
     assert assemble([part(TWO, Platform("linux", "arm", "v6")), part(ONE, AMD)]).digest == made.digest
+
+
+def test_an_assembled_index_is_spelled_the_same_in_every_release() -> None:
+    made = assemble([part(ONE, Platform("linux", "arm", "v6"), a="1")])
+    spelled = (
+        '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":['
+        '{"mediaType":"application/vnd.oci.image.manifest.v1+json",'
+        f'"digest":"{ONE.digest}","size":{len(ONE.manifest.data)},'
+        '"platform":{"architecture":"arm","os":"linux","variant":"v6"},"annotations":{"a":"1"}}]}'
+    )
+    assert made.raw.decode() == spelled
 
 
 def test_docker_images_make_a_docker_list_and_a_mixture_an_oci_index() -> None:

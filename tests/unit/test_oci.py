@@ -354,3 +354,18 @@ def test_quoted_text_stays_on_one_line_and_short() -> None:
     assert quote("a\x1b[2J\n" + "x" * 1000).isprintable()
     assert len(quote("x" * 1000)) < 250
     assert quote(b"\xff") == r"'\\xff'"
+
+
+def test_a_descriptor_is_written_as_it_was_read_and_without_what_it_does_not_say() -> None:
+    bare = {"mediaType": mediatype.OCI_LAYER, "digest": f"sha256:{HEX}", "size": 5}
+    full = {
+        **bare,
+        "urls": ["https://example.com/a"],
+        "artifactType": "application/x",
+        "platform": {"architecture": "arm", "os": "linux", "variant": "v6"},
+        "annotations": {"a": "1"},
+    }
+    for document in (bare, full):
+        written = Descriptor.read(JSONReader(document, "entry")).as_json()
+        assert written == document
+        assert list(written) == list(document)

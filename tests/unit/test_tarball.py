@@ -17,7 +17,7 @@ from registry_image.oci import mediatype
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
-from registry_image.storage.detect import open_stored
+from registry_image.storage.detect import open_image
 from registry_image.storage.files import Directory
 from registry_image.storage.layout import LayoutReader
 from registry_image.storage.loadable import LoadableTarball
@@ -51,16 +51,24 @@ def put_down(tmp_path: Path, data: bytes) -> str:
 
 
 def root_of(path: str) -> Manifest | Index:
-    with open_stored(path, "image") as stored:
+    with open_image(path, "image") as stored:
         return stored.root
 
 
 def image_of(path: str) -> tuple[Manifest, list[bytes]]:
     """The manifest and the blobs, config first."""
-    with open_stored(path, "image") as stored:
+    with open_image(path, "image") as stored:
         assert isinstance(stored.root, Manifest)
         blobs = (stored.root.config, *stored.root.layers)
         return stored.root, [read_small_blob(stored.reader, each, "blob", limit=1 << 24) for each in blobs]
+
+
+def test_only_the_blobs_of_a_docker_save_tarball_are_hashed_while_it_is_opened(tmp_path: Path) -> None:
+    with open_image(put_down(tmp_path, PLAIN), "image") as stored:
+        assert stored.verified
+    write_layout(tmp_path / "layout", image(LAYER))
+    with open_image(str(tmp_path / "layout"), "image") as stored:
+        assert not stored.verified
 
 
 def test_a_saved_image_gets_a_docker_manifest_of_gzipped_layers(tmp_path: Path) -> None:
@@ -323,7 +331,7 @@ def test_zstd_layers_are_unpacked_in_a_loadable_tarball_and_read_back_as_they_ca
         with LoadableTarball(str(path), manifest) as target:
             for each in (manifest.config, *manifest.layers)[::order]:
                 target.put_blob(each, source)
-            again = [b"".join(target.region(each).pieces("layer")) for each in manifest.layers]
+            again = [read_small_blob(target, each, "layer", limit=1 << 24) for each in manifest.layers]
         assert again == [each.data for each in content.blobs[1:]]
         written.append(path.read_bytes())
     assert written[0] == written[1]

@@ -26,6 +26,7 @@ from registry_image.errors import (
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.image import Layer
 from registry_image.oci.platform import Platform
+from registry_image.oci.progress_reader import ProgressReader
 from registry_image.rootfs.root import Root
 from registry_image.transfer import fetch, inflate
 from registry_image.transfer.select import select_image
@@ -44,13 +45,14 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(inflate, "MEMORY", request.param)
 
 
-def unpacked(reader: MemoryReader, content: images.Content, into: Path, ear: Ear | None = None) -> Unpacked:
+def unpacked(reader: MemoryReader, content: images.Content, into: Path, listener: Ear | None = None) -> Unpacked:
     """``content`` as ``into``/rootfs; nothing else may be in ``into`` afterwards, however it ends."""
-    image = select_image(reader, Digest.parse(content.digest), Platform.of_this_machine()).image
+    image = select_image(reader, Digest.parse(content.digest), Platform.of_this_machine())
+    ear = listener or Ear()
     (into / "rootfs").mkdir(parents=True)
     try:
         with Root(str(into / "rootfs")) as root:
-            return unpack(reader, image, root, ear or Ear(), parallel=4)
+            return unpack(ProgressReader(reader, ear, "download"), image, root, ear, parallel=4)
     finally:
         assert [path.name for path in into.iterdir()] == ["rootfs"]
 

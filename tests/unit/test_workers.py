@@ -108,7 +108,7 @@ def test_items_are_drawn_in_the_thread_of_the_caller() -> None:
 
 
 def test_the_first_failure_ends_it_and_no_thread_stays() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     begun = []
     failing = threading.Event()
 
@@ -124,7 +124,7 @@ def test_the_first_failure_ends_it_and_no_thread_stays() -> None:
         parallel_map(act, range(10_000), MAX_LOOKUPS)
     # Those under way when it failed may have taken one more each, before they saw it.
     assert len(begun) <= 21 + 2 * MAX_LOOKUPS
-    assert threading.active_count() == before
+    assert not [thread for thread in threading.enumerate() if thread not in before]
 
 
 def test_nothing_is_begun_after_a_failure() -> None:
@@ -256,10 +256,10 @@ def test_a_signal_unwinds_the_caller_while_all_threads_hang_and_nothing_more_is_
     with pytest.raises(KeyboardInterrupt):
         parallel_map(act, range(100), 3)
     assert time.monotonic() - started < TIMEOUT / 2
-    before = threading.active_count()
+    workers = [thread for thread in threading.enumerate() if thread.name.startswith("map-")]
+    assert workers
     release.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("map-"):
-            thread.join(TIMEOUT)
-    assert threading.active_count() < before
+    for thread in workers:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
     assert sorted(begun) == [0, 1, 2]

@@ -7,14 +7,15 @@ import signal
 import time
 
 from registry_image.concourse.connect import Connection, connect
-from registry_image.concourse.console.log import Console, UnpackOnly, size_text
+from registry_image.concourse.console.log import Console, size_text
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
 from registry_image.concourse.request.get import PRODUCTS, GetRequest
 from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType
-from registry_image.oci.cached import Kept
-from registry_image.oci.content import ContentReader
+from registry_image.oci.cached import CachedReader
+from registry_image.oci.content import BlobSource, ContentReader
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
+from registry_image.oci.progress_reader import ProgressReader
 from registry_image.progress import Listener
 from registry_image.rootfs.faults import storage_fault
 from registry_image.rootfs.root import Root
@@ -54,12 +55,12 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
     with Staging(request.destination, console) as staging:
         for name in (*SMALL_FILES, *products):
             staging.require_absent(name)
-        reader = Kept(source)
+        reader = CachedReader(source)
         root = reader.manifest(request.version.digest)
         image = _image(reader, root, request, console)
         taken = Taken(name=connection.name, version=request.version, root=root, image=image)
-        metadata = describe(taken.name, taken.version, taken.manifest, taken.config)
-        for name, value in wanted_labels(request.source, taken.manifest, taken.config).items():
+        metadata = describe(taken)
+        for name, value in wanted_labels(request.source, taken).items():
             metadata.setdefault(name, value)
         files = small_files(taken)
         if PRODUCTS["rootfs"] in products and image is not None:
@@ -79,7 +80,7 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
 def _image(reader: ContentReader, root: Manifest | Index, request: GetRequest, listener: Listener) -> Image | None:
     """The image for the platform. A layout and the mere files need none: artifacts such as Helm charts pass through."""
     try:
-        return select_within(reader, root, request.platform, listener).image
+        return select_within(reader, root, request.platform, listener)
     except (NoMatchingPlatform, UnsupportedMediaType) as error:
         if request.skip_download or request.formats == ("oci-layout",):
             return None
@@ -100,29 +101,26 @@ def _download(
             console.expect("download", sizes)
         if "rootfs" in request.formats:
             console.expect("unpack", sizes)
-    others = tuple(each for each in request.formats if each != "rootfs")
-    if not others:
-        return _unpack(reader, taken.image, directory, console, parallel)
+    if request.formats == ("rootfs",):
+        return _unpack(ProgressReader(reader, console, "download"), taken.image, directory, console, parallel)
     # Most gets make a rootfs and no more: what else there is takes a twentieth of their start-up to import.
-    from registry_image.concourse.formats import Fetched, Told, write_formats
+    from registry_image.concourse.formats import write_formats
 
-    tag = f"{taken.name}:{taken.version.tag}" if taken.version.tag else None
-    fetched = Fetched(root=taken.root, manifest=taken.manifest, name=tag)
-    with write_formats(others, Told(reader, console), fetched, directory, parallel=parallel) as near:
+    with write_formats(request, reader, taken, directory, console) as near:
         if "rootfs" not in request.formats:
             return None
-        return _unpack(near, taken.image, directory, UnpackOnly(console), parallel=1)
+        return _unpack(near, taken.image, directory, console, parallel=1)
 
 
 def _unpack(
-    reader: ContentReader, image: Image | None, directory: str, listener: Listener, parallel: int
+    source: BlobSource, image: Image | None, directory: str, listener: Listener, parallel: int
 ) -> Unpacked | None:
     if image is None:
         return None
     path = os.path.join(directory, PRODUCTS["rootfs"])
     _make_directory(path)
     with Root(path) as root:
-        return unpack(reader, image, root, listener, parallel=parallel)
+        return unpack(source, image, root, listener, parallel=parallel)
 
 
 def _make_directory(path: str) -> None:

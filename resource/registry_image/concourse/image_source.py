@@ -12,18 +12,18 @@ from registry_image.concourse.inputs import find_one
 from registry_image.concourse.request.put import ImagePart, PutRequest
 from registry_image.errors import ContentError, NotFound, RequestError, quote
 from registry_image.oci import mediatype
-from registry_image.oci.cached import Kept
+from registry_image.oci.cached import CachedReader
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
-from registry_image.oci.content import ContentReader, read_small_blob
+from registry_image.oci.content import ContentReader, RepositoryReader, read_small_blob
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
-from registry_image.oci.reference import RepositoryName
-from registry_image.storage.detect import open_stored
+from registry_image.oci.reference import Reference, RepositoryName
+from registry_image.storage.detect import open_image
 from registry_image.storage.layout import REF_NAME
 from registry_image.transfer.copy import Graph, graph_of
-from registry_image.transfer.mutate import Part, annotate, assemble, thin
+from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from registry_image.transfer.workers import map_on_processors
 
 #: Ends of the tags for a signature, attestations and a bill of materials (cosign, "Signature Specification").
@@ -33,47 +33,49 @@ _NAMES = frozenset({REF_NAME, "io.containerd.image.name"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class ImageToPush:
     """``root`` is what the tags are to point at, ``reader`` has all that it refers to; ``form`` is for the log.
 
-    ``local`` says that the bytes lie on a disk and can be verified before anything is sent. ``made_of`` is the digest
-    that ``root`` had before it was changed for this put, None if it was not.
+    ``verified`` says that nobody needs to read the blobs before anything is sent. ``promoted_from`` is the repository
+    that has the image and its signatures, None for an image on this disk. ``derived_from`` is the digest that ``root``
+    had before it was changed for this put, None if it was not.
     """
 
     reader: ContentReader
     root: Manifest | Index
     form: str
-    local: bool = True
+    verified: bool = False
+    promoted_from: RepositoryReader | None = None
     mount_from: tuple[RepositoryName, ...] = ()
-    made_of: Digest | None = None
+    derived_from: Digest | None = None
 
     def graph(self) -> Graph:
         """A promoted image takes its signatures and attestations along."""
-        return graph_of(self.reader, self.root, referrers=not self.local)
+        return graph_of(self.reader, self.root, self.promoted_from.referrers if self.promoted_from else None)
 
     def signatures(self) -> Iterator[tuple[str, Manifest | Index]]:
         """What cosign tagged after the promoted digest, where it does not use referrers, and under which tag."""
-        if self.local or self.made_of is not None:
+        if self.promoted_from is None or self.derived_from is not None:
             return
         for suffix in _COSIGN_SUFFIXES:
             tag = f"{self.root.digest.algorithm}-{self.root.digest.hex}.{suffix}"
-            found = self.reader.resolve(tag)
+            found = self.promoted_from.resolve(tag)
             if found is not None:
                 yield tag, self.reader.manifest(found.digest)
 
 
 @contextmanager
-def open_offer(request: PutRequest, connection: Connection) -> Iterator[Offer]:
+def open_image_to_push(request: PutRequest, connection: Connection) -> Iterator[ImageToPush]:
     """Raises ResourceError for what is no image."""
     with ExitStack() as stack:
-        offer = _open(request, connection, stack)
-        root = annotate(offer.root, request.annotations)
-        if root.digest != offer.root.digest:
-            offer = replace(offer, root=root, made_of=offer.made_of or offer.root.digest)
-        yield offer
+        image = _open(request, connection, stack)
+        root = annotate(image.root, request.annotations)
+        if root.digest != image.root.digest:
+            image = replace(image, root=root, derived_from=image.derived_from or image.root.digest)
+        yield image
 
 
-def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Offer:
+def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> ImageToPush:
     given = [bool(request.image), bool(request.images), request.from_reference is not None]
     if sum(given) != 1:
         raise RequestError(
@@ -83,28 +85,25 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Offe
         )
     if request.platforms and request.from_reference is None:
         raise RequestError("params.platforms: only `from` can be thinned to some platforms")
-    if request.image or request.images:
-        # Layers that are not compressed yet are now: that takes a while.
-        connection.listener.note(f"reading {request.image or f'{len(request.images)} images'}")
+    if request.from_reference is not None:
+        return _promoted(request, connection, request.from_reference)
+    # Layers that are not compressed yet are now: that takes a while.
+    connection.listener.note(f"reading {request.image or f'{len(request.images)} images'}")
     if request.image:
         return stack.enter_context(_stored(request.directory, request.image, "params.image"))
-    if request.images:
-        return _assembled(request, stack)
-    return _elsewhere(request, connection)
+    return _assembled(request, stack)
 
 
 @contextmanager
-def _stored(directory: str, pattern: str, field: str) -> Iterator[Offer]:
+def _stored(directory: str, pattern: str, field: str) -> Iterator[ImageToPush]:
     path = find_one(directory, pattern, field)
     # The path was found to lie within, links and all; from here on none is followed.
-    with open_stored(os.path.realpath(os.path.join(directory, path)), path, map_on_processors) as stored:
-        yield Offer(reader=stored.reader, root=stored.root, form=f"{stored.form} {path!r}")
+    with open_image(os.path.realpath(os.path.join(directory, path)), path, map_on_processors) as stored:
+        form = f"{stored.form} {path!r}"
+        yield ImageToPush(reader=stored.reader, root=stored.root, form=form, verified=stored.verified)
 
 
-def _elsewhere(request: PutRequest, connection: Connection) -> Offer:
-    reference = request.from_reference
-    if reference is None:
-        raise AssertionError("checked before")
+def _promoted(request: PutRequest, connection: Connection, reference: Reference) -> ImageToPush:
     source = repository(connection.client, request.source, reference.repository)
     digest = reference.digest
     if digest is None:
@@ -114,48 +113,56 @@ def _elsewhere(request: PutRequest, connection: Connection) -> Offer:
             raise NotFound(f"params.from: {reference.repository} has no tag {tag!r}", status=404)
         digest = found.digest
     root = source.manifest(digest)
-    offer = Offer(
-        reader=Kept(source),
+    image = ImageToPush(
+        reader=CachedReader(source),
         root=root,
         form=f"{reference.name}@{digest}",
-        local=False,
+        verified=True,  # the upload verifies what it downloads
+        promoted_from=source,
         mount_from=(reference.repository,),
     )
     if not request.platforms or isinstance(root, Manifest):
-        return offer
-    thinned = thin(root, request.platforms)
-    return offer if thinned is root else replace(offer, root=thinned, made_of=root.digest)
+        return image
+    selected = select_platforms(root, request.platforms)
+    return image if selected is root else replace(image, root=selected, derived_from=root.digest)
 
 
-def _assembled(request: PutRequest, stack: ExitStack) -> Offer:
-    parts: list[Part] = []
-    readers = _Several()
-    for number, image in enumerate(request.images):
+def _assembled(request: PutRequest, stack: ExitStack) -> ImageToPush:
+    entries: list[Descriptor] = []
+    images: list[ImageToPush] = []
+    for number, part in enumerate(request.images):
         field = f"params.images[{number}]"
-        offer = stack.enter_context(_stored(request.directory, image.path, field))
-        readers.add(offer)
-        parts += _parts(offer, image, field)
-    return Offer(reader=readers, root=assemble(parts), form=f"index of {len(request.images)} images")
+        images.append(stack.enter_context(_stored(request.directory, part.path, field)))
+        entries += _entries(images[-1], part, field)
+    return ImageToPush(
+        reader=MultiReader(images),
+        root=assemble(entries),
+        form=f"index of {len(images)} images",
+        verified=all(image.verified for image in images),
+    )
 
 
-def _parts(offer: Offer, image: ImagePart, field: str) -> list[Part]:
-    """The entries that an image brings to the index: its own, and its attestations' if it comes with an index."""
-    if isinstance(offer.root, Manifest):
-        platform = image.platform or _config_platform(offer.reader, offer.root, field)
-        return [Part(manifest=offer.root, platform=platform, annotations={})]
-    parts: list[Part] = []
-    for entry in offer.root.manifests:
-        manifest = offer.reader.manifest(entry.digest)
+def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor]:
+    """What an image brings to the index: its own entry, and its attestations' if it comes with an index."""
+    if isinstance(image.root, Manifest):
+        platform = part.platform or _config_platform(image.reader, image.root, field)
+        return [replace(image.root.descriptor, platform=platform)]
+    entries: list[Descriptor] = []
+    real: list[Platform] = []
+    for entry in image.root.manifests:
+        manifest = image.reader.manifest(entry.digest)
         if isinstance(manifest, Index):
-            raise ContentError(f"{field}: {quote(image.path)} holds nested indexes: expected one image")
-        platform = entry.platform or _config_platform(offer.reader, manifest, field)
-        notes = {name: value for name, value in entry.annotations.items() if name not in _NAMES}
-        parts.append(Part(manifest=manifest, platform=platform, annotations=notes))
-    real = [part for part in parts if not part.platform.is_unknown]
+            raise ContentError(f"{field}: {quote(part.path)} holds nested indexes: expected one image")
+        platform = entry.platform or _config_platform(image.reader, manifest, field)
+        if not platform.is_unknown:
+            real.append(platform)
+            platform = part.platform or platform
+        annotations = {name: value for name, value in entry.annotations.items() if name not in _NAMES}
+        entries.append(replace(manifest.descriptor, platform=platform, annotations=annotations))
     if len(real) != 1:
-        there = ", ".join(str(part.platform) for part in real) or "none"
-        raise ContentError(f"{field}: {quote(image.path)} holds {len(real)} images ({there}): expected one platform's")
-    return [replace(part, platform=image.platform) if part in real and image.platform else part for part in parts]
+        there = ", ".join(map(str, real)) or "none"
+        raise ContentError(f"{field}: {quote(part.path)} holds {len(real)} images ({there}): expected one platform's")
+    return entries
 
 
 def _config_platform(reader: ContentReader, manifest: Manifest, field: str) -> Platform:
@@ -168,28 +175,21 @@ def _config_platform(reader: ContentReader, manifest: Manifest, field: str) -> P
     return parse_config(raw, what=what).platform
 
 
-class _Several:
-    """Readers as one: each manifest and blob from the one whose image has it."""
+class MultiReader:
+    """The ContentReader of several images: each manifest and blob is read from the first image that has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: list[ImageToPush]) -> None:
         self._of: dict[Digest, ContentReader] = {}
-
-    def add(self, offer: Offer) -> None:
-        graph = offer.graph()
-        for digest in (*graph.manifests, *graph.blobs):
-            self._of.setdefault(digest, offer.reader)
-
-    def resolve(self, tag: str) -> Descriptor | None:
-        return None
+        for image in images:
+            graph = image.graph()
+            for digest in (*graph.manifests, *graph.blobs):
+                self._of.setdefault(digest, image.reader)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
         return self._reader(digest).manifest(digest)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         return self._reader(descriptor.digest).blob(descriptor)
-
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        return ()
 
     def _reader(self, digest: Digest) -> ContentReader:
         if digest not in self._of:

@@ -44,6 +44,11 @@ class Taken:
     image: Image | None
 
     @property
+    def tagged_name(self) -> str | None:
+        """``repository:tag``, None without a tag."""
+        return f"{self.name}:{self.version.tag}" if self.version.tag else None
+
+    @property
     def manifest(self) -> Manifest | None:
         """The image's, or that of an artifact which is no image."""
         if self.image is not None:
@@ -55,12 +60,12 @@ class Taken:
         return self.image.config if self.image else None
 
 
-def describe(name: str, version: Version, manifest: Manifest | None, config: ImageConfig | None) -> dict[str, str]:
-    """Metadata of repository ``name`` as far as the image is known. ``size`` is what a pull transfers: config and
-    layers, in bytes."""
+def describe(taken: Taken) -> dict[str, str]:
+    """Metadata as far as the image is known. ``size`` is what a pull transfers: config and layers, in bytes."""
+    version, config, manifest = taken.version, taken.config, taken.manifest
     # The tag is told even where there is none: a pipeline that uses the variable fails if it does not exist.
-    told = {"repository": name, "tag": version.tag}
-    told |= {"digest": str(version.digest), "image": f"{name}@{version.digest}"}
+    told = {"repository": taken.name, "tag": version.tag}
+    told |= {"digest": str(version.digest), "image": f"{taken.name}@{version.digest}"}
     if config is not None:
         told["platform"] = str(config.platform)
         if config.created:
@@ -70,13 +75,13 @@ def describe(name: str, version: Version, manifest: Manifest | None, config: Ima
     return told
 
 
-def wanted_labels(source: Source, manifest: Manifest | None, config: ImageConfig | None) -> dict[str, str]:
+def wanted_labels(source: Source, taken: Taken) -> dict[str, str]:
     """Labels, then annotations, whose names the source's expressions are found in; each in the names' order.
 
     Raises RequestError for an expression that is none.
     """
-    wanted = dict(_matching(config.labels if config else {}, source.label_regex, "source.label_regex"))
-    annotations = manifest.annotations if manifest else {}
+    wanted = dict(_matching(taken.config.labels if taken.config else {}, source.label_regex, "source.label_regex"))
+    annotations = taken.manifest.annotations if taken.manifest else {}
     for name, value in _matching(annotations, source.annotation_regex, "source.annotation_regex"):
         wanted.setdefault(name, value)
     return wanted

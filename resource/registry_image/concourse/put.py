@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.log import size_text
-from registry_image.concourse.formats import Told
-from registry_image.concourse.image_source import Offer, open_offer
+from registry_image.concourse.image_source import ImageToPush, open_image_to_push
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
 from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
@@ -17,10 +16,11 @@ from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
+from registry_image.oci.progress_reader import ProgressReader
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener, Silence
 from registry_image.registry.upload import RepositoryWriter
-from registry_image.transfer.copy import Copied, copy_graph, graph_of, put_tags, verify_graph
+from registry_image.transfer.copy import Copied, Graph, copy_graph, graph_of, put_tags, verify_graph
 from registry_image.transfer.select import select_within
 
 
@@ -46,19 +46,19 @@ def put(request: PutRequest, listener: Listener) -> Response:
     if request.create_repository and connection.create is None:
         raise RequestError("params.create_repository: only repositories of ECR are created before a push")
     tags = _tags(request, connection)
-    with open_offer(request, connection) as offer:
-        plan = _plan(connection, tags, offer.root.digest, request.if_exists)
+    with open_image_to_push(request, connection) as image:
+        plan = _plan(connection, tags, image.root.digest, request.if_exists)
         copied = Copied()
-        if offer.made_of is not None:
-            listener.note(f"changed for this put: {offer.made_of} became {offer.root.digest}")
+        if image.derived_from is not None:
+            listener.note(f"changed for this put: {image.derived_from} became {image.root.digest}")
         if request.dry_run:
-            _tell(connection, offer, plan)
+            _tell(connection, image, plan)
         else:
             if plan.moves:
-                listener.note(f"pushing {offer.form} as {offer.root.digest} to {connection.origin.name}")
-                copied = _push(request, connection, offer, plan)
-            _sum_up(offer, plan, copied, listener)
-        return _answer(request, connection, offer, plan, copied)
+                listener.note(f"pushing {image.form} as {image.root.digest} to {connection.origin.name}")
+                copied = _push(request, connection, image, plan)
+            _sum_up(image, plan, copied, listener)
+        return _answer(request, connection, image, plan, copied)
 
 
 def _tags(request: PutRequest, connection: Connection) -> tuple[str, ...]:
@@ -101,49 +101,52 @@ def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest |
     return found.digest if found else None
 
 
-def _push(request: PutRequest, connection: Connection, offer: Offer, plan: Plan) -> Copied:
-    graph = offer.graph()
-    if offer.local:
-        verify_graph(Told(offer.reader, connection.listener, "verify"), graph)
+def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan) -> Copied:
+    graph = _verified_graph(image, connection.listener)
     if request.create_repository and connection.create is not None and connection.create():
         connection.listener.note(f"created repository {connection.origin.name}")
-    writer = RepositoryWriter(connection.origin, connection.listener, _mounts(request, connection, offer))
-    copied = copy_graph(offer.reader, writer, graph)
-    for tag, signature in offer.signatures():
-        copied += _push_signature(connection, writer, offer, tag, signature)
-    put_tags(writer, offer.root, plan.moves)
+    writer = RepositoryWriter(connection.origin, connection.listener, _mounts(request, connection, image))
+    copied = copy_graph(image.reader, writer, graph)
+    for tag, signature in image.signatures():
+        copied += _push_signature(connection, writer, image, tag, signature)
+    put_tags(writer, image.root, plan.moves)
     return copied
 
 
+def _verified_graph(image: ImageToPush, listener: Listener) -> Graph:
+    graph = image.graph()
+    if not image.verified:
+        verify_graph(ProgressReader(image.reader, listener, "verify"), graph)
+    return graph
+
+
 def _push_signature(
-    connection: Connection, writer: RepositoryWriter, offer: Offer, tag: str, signature: Manifest | Index
+    connection: Connection, writer: RepositoryWriter, image: ImageToPush, tag: str, signature: Manifest | Index
 ) -> Copied:
     there = connection.origin.resolve(tag)
     if there is not None and there.digest != signature.digest:
         # They hold what was signed there, and cosign keeps all of an image's signatures under this one tag.
         connection.listener.note(f"warning: {tag} is left as it is: the repository has signatures of its own")
         return Copied()
-    copied = copy_graph(offer.reader, writer, graph_of(offer.reader, signature))
+    copied = copy_graph(image.reader, writer, graph_of(image.reader, signature))
     put_tags(writer, signature, [tag])
     return copied
 
 
-def _mounts(request: PutRequest, connection: Connection, offer: Offer) -> tuple[RepositoryName, ...]:
+def _mounts(request: PutRequest, connection: Connection, image: ImageToPush) -> tuple[RepositoryName, ...]:
     host = connection.origin.name.host
     for name in request.mount_from:
         if name.host != host:
             connection.listener.note(f"warning: params.mount_from: {name} is not on {host}: nothing is mounted from it")
-    return (*offer.mount_from, *request.mount_from)
+    return (*image.mount_from, *request.mount_from)
 
 
-def _tell(connection: Connection, offer: Offer, plan: Plan) -> None:
+def _tell(connection: Connection, image: ImageToPush, plan: Plan) -> None:
     """What would be pushed, asked of the registry but not sent to it."""
     note = connection.listener.note
     note(f"dry run: nothing is pushed to {connection.origin.name}")
     if plan.moves:
-        graph = offer.graph()
-        if offer.local:
-            verify_graph(Told(offer.reader, connection.listener, "verify"), graph)
+        graph = _verified_graph(image, connection.listener)
         writer = RepositoryWriter(connection.origin, connection.listener)
         missing = [blob for blob in graph.blobs.values() if not writer.has(blob)]
         note(
@@ -157,43 +160,43 @@ def _tell(connection: Connection, offer: Offer, plan: Plan) -> None:
             note(f"dry run: {tag}: " + ("has this digest already" if tag in plan.kept else "would be pushed"))
 
 
-def _sum_up(offer: Offer, plan: Plan, copied: Copied, listener: Listener) -> None:
+def _sum_up(image: ImageToPush, plan: Plan, copied: Copied, listener: Listener) -> None:
     if plan.moves:
         listener.note(
             f"pushed {', '.join(plan.moves)}: {copied.blobs_uploaded} blobs uploaded "
             f"({size_text(copied.bytes_uploaded)}), {copied.blobs_reused} were there"
         )
     if plan.kept:
-        listener.note(f"unchanged, as already {offer.root.digest}: {', '.join(plan.kept)}")
+        listener.note(f"unchanged, as already {image.root.digest}: {', '.join(plan.kept)}")
     for tag, digest in plan.skipped.items():
         listener.note(f"skipped {tag}: it exists, as {digest}")
 
 
-def _answer(request: PutRequest, connection: Connection, offer: Offer, plan: Plan, copied: Copied) -> Response:
+def _answer(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, copied: Copied) -> Response:
     """The first tag that has the digest; if all were skipped, the first tag and what it has."""
     if plan.pointing:
-        version = Version(tag=plan.pointing[0], digest=offer.root.digest)
+        version = Version(tag=plan.pointing[0], digest=image.root.digest)
     else:
         version = Version(tag=plan.tags[0], digest=plan.skipped[plan.tags[0]])
         named = {"repository": connection.name, "tag": version.tag, "digest": str(version.digest)}
         return Response(version=version, metadata=named)
-    taken = _taken(connection, version, offer, request.source.platform)
-    told = describe(taken.name, version, taken.manifest, taken.config)
+    taken = _taken(connection, version, image, request.source.platform)
+    told = describe(taken)
     told |= {
         "tags": " ".join(plan.pointing),
         "bytes_uploaded": str(copied.bytes_uploaded),
         "blobs_reused": str(copied.blobs_reused),
     }
-    if offer.made_of is not None:
-        told["changed_from"] = str(offer.made_of)
-    labels = wanted_labels(request.source, taken.manifest, taken.config)
+    if image.derived_from is not None:
+        told["changed_from"] = str(image.derived_from)
+    labels = wanted_labels(request.source, taken)
     return Response(version=version, metadata=told | {name: labels[name] for name in labels if name not in told})
 
 
-def _taken(connection: Connection, version: Version, offer: Offer, platform: Platform) -> Taken:
+def _taken(connection: Connection, version: Version, image: ImageToPush, platform: Platform) -> Taken:
     """What a get of it would take."""
     try:
-        image = select_within(offer.reader, offer.root, platform, Silence()).image
+        selected = select_within(image.reader, image.root, platform, Silence())
     except (NoMatchingPlatform, UnsupportedMediaType):
-        image = None
-    return Taken(name=connection.name, version=version, root=offer.root, image=image)
+        selected = None
+    return Taken(name=connection.name, version=version, root=image.root, image=selected)

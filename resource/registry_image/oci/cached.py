@@ -16,7 +16,7 @@ from registry_image.oci.manifest import Index, Manifest
 MAX_KEPT = 32 * 1024 * 1024
 
 
-class Kept:
+class CachedReader:
     """``reader``, its manifests and image configs being remembered, MAX_KEPT bytes of them. A ContentReader."""
 
     def __init__(self, reader: ContentReader) -> None:
@@ -24,9 +24,6 @@ class Kept:
         self._room = MAX_KEPT
         self._manifests: dict[Digest, Manifest | Index] = {}
         self._configs: dict[Digest, bytes] = {}
-
-    def resolve(self, tag: str) -> Descriptor | None:
-        return self._reader.resolve(tag)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
         if digest in self._manifests:
@@ -45,9 +42,6 @@ class Kept:
             what = f"config {descriptor.digest}"
             self._configs[descriptor.digest] = read_small_blob(self._reader, descriptor, what, limit=MAX_CONFIG_SIZE)
         return nullcontext(iter((self._configs[descriptor.digest],)))
-
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        return self._reader.referrers(digest)
 
     def _has_room(self, size: int) -> bool:
         """Whether ``size`` more bytes may be remembered; then they count. (Blobs are read by several threads, whose

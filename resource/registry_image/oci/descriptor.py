@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry_image.decode import JSONReader
+from registry_image.decode import JSON, JSONReader
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
@@ -46,6 +46,20 @@ class Descriptor:
             urls=reader.texts("urls"),
             annotations=reader.text_map("annotations"),
         )
+
+    def as_json(self) -> dict[str, JSON]:
+        """As it stands in an index or a manifest, without the fields that say nothing."""
+        document: dict[str, JSON] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.urls:
+            document["urls"] = list(self.urls)
+        if self.artifact_type:
+            document["artifactType"] = self.artifact_type
+        if self.platform is not None:
+            platform: dict[str, JSON] = {"architecture": self.platform.architecture, "os": self.platform.os}
+            document["platform"] = platform | ({"variant": self.platform.variant} if self.platform.variant else {})
+        if self.annotations:
+            document["annotations"] = dict(self.annotations)
+        return document
 
 
 def _platform(reader: JSONReader) -> Platform:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -66,6 +67,13 @@ class Verifier:
         if self._size is not None and self.seen > self._size:
             raise SizeMismatch(self._what, expected=self._size, actual="more")
         self._hash.update(data)
+
+    def checked(self, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+        """``pieces`` as they come; only a stream that is what was promised comes to an end."""
+        for piece in pieces:
+            self.update(piece)
+            yield piece
+        self.finish()
 
     def finish(self) -> None:
         """To be called at the end of the stream. Raises SizeMismatch or DigestMismatch."""

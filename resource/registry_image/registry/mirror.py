@@ -18,7 +18,7 @@ _Got = TypeVar("_Got")
 
 
 class MirroredRepository:
-    """A ContentReader. ``mirror`` should try once only (`ONCE`): the origin is its second try.
+    """A RepositoryReader. ``mirror`` should try once only (`ONCE`): the origin is its second try.
 
     ``tag`` is the one that is tracked, if any. A mirror that did not answer is not asked again; one that lacks
     something is, for other things. The reader of the log is told once.
@@ -56,21 +56,6 @@ class MirroredRepository:
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         # Few mirrors know referrers, so nothing there is an ordinary answer, without a note.
         return self._from_mirror(lambda: self._mirror.referrers(digest)) or self._origin.referrers(digest)
-
-    def tags(self) -> Iterator[str]:
-        """As `Repository.tags`; where the mirror breaks in the middle, the origin's list goes on with what it lacks."""
-        seen: set[str] = set()
-        try:
-            for tag in self._mirror.tags():
-                seen.add(tag)
-                yield tag
-        except ResourceError as error:
-            self._note(error.message)
-        else:
-            if seen:
-                return
-            self._note("it lists no tags")
-        yield from (tag for tag in self._origin.tags() if tag not in seen)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         """Where the mirror breaks in the middle, the origin goes on at the same byte."""

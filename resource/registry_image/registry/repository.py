@@ -1,4 +1,4 @@
-"""A repository in a registry: the distribution spec's client side, as a ContentReader."""
+"""A repository in a registry: the distribution spec's client side, as a RepositoryReader."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Repository:
         return parse_manifest(answer.body, digest=digest, content_type=content_type, what=what)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        """Resumed by Range where the connection broke; the pieces are not verified (see ContentReader)."""
+        """Resumed by Range where the connection broke; the pieces are not verified (see BlobSource)."""
         return closing(self.download(descriptor).pieces())
 
     def download(self, descriptor: Descriptor, *, offset: int = 0) -> Download:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import quote as url_quote
 from urllib.parse import urlencode
 
-from registry_image.decode import parse_json
+from registry_image.decode import JSON, parse_json
 from registry_image.errors import (
     DigestMismatch,
     InvalidManifest,
@@ -23,9 +24,9 @@ from registry_image.net.origin import inward_problem, resolve_location
 from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
-from registry_image.oci.content import BlobSource
+from registry_image.oci.content import BlobSource, open_verified
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Digest, Verifier
+from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
@@ -154,16 +155,13 @@ class RepositoryWriter:
     def _pieces(self, descriptor: Descriptor, source: BlobSource) -> Iterator[bytes]:
         """The blob, its last piece held back until all of it is verified: a wrong one never becomes whole."""
         part = descriptor.digest.short
-        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
         held = b""
-        with source.blob(descriptor) as pieces:
+        with open_verified(source, descriptor, f"blob {descriptor.digest}") as pieces:
             for piece in pieces:
-                verifier.update(piece)
                 if held:
                     yield held
                     self._listener.advance("upload", part, len(held))
                 held = bytes(piece)
-        verifier.finish()
         yield held
         self._listener.advance("upload", part, len(held))
 
@@ -246,21 +244,12 @@ def _check_digest(answer: Reply, digest: Digest, what: str) -> None:
             raise DigestMismatch(what, expected=str(digest), actual=kept)
 
 
-def _referrer(manifest: Manifest | Index) -> dict[str, object]:
+def _referrer(manifest: Manifest | Index) -> dict[str, JSON]:
     """The entry of a referrer in the list of its subject (spec, "Listing Referrers")."""
     artifact_type = manifest.artifact_type
     if not artifact_type and isinstance(manifest, Manifest):
         artifact_type = manifest.config.media_type
-    entry: dict[str, object] = {
-        "mediaType": manifest.media_type,
-        "digest": str(manifest.digest),
-        "size": len(manifest.raw),
-    }
-    if artifact_type:
-        entry["artifactType"] = artifact_type
-    if manifest.annotations:
-        entry["annotations"] = dict(manifest.annotations)
-    return entry
+    return replace(manifest.descriptor, artifact_type=artifact_type, annotations=manifest.annotations).as_json()
 
 
 def _hint(error: RegistryError, manifest: Manifest | Index) -> str | None:

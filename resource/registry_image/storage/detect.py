@@ -24,16 +24,20 @@ _NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """``root`` is what gets tagged; ``reader`` has all it refers to; ``form`` says what it was, for the log."""
+class StoredImage:
+    """``root`` is what gets tagged; ``reader`` has all it refers to; ``form`` says what it was, for the log.
+
+    ``verified`` says that the blobs were hashed while the image was opened: their digests are of what is there.
+    """
 
     reader: ContentReader
     root: Manifest | Index
     form: str
+    verified: bool = False
 
 
 @contextmanager
-def open_stored(path: str, shown: str, run: Run = map) -> Iterator[Stored]:
+def open_image(path: str, shown: str, run: Run = map) -> Iterator[StoredImage]:
     """The image at ``path``, which messages call ``shown``. ``run`` compresses layers, where they are not yet.
 
     Raises ContentError, saying what it seems to be and what is missing, if it is no image; StorageError.
@@ -46,20 +50,20 @@ def open_stored(path: str, shown: str, run: Run = map) -> Iterator[Stored]:
         # the layout's layers are not compressed, and its list may have an entry for each tag.
         if archive.has("manifest.json"):
             with open_saved(archive, run) as saved:
-                yield Stored(reader=saved, root=saved.root, form="docker-save tarball")
+                yield StoredImage(reader=saved, root=saved.root, form="docker-save tarball", verified=True)
         elif archive.has("index.json"):
             layout = LayoutReader(archive)
-            yield Stored(reader=layout, root=layout.archive_root(), form="OCI archive")
+            yield StoredImage(reader=layout, root=layout.archive_root(), form="OCI archive")
         else:
             raise _no_image(archive, shown)
 
 
-def _directory(path: str, shown: str) -> Stored:
+def _directory(path: str, shown: str) -> StoredImage:
     what = f"OCI layout {shown!r}"
     files = Directory(path, what)
     if files.has("index.json"):
         layout = LayoutReader(files)
-        return Stored(reader=layout, root=layout.directory_root(), form="OCI layout")
+        return StoredImage(reader=layout, root=layout.directory_root(), form="OCI layout")
     try:
         names = sorted(os.listdir(path))
     except OSError as error:

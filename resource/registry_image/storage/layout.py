@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 
 from registry_image.errors import ContentError, InvalidManifest, NotFound, StorageError
 from registry_image.oci import mediatype
-from registry_image.oci.content import BlobSource
+from registry_image.oci.content import BlobSource, open_verified
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Buffer, Digest, Verifier
+from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
 from registry_image.storage.files import Directory, Files, read_small
 
@@ -41,10 +41,6 @@ class LayoutReader:
             raise InvalidManifest(f"{what}: expected an index, got {index.media_type}")
         return index
 
-    def resolve(self, tag: str) -> Descriptor | None:
-        entries = self.index().manifests
-        return next((entry for entry in entries if entry.annotations.get(REF_NAME) == tag), None)
-
     def manifest(self, digest: Digest) -> Manifest | Index:
         name = _blob_name(digest)
         if self._files.has(name):
@@ -61,13 +57,6 @@ class LayoutReader:
             raise NotFound(f"{self.what}: blob {descriptor.digest} is missing ({name})", status=404)
         with self._files.open(name) as pieces:
             yield pieces
-
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        return tuple(entry for entry in self.index().manifests if self._subject(entry) == digest)
-
-    def _subject(self, entry: Descriptor) -> Digest | None:
-        subject = self.manifest(entry.digest).subject
-        return subject.digest if subject else None
 
     def single_image(self) -> Manifest | Index | None:
         """What the file ``single-image-digest`` names, if there is one."""
@@ -126,15 +115,13 @@ class LayoutDirectory(LayoutReader):
     def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         target = os.path.join(self.path, _blob_name(descriptor.digest))
         partial = f"{target}.partial"
-        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
         try:
             with _disk(f"writing {target!r}"):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
-                with open(partial, "xb") as file, source.blob(descriptor) as pieces:
+                what = f"blob {descriptor.digest}"
+                with open(partial, "xb") as file, open_verified(source, descriptor, what) as pieces:
                     for piece in pieces:
-                        verifier.update(piece)
                         file.write(piece)
-                verifier.finish()
                 os.rename(partial, target)
         except BaseException:
             with suppress(OSError):
@@ -142,15 +129,11 @@ class LayoutDirectory(LayoutReader):
             raise
         return descriptor.size
 
-    def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
+    def put_manifest(self, manifest: Manifest | Index) -> None:
         name = _blob_name(manifest.digest)
         with _disk(f"writing {self.what}"):
             os.makedirs(os.path.dirname(os.path.join(self.path, name)), exist_ok=True)
         self._write(name, manifest.raw)
-        if tag is not None:
-            listed = self.index().manifests if self._files.has("index.json") else ()
-            kept = [_entry(each) for each in listed if each.annotations.get(REF_NAME) != tag]
-            self._write_index([*kept, {**_entry(manifest.descriptor), "annotations": {REF_NAME: tag}}])
 
     def seal(self, root: Manifest | Index) -> None:
         """Makes ``root``, whose content is all here, what the layout stands for when it is read again.
@@ -160,17 +143,15 @@ class LayoutDirectory(LayoutReader):
         self._write("oci-layout", _MARKER)
         if isinstance(root, Manifest):
             self.put_manifest(root)
-            self._write_index([_entry(root.descriptor)])
+            entries = [root.descriptor.as_json()]
+            index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
+            self._write("index.json", json.dumps(index, separators=(",", ":")).encode())
             self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
             return
         self._write("index.json", root.raw)
         if len(root.manifests) == 1 and root.manifests[0].media_type in mediatype.INDEXES:
             # Reading back would unwrap it and push another digest than was fetched.
             self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
-
-    def _write_index(self, entries: list[dict[str, object]]) -> None:
-        index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
-        self._write("index.json", json.dumps(index, separators=(",", ":")).encode())
 
     def _write(self, name: str, data: bytes) -> None:
         with _disk(f"writing {self.what}: {name}"), open(os.path.join(self.path, name), "wb") as file:
@@ -179,17 +160,6 @@ class LayoutDirectory(LayoutReader):
 
 def _blob_name(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
-
-
-def _entry(descriptor: Descriptor) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "mediaType": descriptor.media_type,
-        "digest": str(descriptor.digest),
-        "size": descriptor.size,
-    }
-    if descriptor.annotations:
-        entry["annotations"] = dict(descriptor.annotations)
-    return entry
 
 
 @contextmanager

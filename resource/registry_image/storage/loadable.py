@@ -10,15 +10,15 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
 
 from registry_image.archive.compression import decompress
 from registry_image.errors import StorageError, UnsupportedMediaType
 from registry_image.oci import mediatype
-from registry_image.oci.content import BlobSource
+from registry_image.oci.content import BlobSource, open_verified
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Buffer, Digest, Verifier
+from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.archive import scratch
 from registry_image.storage.files import Region
@@ -30,8 +30,8 @@ _MODE = 0o644
 class LoadableTarball:
     """Writes the one image ``manifest`` to the new file ``path``, tagged ``name`` (``repository:tag``) if given.
 
-    A ContentWriter; a context manager that leaves a whole tarball, if every blob was put and nothing was raised, and
-    keeps what was put for `region` until then. Raises UnsupportedMediaType for an image with foreign layers.
+    A ContentWriter, and a BlobSource of what was put; a context manager that leaves a whole tarball, if every blob was
+    put and nothing was raised. Raises UnsupportedMediaType for an image with foreign layers.
     """
 
     def __init__(self, path: str, manifest: Manifest, name: str | None = None) -> None:
@@ -85,32 +85,28 @@ class LoadableTarball:
         for name, blob in self._unpack:
             what = f"layer {blob.digest}"
             end = start = self._end + _BLOCK
-            for piece in decompress(self.region(blob).pieces(what), what):
+            for piece in decompress(self._places[blob.digest].pieces(what), what):
                 end = self._write(self._file, piece, end)
             self._write(self._file, _header(name, end - start), self._end)
             self._end = start + -(-(end - start) // _BLOCK) * _BLOCK
         with self._disk():
             os.ftruncate(self._file, self._end + 2 * _BLOCK)
 
-    def region(self, descriptor: Descriptor) -> Region:
-        """Where a blob of the image lies, to be read again from there."""
-        return self._places[descriptor.digest]
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
+        return nullcontext(self._places[descriptor.digest].pieces(f"{self._what}: blob {descriptor.digest}"))
 
     def has(self, descriptor: Descriptor) -> bool:
         return False
 
     def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
-        verifier = Verifier(descriptor.digest, descriptor.size, f"blob {descriptor.digest}")
         place = self._places[descriptor.digest]
         position = place.offset
-        with source.blob(descriptor) as pieces:
+        with open_verified(source, descriptor, f"blob {descriptor.digest}") as pieces:
             for piece in pieces:
-                verifier.update(piece)
                 position = self._write(place.descriptor, piece, position)
-        verifier.finish()
         return descriptor.size
 
-    def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
+    def put_manifest(self, manifest: Manifest | Index) -> None:
         """Nothing to do: `docker load` goes by its own list."""
 
     def _write(self, file: int, data: Buffer, position: int) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from registry_image.archive.compression import decompress
 from registry_image.archive.gzip import Run, compress
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSON, JSONReader, parse_json
 from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, quote
 from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
@@ -58,9 +58,6 @@ class SavedImage:
         self._config = config
         self._layers = layers
 
-    def resolve(self, tag: str) -> Descriptor | None:
-        return None
-
     def manifest(self, digest: Digest) -> Manifest:
         if digest != self.root.digest:
             raise NotFound(f"{self.what}: there is no manifest {digest}", status=404)
@@ -75,9 +72,6 @@ class SavedImage:
         if region is None:
             raise NotFound(f"{self.what}: there is no blob {descriptor.digest}", status=404)
         yield region.pieces(f"{self.what}: layer {descriptor.digest}")
-
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        return ()
 
 
 @contextmanager
@@ -206,19 +200,13 @@ def _make_manifest(config: bytes, layers: list[Descriptor]) -> Manifest:
         "config": _entry(described),
         "layers": [_entry(layer) for layer in layers],
     }
-    # Spelled as go-containerregistry does, so that a tarball of compressed layers has the digest it has there.
     manifest = parse_manifest(json.dumps(document, separators=(",", ":")).encode())
     if not isinstance(manifest, Manifest):
         raise AssertionError("a manifest was written")
     return manifest
 
 
-def _entry(descriptor: Descriptor) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "mediaType": descriptor.media_type,
-        "size": descriptor.size,
-        "digest": str(descriptor.digest),
-    }
-    if descriptor.urls:
-        entry["urls"] = list(descriptor.urls)
-    return entry
+def _entry(descriptor: Descriptor) -> dict[str, JSON]:
+    """Spelled as go-containerregistry does, so that a tarball of compressed layers has the digest it has there."""
+    entry = descriptor.as_json()
+    return {name: entry[name] for name in ("mediaType", "size", "digest", "urls") if name in entry}

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from registry_image.errors import Cancelled, InvalidManifest, ResourceError
 from registry_image.oci import mediatype
-from registry_image.oci.content import BlobSource, ContentReader, ContentWriter
+from registry_image.oci.content import BlobSource, ContentWriter, Manifests, open_verified
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Buffer, Digest, Verifier
+from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
 from registry_image.transfer.fetch import PARALLEL
 from registry_image.transfer.workers import WorkerGroup
@@ -22,6 +22,8 @@ MAX_DEPTH = 8
 #: The most bytes that the manifests of one graph may have, all of which are held: an index of fifty platforms has some
 #: 200 kB with all that is below it.
 MAX_MANIFESTS_SIZE = 64 * 1024 * 1024
+#: Finds what refers to a digest (`RepositoryReader.referrers`).
+Referrers: TypeAlias = Callable[[Digest], Iterable[Descriptor]]
 _Done = TypeVar("_Done")
 
 
@@ -36,11 +38,6 @@ class Graph:
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
     manifests: dict[Digest, Manifest | Index] = field(default_factory=dict)
     manifests_size: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of all blobs."""
-        return sum(blob.size for blob in self.blobs.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +54,17 @@ class Copied:
         )
 
 
-def graph_of(reader: ContentReader, root: Manifest | Index, *, referrers: bool = False) -> Graph:
+def graph_of(reader: Manifests, root: Manifest | Index, referrers: Referrers | None = None) -> Graph:
     """``root`` and all it refers to; with ``referrers`` also what refers to any of these: signatures, attestations.
 
     Raises InvalidManifest for a graph that is too deep or too large.
     """
     graph = Graph()
-    _add(graph, reader, root, 0, referrers=referrers)
+    _add(graph, reader, root, 0, referrers)
     return graph
 
 
-def _add(graph: Graph, reader: ContentReader, manifest: Manifest | Index, depth: int, *, referrers: bool) -> None:
+def _add(graph: Graph, reader: Manifests, manifest: Manifest | Index, depth: int, referrers: Referrers | None) -> None:
     if depth > MAX_DEPTH or len(graph.manifests) >= MAX_CHILDREN:
         raise InvalidManifest(
             f"{manifest.digest}: nested more than {MAX_DEPTH} deep, or more than {MAX_CHILDREN} parts"
@@ -82,18 +79,17 @@ def _add(graph: Graph, reader: ContentReader, manifest: Manifest | Index, depth:
     for child in below:
         if isinstance(manifest, Index) and child.media_type in mediatype.MANIFESTS | mediatype.INDEXES:
             if child.digest not in graph.manifests:
-                _add(graph, reader, reader.manifest(child.digest), depth + 1, referrers=referrers)
+                _add(graph, reader, reader.manifest(child.digest), depth + 1, referrers)
         elif not mediatype.is_foreign_layer(child.media_type):
             # An index may list blobs too, as BuildKit's caches do.
             graph.blobs.setdefault(child.digest, child)
     graph.manifests[manifest.digest] = manifest
-    if referrers:
-        for referrer in reader.referrers(manifest.digest):
-            if referrer.digest not in graph.manifests:
-                _add(graph, reader, reader.manifest(referrer.digest), depth + 1, referrers=True)
+    for referrer in referrers(manifest.digest) if referrers else ():
+        if referrer.digest not in graph.manifests:
+            _add(graph, reader, reader.manifest(referrer.digest), depth + 1, referrers)
 
 
-def copy_graph(reader: ContentReader, writer: ContentWriter, graph: Graph, *, parallel: int = PARALLEL) -> Copied:
+def copy_graph(source: BlobSource, writer: ContentWriter, graph: Graph, *, parallel: int = PARALLEL) -> Copied:
     """Everything in ``graph``: first the blobs that ``writer`` lacks, ``parallel`` at once, then the manifests.
 
     Raises the first error; no manifest is written then.
@@ -102,27 +98,31 @@ def copy_graph(reader: ContentReader, writer: ContentWriter, graph: Graph, *, pa
     def copy_blob(blob: Descriptor, source: BlobSource) -> int | None:
         return None if writer.has(blob) else writer.put_blob(blob, source)
 
-    taken = for_each_blob(reader, graph, copy_blob, parallel)
+    taken = for_each_blob(source, graph, copy_blob, parallel)
     for manifest in graph.manifests.values():
         writer.put_manifest(manifest)
     sent = [size for size in taken if size]
     return Copied(bytes_uploaded=sum(sent), blobs_uploaded=len(sent), blobs_reused=len(taken) - len(sent))
 
 
-def verify_graph(reader: ContentReader, graph: Graph, *, parallel: int = PARALLEL) -> None:
+def verify_graph(source: BlobSource, graph: Graph, *, parallel: int = PARALLEL) -> None:
     """Reads every blob. Raises ContentError unless each is what its digest says."""
 
     def verify(blob: Descriptor, source: BlobSource) -> None:
-        verifier = Verifier(blob.digest, blob.size, f"blob {blob.digest}")
-        with source.blob(blob) as pieces:
-            for piece in pieces:
-                verifier.update(piece)
-        verifier.finish()
+        with open_verified(source, blob, f"blob {blob.digest}") as pieces:
+            for _ in pieces:
+                pass
 
-    for_each_blob(reader, graph, verify, parallel)
+    for_each_blob(source, graph, verify, parallel)
 
 
-def put_tags(writer: ContentWriter, root: Manifest | Index, tags: Iterable[str]) -> None:
+class TagWriter(Protocol):
+    """Keeps a manifest's exact bytes under a tag too."""
+
+    def put_manifest(self, manifest: Manifest | Index, *, tag: str) -> None: ...
+
+
+def put_tags(writer: TagWriter, root: Manifest | Index, tags: Iterable[str]) -> None:
     """Points each of ``tags`` at ``root``, whose content is there. An error says which were moved before it."""
     moved: list[str] = []
     waiting = list(tags)
@@ -140,14 +140,14 @@ def _some(tags: list[str]) -> str:
 
 
 def for_each_blob(
-    reader: BlobSource, graph: Graph, act: Callable[[Descriptor, BlobSource], _Done], parallel: int
+    source: BlobSource, graph: Graph, act: Callable[[Descriptor, BlobSource], _Done], parallel: int
 ) -> list[_Done]:
     """``act`` on every blob, large ones first, so that none is left to run alone at the end. Raises the first error."""
     blobs = sorted(graph.blobs.values(), key=lambda blob: -blob.size)
     # Left by a signal, too: what the caller removes then must not be written to any more.
     with WorkerGroup() as group:
-        source = Cancellable(reader, group.cancelled)
-        return list(group.map(lambda blob: act(blob, source), blobs, parallel, ahead=len(blobs)))
+        cancellable = Cancellable(source, group.cancelled)
+        return list(group.map(lambda blob: act(blob, cancellable), blobs, parallel, ahead=len(blobs)))
 
 
 class Cancellable:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from registry_image.errors import Cancelled, ContentError
-from registry_image.oci.content import ContentReader
-from registry_image.oci.digest import Buffer, Verifier
+from registry_image.oci.content import BlobSource, open_verified
+from registry_image.oci.digest import Buffer
 from registry_image.oci.image import Layer
-from registry_image.progress import Listener
 from registry_image.storage.spool import Spool
 from registry_image.transfer.workers import WorkerGroup
 
@@ -27,12 +26,9 @@ class Downloads:
     while the network is what everybody waits for: else it would be work for nothing.
     """
 
-    def __init__(
-        self, group: WorkerGroup, reader: ContentReader, layers: Sequence[Layer], directory: bytes, listener: Listener
-    ) -> None:
+    def __init__(self, group: WorkerGroup, source: BlobSource, layers: Sequence[Layer], directory: bytes) -> None:
         self._group = group
-        self._reader = reader
-        self._listener = listener
+        self._source = source
         self._spools = {layer.number: Spool(group.cancelled, MEMORY, directory, self._is_starved) for layer in layers}
         self._layers = iter(layers)
         self._lock = threading.Lock()
@@ -76,20 +72,13 @@ class Downloads:
             self._download(layer)
 
     def _download(self, layer: Layer) -> None:
-        descriptor, spool, listener = layer.descriptor, self._spools[layer.number], self._listener
-        part = descriptor.digest.short
-        verifier = Verifier(descriptor.digest, descriptor.size, str(layer))
+        spool = self._spools[layer.number]
         self._go_on(layer)
-        listener.begin("download", part, descriptor.size)
-        with self._reader.blob(descriptor) as pieces:
+        with open_verified(self._source, layer.descriptor, str(layer)) as pieces:
             for piece in pieces:
                 self._go_on(layer)
-                verifier.update(piece)
                 spool.write(piece if isinstance(piece, bytes) else bytes(piece))
-                listener.advance("download", part, len(piece))
-        verifier.finish()
-        spool.finish()
-        listener.finish("download", part)
+            spool.finish()
 
     def _go_on(self, layer: Layer) -> None:
         """Raises Cancelled if nobody waits for ``layer`` any more."""

@@ -88,6 +88,7 @@ class Inflation:
             self._group.check()
             raise
         verifier.finish()
+        self._listener.finish("unpack", layer.descriptor.digest.short)
 
     def _inflate(self) -> None:
         for layer in self._layers:

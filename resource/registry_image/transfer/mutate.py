@@ -1,4 +1,4 @@
-"""Manifests made of others: annotated, thinned to some platforms, or put together into an index.
+"""Manifests made of others: annotated, cut down to some platforms, or put together into an index.
 
 Every function is pure. What comes out has another digest than what went in, unless nothing was to be changed.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from registry_image.decode import JSON, parse_json
 from registry_image.errors import InvalidManifest, NoMatchingPlatform, RequestError, UnsupportedMediaType
@@ -26,15 +25,6 @@ _OCI_TYPES = {
     mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
     mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """An entry of an index to be made: an image's for its platform, or an attestation's."""
-
-    manifest: Manifest
-    platform: Platform
-    annotations: Mapping[str, str]
 
 
 def annotate(manifest: Manifest | Index, annotations: Mapping[str, str]) -> Manifest | Index:
@@ -65,7 +55,7 @@ def _make_oci(document: dict[str, JSON]) -> None:
             described["mediaType"] = _OCI_TYPES.get(kind, kind)
 
 
-def thin(index: Index, platforms: Iterable[Platform]) -> Index:
+def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
     """``index`` with only the images for ``platforms`` and their attestations, in the order they have.
 
     Raises NoMatchingPlatform.
@@ -90,45 +80,27 @@ def thin(index: Index, platforms: Iterable[Platform]) -> Index:
     return made if isinstance(made, Index) else index
 
 
-def assemble(parts: list[Part]) -> Index:
-    """An index over ``parts``: Docker's manifest list if all are Docker's (Quay takes no mixture), else OCI's.
+def assemble(entries: list[Descriptor]) -> Index:
+    """An index of ``entries``: Docker's manifest list if all are Docker's (Quay takes no mixture), else OCI's.
 
     Raises RequestError for two images of one platform.
     """
     seen: dict[Platform, Digest] = {}
-    for part in parts:
-        if (
-            not part.platform.is_unknown
-            and seen.setdefault(part.platform, part.manifest.digest) != part.manifest.digest
-        ):
-            raise RequestError(f"params.images: two different images are for {part.platform}")
-    docker = all(part.manifest.media_type == mediatype.DOCKER_MANIFEST for part in parts)
+    for entry in entries:
+        platform = entry.platform
+        if platform and not platform.is_unknown and seen.setdefault(platform, entry.digest) != entry.digest:
+            raise RequestError(f"params.images: two different images are for {platform}")
+    docker = all(entry.media_type == mediatype.DOCKER_MANIFEST for entry in entries)
     made = _made(
         {
             "schemaVersion": 2,
             "mediaType": mediatype.DOCKER_INDEX if docker else mediatype.OCI_INDEX,
-            "manifests": [_entry(part) for part in parts],
+            "manifests": [entry.as_json() for entry in entries],
         }
     )
     if not isinstance(made, Index):
         raise AssertionError("an index was written")
     return made
-
-
-def _entry(part: Part) -> JSON:
-    platform: dict[str, JSON] = {"architecture": part.platform.architecture, "os": part.platform.os}
-    if part.platform.variant:
-        platform["variant"] = part.platform.variant
-    described: Descriptor = part.manifest.descriptor
-    entry: dict[str, JSON] = {
-        "mediaType": described.media_type,
-        "digest": str(described.digest),
-        "size": described.size,
-        "platform": platform,
-    }
-    if part.annotations:
-        entry["annotations"] = dict(part.annotations)
-    return entry
 
 
 def _document(manifest: Manifest | Index) -> dict[str, JSON]:

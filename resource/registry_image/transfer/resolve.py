@@ -8,7 +8,7 @@ from datetime import date
 from typing import TypeAlias
 
 from registry_image.errors import InvalidManifest, quote
-from registry_image.oci.content import ContentReader
+from registry_image.oci.content import ContentReader, RepositoryReader
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 from registry_image.progress import Silence
@@ -28,7 +28,7 @@ Moment: TypeAlias = tuple[int, int]
 NEVER: Moment = (0, 0)
 
 
-def resolve_tags(reader: ContentReader, tags: Sequence[str]) -> dict[str, Digest]:
+def resolve_tags(reader: RepositoryReader, tags: Sequence[str]) -> dict[str, Digest]:
     """What each tag points at, in the order of ``tags``; those that are gone by now are left out.
 
     Raises what ``reader`` raises: an answer without one tag would hide a version.
@@ -48,7 +48,7 @@ def creation_times(reader: ContentReader, digests: Iterable[Digest], platform: P
     distinct = list(dict.fromkeys(digests))
 
     def created(digest: Digest) -> Moment:
-        text = select_image(reader, digest, platform, Silence()).image.config.created
+        text = select_image(reader, digest, platform, Silence()).config.created
         return parse_moment(text, f"image {digest}: created") if text else NEVER
 
     return dict(zip(distinct, parallel_map(created, distinct, MAX_LOOKUPS), strict=True))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from registry_image.errors import InvalidManifest, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType, quote
 from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
-from registry_image.oci.content import ContentReader, read_small_blob
+from registry_image.oci.content import ContentReader, Manifests, read_small_blob
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.image import Image
@@ -24,20 +22,7 @@ DEFAULT_PLATFORM = Platform("linux", "amd64")
 _SILENCE = Silence()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """``indexes`` are those on the way to the image, the outermost first; each document holds the bytes it came as."""
-
-    indexes: tuple[Index, ...]
-    image: Image
-
-    @property
-    def root(self) -> Manifest | Index:
-        """What the digest that was asked for stands for."""
-        return self.indexes[0] if self.indexes else self.image.manifest
-
-
-def select_image(reader: ContentReader, digest: Digest, platform: Platform, listener: Listener = _SILENCE) -> Selection:
+def select_image(reader: ContentReader, digest: Digest, platform: Platform, listener: Listener = _SILENCE) -> Image:
     """The image for ``platform`` at ``digest``, manifest and config verified.
 
     A single manifest is taken whatever its platform, with a note. Raises NoMatchingPlatform; UnsupportedMediaType for
@@ -48,13 +33,12 @@ def select_image(reader: ContentReader, digest: Digest, platform: Platform, list
 
 def select_within(
     reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _SILENCE
-) -> Selection:
+) -> Image:
     """The same for a manifest or index that has been read."""
-    search = _Search(reader, platform)
-    found = search.descend(root, ())
-    if found is None:
+    search = _Search(reader, root, platform)
+    manifest = search.descend(root, 0)
+    if manifest is None:
         raise NoMatchingPlatform(f"index {root.digest}", wanted=str(platform), available=list(search.available))
-    indexes, manifest = found
     if not manifest.is_image:
         kind = manifest.artifact_type or manifest.config.media_type
         raise UnsupportedMediaType(
@@ -65,29 +49,27 @@ def select_within(
     config = parse_config(read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE), what=what)
     image = Image(manifest=manifest, config=config)
     _ = image.layers  # now is the time to find out that layers and diff IDs do not pair up
-    if not indexes and choose(platform, [config.platform]) is None:
+    if manifest is root and choose(platform, [config.platform]) is None:
         listener.note(f"note: the image is for {config.platform}, not {platform}: it is the only one there is")
-    return Selection(indexes=indexes, image=image)
+    return image
 
 
 class _Search:
     """For a manifest for ``platform``. ``available`` are the platforms it has seen on its way."""
 
-    def __init__(self, reader: ContentReader, platform: Platform) -> None:
+    def __init__(self, reader: Manifests, root: Manifest | Index, platform: Platform) -> None:
         self.available: dict[str, None] = {}
         self._reader = reader
+        self._root = root
         self._platform = platform
         self._read = 0
 
-    def descend(
-        self, document: Manifest | Index, above: tuple[Index, ...]
-    ) -> tuple[tuple[Index, ...], Manifest] | None:
-        """The indexes on the way and the manifest; children with a platform first, then nested indexes in order."""
+    def descend(self, document: Manifest | Index, depth: int) -> Manifest | None:
+        """Children with a platform are looked at first, then nested indexes in order."""
         if isinstance(document, Manifest):
-            return above, document
-        if len(above) >= MAX_DEPTH:
-            raise InvalidManifest(f"index {above[0].digest}: nested more than {MAX_DEPTH} deep")
-        way = (*above, document)
+            return document
+        if depth >= MAX_DEPTH:
+            raise InvalidManifest(f"index {self._root.digest}: nested more than {MAX_DEPTH} deep")
         known = mediatype.MANIFESTS | mediatype.INDEXES
         children = [child for child in document.manifests if child.media_type in known]
         placed = [child for child in children if _is_placed(child)]
@@ -95,10 +77,10 @@ class _Search:
         self.available |= dict.fromkeys(str(each) for each in platforms if not each.is_unknown)
         position = choose(self._platform, platforms)
         if position is not None:
-            return self.descend(self._child(placed[position]), way)
+            return self.descend(self._child(placed[position]), depth + 1)
         for child in children:
             if not _is_placed(child):
-                found = self.descend(self._child(child), way)
+                found = self.descend(self._child(child), depth + 1)
                 if found is not None:
                     return found
         return None

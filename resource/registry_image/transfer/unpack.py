@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from registry_image.archive.tarstream import TarReader
 from registry_image.errors import CorruptLayer, DigestMismatch, InvalidWhiteout, UnsafePath
-from registry_image.oci.content import ContentReader
+from registry_image.oci.content import BlobSource
 from registry_image.oci.image import Image
 from registry_image.progress import Listener
 from registry_image.rootfs.apply import Applier
@@ -30,19 +30,17 @@ class Unpacked:
     bytes_written: int
 
 
-def unpack(
-    reader: ContentReader, image: Image, root: Root, listener: Listener, *, parallel: int = PARALLEL
-) -> Unpacked:
+def unpack(source: BlobSource, image: Image, root: Root, listener: Listener, *, parallel: int = PARALLEL) -> Unpacked:
     """Every layer of ``image`` into ``root``, ``parallel`` blobs being downloaded at once.
 
     A layer counts as done when its blob's digest and size, and its diff ID, have been verified to the last byte. The
     first error ends everything, and it is the causal one: a blob that is not what was asked for is reported as that,
-    not as the corrupt archive it makes. Raises ContentError, ExtractionError, and what ``reader`` raises.
+    not as the corrupt archive it makes. Raises ContentError, ExtractionError, and what ``source`` raises.
     """
     applier = Applier(root, listener)
     layers = image.layers
     with WorkerGroup() as group:
-        downloads = Downloads(group, reader, layers, os.path.dirname(root.path), listener)
+        downloads = Downloads(group, source, layers, os.path.dirname(root.path))
         inflation = Inflation(group, downloads, layers, listener)
         downloads.start(parallel)
         inflation.start()
@@ -54,6 +52,5 @@ def unpack(
                 if cause is None or cause is error:
                     raise
                 raise cause from error
-            listener.finish("unpack", layer.descriptor.digest.short)
         applier.finish()
     return Unpacked(entries=applier.entries, bytes_written=applier.bytes_written)

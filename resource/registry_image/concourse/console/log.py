@@ -66,28 +66,6 @@ class Console(Silence):
         write_line(message)
 
 
-class UnpackOnly(Silence):
-    """Passes on what is told of unpacking, for an image that is read from this disk: nothing is downloaded then."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def begin(self, step: str, part: str, total: int | None) -> None:
-        if step == "unpack":
-            self._console.begin(step, part, total)
-
-    def advance(self, step: str, part: str, count: int) -> None:
-        if step == "unpack":
-            self._console.advance(step, part, count)
-
-    def finish(self, step: str, part: str) -> None:
-        if step == "unpack":
-            self._console.finish(step, part)
-
-    def note(self, message: str) -> None:
-        self._console.note(message)
-
-
 class Debug(Console):
     """Each step on each part as a line."""
 
