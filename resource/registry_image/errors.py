@@ -29,6 +29,8 @@ traceback, exit 70.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from errno import EDQUOT, EIO, EMFILE, ENOSPC
 
 #: How much of somebody else's text a message repeats, in characters: enough to recognise it, too little to flood a log.
@@ -186,6 +188,26 @@ class StorageError(ExtractionError):
     def __init__(self, message: str, *, errno: int | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint or _DISK_HINTS.get(errno or 0))
         self.errno = errno
+
+
+def storage_error(error: OSError, doing: str, hints: Mapping[int, str] = _DISK_HINTS) -> StorageError:
+    """``doing`` and what the disk said to it. ``hints``, by errno, go before the general ones."""
+    reason = error.strerror or str(error)
+    return StorageError(f"{doing}: {reason}", errno=error.errno, hint=hints.get(error.errno or 0))
+
+
+@contextmanager
+def storage_errors(doing: str, hints: Mapping[int, str] = _DISK_HINTS) -> Iterator[None]:
+    """Raises `storage_error` for an OSError inside.
+
+    >>> with storage_errors("writing 'image.tar'"):
+    ...     os.write(descriptor, data)
+    StorageError: writing 'image.tar': No space left on device
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, doing, hints) from error
 
 
 class SignatureError(ResourceError):

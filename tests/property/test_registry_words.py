@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_image.auth.bearer import read_token
-from registry_image.auth.challenge import choose, parse_challenges
+from registry_image.auth.challenge import choose_challenge, parse_challenges
 from registry_image.errors import ResourceError
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Headers, Reply
@@ -79,7 +79,7 @@ def ends_well(act: Callable[[], object]) -> None:
 
 @given(st.lists(LINES | st.builds('{} {}="{}", {}'.format, LINES, LINES, LINES, LINES), max_size=3))
 def test_challenges(lines: list[str]) -> None:
-    chosen = choose(parse_challenges(lines))
+    chosen = choose_challenge(parse_challenges(lines))
     assert chosen is None or chosen.scheme in ("basic", "bearer")
 
 

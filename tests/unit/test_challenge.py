@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_image.auth.challenge import Challenge, choose, parse_challenges
+from registry_image.auth.challenge import Challenge, choose_challenge, parse_challenges
 
 HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull"'
 
@@ -65,19 +65,19 @@ def test_several_header_lines_add_up() -> None:
 
 def test_bearer_goes_before_basic_in_either_order() -> None:
     for lines in (['Basic realm="a"', 'Bearer realm="b"'], ['Bearer realm="b", Basic realm="a"']):
-        chosen = choose(parse_challenges(lines))
+        chosen = choose_challenge(parse_challenges(lines))
         assert chosen is not None
         assert chosen.scheme == "bearer"
 
 
 def test_a_bearer_challenge_without_a_realm_is_none() -> None:
-    assert choose([Challenge("bearer", {}), Challenge("basic", {})]) == Challenge("basic", {})
-    assert choose([Challenge("bearer", {}), Challenge("negotiate", {})]) is None
+    assert choose_challenge([Challenge("bearer", {}), Challenge("basic", {})]) == Challenge("basic", {})
+    assert choose_challenge([Challenge("bearer", {}), Challenge("negotiate", {})]) is None
 
 
 @given(st.lists(st.text(max_size=200), max_size=3))
 def test_no_text_is_too_strange(lines: list[str]) -> None:
-    choose(parse_challenges(lines))
+    choose_challenge(parse_challenges(lines))
 
 
 def test_a_long_hostile_line_is_read_quickly() -> None:

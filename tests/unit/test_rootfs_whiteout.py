@@ -6,8 +6,8 @@ import pytest
 
 from registry_image.errors import InvalidWhiteout
 from registry_image.rootfs import whiteout
-from registry_image.rootfs.faults import LayerFault
-from registry_image.rootfs.whiteout import Kind
+from registry_image.rootfs.layer_errors import LayerError
+from registry_image.rootfs.whiteout import Mark
 
 
 @pytest.mark.rule(30)
@@ -23,22 +23,22 @@ from registry_image.rootfs.whiteout import Kind
     ],
 )
 def test_a_whiteout_hides_the_name_behind_its_prefix(path: bytes, hidden: bytes) -> None:
-    assert whiteout.read(path) == (Kind.WHITEOUT, hidden)
+    assert whiteout.read(path) == (Mark.WHITEOUT, hidden)
 
 
 @pytest.mark.rule(31)
 @pytest.mark.parametrize("name", [b".wh.", b".wh..", b".wh..."])
 def test_a_whiteout_of_nothing_nameable_is_an_error(name: bytes) -> None:
     for path in (name, b"a/b/" + name):
-        with pytest.raises(LayerFault) as caught:
+        with pytest.raises(LayerError) as caught:
             whiteout.read(path)
         assert caught.value.kind is InvalidWhiteout
 
 
 @pytest.mark.rule(33)
 def test_the_opaque_marker_stands_for_its_directory() -> None:
-    assert whiteout.read(b"a/b/.wh..wh..opq") == (Kind.OPAQUE, b"a/b")
-    assert whiteout.read(b".wh..wh..opq") == (Kind.OPAQUE, b"")
+    assert whiteout.read(b"a/b/.wh..wh..opq") == (Mark.OPAQUE, b"a/b")
+    assert whiteout.read(b".wh..wh..opq") == (Mark.OPAQUE, b"")
 
 
 @pytest.mark.rule(37)
@@ -46,24 +46,24 @@ def test_the_opaque_marker_stands_for_its_directory() -> None:
     "path", [b".wh..wh.aufs", b".wh..wh.orph", b".wh..wh.orph/a", b"a/.wh..wh.x", b"a/.wh..wh.x/.wh.b", b"a/.wh..wh."]
 )
 def test_other_names_of_aufs_are_metadata(path: bytes) -> None:
-    assert whiteout.read(path)[0] is Kind.METADATA
+    assert whiteout.read(path)[0] is Mark.METADATA
 
 
 @pytest.mark.rule(37)
 def test_what_aufs_kept_for_hard_links_is_stashed() -> None:
-    assert whiteout.read(b".wh..wh.plnk")[0] is Kind.STASHED
-    assert whiteout.read(b".wh..wh.plnk/12.34")[0] is Kind.STASHED
+    assert whiteout.read(b".wh..wh.plnk")[0] is Mark.STASHED
+    assert whiteout.read(b".wh..wh.plnk/12.34")[0] is Mark.STASHED
 
 
 @pytest.mark.rule(37)
 def test_an_entry_inside_a_whiteout_is_an_error() -> None:
-    with pytest.raises(LayerFault, match="inside a whiteout"):
+    with pytest.raises(LayerError, match="inside a whiteout"):
         whiteout.read(b"a/.wh.b/c")
 
 
 @pytest.mark.parametrize("path", [b"a.wh.b", b"a/b.wh.", b"a.wh..wh..opq/b", b".whatever", b".wha"])
 def test_a_prefix_that_stands_elsewhere_means_nothing(path: bytes) -> None:
-    assert whiteout.read(path) == (Kind.ENTRY, path)
+    assert whiteout.read(path) == (Mark.ENTRY, path)
     assert not whiteout.may_mark(b".whatever/.w.h")
 
 

@@ -76,7 +76,7 @@ def test_every_dialect_gives_name_type_mode_owner_size_and_time(dialect: tar.Dia
         (tar.header("x", type=b"1", linkname="y"), kinds.HARDLINK),
         (tar.header("x", type=b"2", linkname="y"), kinds.SYMLINK),
         (tar.header("x", type=b"3"), kinds.CHARACTER),
-        (tar.header("x", type=b"4"), kinds.BLOCK),
+        (tar.header("x", type=b"4"), kinds.BLOCK_DEVICE),
         (tar.header("x", type=b"6"), kinds.FIFO),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from registry_image.archive.headers import BLOCK, is_header
+from registry_image.archive.headers import BLOCK_SIZE, is_header
 from registry_image.errors import CorruptLayer, quote
 from registry_image.oci.digest import Buffer
 
@@ -71,7 +71,7 @@ def decompress(pieces: Iterable[Buffer], what: str) -> Iterator[Buffer]:
     stream = iter(pieces)
     head = _head(stream)
     whole = itertools.chain((head,), stream)
-    start = bytes(head[:BLOCK])
+    start = bytes(head[:BLOCK_SIZE])
     if start.startswith(_GZIP_MAGIC):
         return _decode(whole, _gzip(), what)
     if _starts_zstd(start[:4]):
@@ -90,7 +90,7 @@ def _head(stream: Iterator[Buffer]) -> Buffer:
     head: Buffer = b""
     for piece in stream:
         head = bytes(head) + piece if head else piece
-        if len(head) >= BLOCK:
+        if len(head) >= BLOCK_SIZE:
             break
     return head
 

@@ -9,7 +9,7 @@ REGULAR = b"0"
 HARDLINK = b"1"
 SYMLINK = b"2"
 CHARACTER = b"3"
-BLOCK = b"4"
+BLOCK_DEVICE = b"4"
 DIRECTORY = b"5"
 FIFO = b"6"
 

@@ -11,7 +11,7 @@ from registry_image.archive.entry import NO_XATTRS, Entry
 from registry_image.errors import quote
 
 #: The unit of tar, in bytes.
-BLOCK = 512
+BLOCK_SIZE = 512
 #: The greatest user or group id: the next one, 2³²-1, is -1, which tells chown to leave the owner as it is.
 MAX_ID = 2**32 - 2
 #: The greatest device number the kernel's 32 bits hold.
@@ -36,7 +36,7 @@ class Malformed(Exception):
 
 def is_header(block: bytes) -> bool:
     """Whether ``block`` is a header whose checksum is right."""
-    return len(block) == BLOCK and _checksum_is_right(block, block[148:156])
+    return len(block) == BLOCK_SIZE and _checksum_is_right(block, block[148:156])
 
 
 def parse_header(block: bytes) -> Entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from registry_image.archive import pax
-from registry_image.archive.headers import BLOCK, Malformed, number
+from registry_image.archive.headers import BLOCK_SIZE, Malformed, number
 
 #: The most of a map that is read, in bytes: Go's archive/tar and libarchive stop there as well.
 MAX_MAP_SIZE = 1024 * 1024
@@ -76,7 +76,7 @@ def read_old_map(block: bytes, read_block: ReadBlock) -> tuple[list[int], int]:
     extended = block[482]
     seen = 0
     while extended:
-        seen += BLOCK
+        seen += BLOCK_SIZE
         if seen > MAX_MAP_SIZE:
             raise Malformed(f"a sparse map of more than {MAX_MAP_SIZE} bytes")
         block = read_block()

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from registry_image.archive import pax, sparse
-from registry_image.archive.entry import BLOCK as BLOCK_DEVICE
-from registry_image.archive.entry import CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
-from registry_image.archive.headers import BLOCK, MAX_DEVICE, MAX_ID, Malformed, is_gnu, parse_header
+from registry_image.archive.entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
+from registry_image.archive.headers import BLOCK_SIZE, MAX_DEVICE, MAX_ID, Malformed, is_gnu, parse_header
 from registry_image.archive.names import Unsafe, normalise, symlink_target
 from registry_image.errors import CorruptLayer, UnsafePath, quote
 from registry_image.oci.digest import Buffer
@@ -27,7 +26,7 @@ _EXTENDED, _GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 _NUL, _CONTIGUOUS, _SPARSE = b"\0", b"7", b"S"
 _FILES = frozenset({REGULAR, _NUL, _CONTIGUOUS, _SPARSE})
 _BODILESS = frozenset({HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO})
-_ZEROS = bytes(BLOCK)
+_ZEROS = bytes(BLOCK_SIZE)
 
 
 class TarReader:
@@ -109,7 +108,7 @@ class TarReader:
                 raise Malformed(f"unknown type {quote(kind)}")
             if not 0 <= entry.size <= MAX_EXTENDED_SIZE:
                 raise Malformed(f"an extended header of {entry.size} bytes: expected at most {MAX_EXTENDED_SIZE}")
-            text = self._take(entry.size + -entry.size % BLOCK)[: entry.size]
+            text = self._take(entry.size + -entry.size % BLOCK_SIZE)[: entry.size]
             if kind == _EXTENDED:
                 records = pax.parse_records(text)
             elif kind == _GLOBAL:
@@ -162,7 +161,7 @@ class TarReader:
         if not is_gnu(block):
             raise Malformed("a sparse file of another kind than GNU's")
         # The map goes on in blocks that the size field does not count.
-        numbers, size = sparse.read_old_map(block, lambda: self._take(BLOCK))
+        numbers, size = sparse.read_old_map(block, lambda: self._take(BLOCK_SIZE))
         entry.sparse, entry.size = sparse.segments(numbers, size, self._body), size
 
     def _read_pax_sparse(self, entry: Entry, records: dict[bytes, bytes]) -> None:
@@ -172,16 +171,16 @@ class TarReader:
         entry.sparse, entry.size = sparse.segments(numbers, size, self._body), size
 
     def _take_body_block(self) -> bytes:
-        if self._body < BLOCK:
+        if self._body < BLOCK_SIZE:
             raise Malformed("a sparse map longer than the data that holds it")
-        self._body -= BLOCK
-        return self._take(BLOCK)
+        self._body -= BLOCK_SIZE
+        return self._take(BLOCK_SIZE)
 
     def _set_body(self, size: int) -> None:
         if size < 0:
             raise Malformed(f"a negative size: {size}")
         self._body = size
-        self._padding = -size % BLOCK
+        self._padding = -size % BLOCK_SIZE
 
     def _header(self) -> bytes | None:
         """The next header block; None at the end of the tar, everything behind it read (EXTRACTION 19)."""
@@ -198,12 +197,12 @@ class TarReader:
 
     def _block(self) -> bytes | None:
         start = self._position
-        if self._end - start >= BLOCK:
-            self._position = start + BLOCK
-            return self._view[start : start + BLOCK].tobytes()
+        if self._end - start >= BLOCK_SIZE:
+            self._position = start + BLOCK_SIZE
+            return self._view[start : start + BLOCK_SIZE].tobytes()
         if start == self._end and not self._load():
             return None
-        return self._take(BLOCK)
+        return self._take(BLOCK_SIZE)
 
     def _take(self, size: int) -> bytes:
         """Exactly ``size`` bytes."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-from registry_image.auth.challenge import Challenge, choose, parse_challenges
+from registry_image.auth.challenge import Challenge, choose_challenge, parse_challenges
 from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError
@@ -103,7 +103,7 @@ class Login:
         with self._lock:
             if self._value != refused:
                 return True  # another thread has logged in since
-            challenge = choose(parse_challenges(challenges))
+            challenge = choose_challenge(parse_challenges(challenges))
             if challenge is None:
                 return False
             self._challenge = challenge

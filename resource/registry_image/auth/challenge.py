@@ -52,7 +52,7 @@ def _parse_line(line: str) -> Iterable[Challenge]:
         yield Challenge(scheme, parameters)
 
 
-def choose(challenges: Iterable[Challenge]) -> Challenge | None:
+def choose_challenge(challenges: Iterable[Challenge]) -> Challenge | None:
     """The one to answer: Bearer before Basic, since a registry that offers both means Basic for its token server."""
     known = {challenge.scheme: challenge for challenge in reversed(list(challenges)) if _usable(challenge)}
     return known.get("bearer") or known.get("basic")

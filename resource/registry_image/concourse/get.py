@@ -10,14 +10,14 @@ from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.log import Console, size_text
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
 from registry_image.concourse.request.get import PRODUCTS, GetRequest
-from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType
+from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType, storage_errors
 from registry_image.oci.cached import CachedReader
 from registry_image.oci.content import BlobSource, ContentReader
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.progress import Listener
-from registry_image.rootfs.faults import storage_fault
+from registry_image.rootfs.layer_errors import DESTINATION_HINTS
 from registry_image.rootfs.root import Root
 from registry_image.rootfs.staging import Staging
 from registry_image.transfer.select import select_within
@@ -118,25 +118,17 @@ def _unpack(
     if image is None:
         return None
     path = os.path.join(directory, PRODUCTS["rootfs"])
-    _make_directory(path)
+    with storage_errors(f"make {path!r}", DESTINATION_HINTS):
+        os.mkdir(path)
     with Root(path) as root:
         return unpack(source, image, root, listener, parallel=parallel)
 
 
-def _make_directory(path: str) -> None:
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        raise storage_fault(error, f"make {path!r}") from error
-
-
 def _write(directory: str, files: dict[str, bytes]) -> None:
     for name, data in files.items():
-        try:
-            with open(os.path.join(directory, name), "xb") as file:
-                file.write(data)
-        except OSError as error:
-            raise storage_fault(error, f"write {name!r}") from error
+        doing = f"write {name!r}"
+        with storage_errors(doing, DESTINATION_HINTS), open(os.path.join(directory, name), "xb") as file:
+            file.write(data)
 
 
 def _sum_up(connection: Connection, taken: Taken, unpacked: Unpacked | None, console: Console, seconds: float) -> None:

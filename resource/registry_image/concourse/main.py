@@ -39,7 +39,7 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         answers = _reserve_stdout()
         _stop_on_signals()
         answer = json.dumps(_run(step, arguments))
-        _write_all(answers, answer.encode() + b"\n")
+        _write_answer(answers, answer.encode() + b"\n")
         status = 0
     except ResourceError as error:
         status = EXIT_REFUSED
@@ -147,10 +147,9 @@ def _stop_on_signals() -> None:
         signal.signal(number, stop)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
+def _write_answer(descriptor: int, data: bytes) -> None:
     try:
-        while view:
-            view = view[os.write(descriptor, view) :]
+        with open(descriptor, "wb") as file:
+            file.write(data)
     except OSError as error:
         raise RequestError(f"the answer cannot be written to stdout: {error.strerror}") from error

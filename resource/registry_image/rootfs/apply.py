@@ -8,16 +8,16 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from registry_image.archive.entry import BLOCK, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
+from registry_image.archive.entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
 from registry_image.errors import CorruptLayer, UnsafePath, quote
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Listener
 from registry_image.rootfs import whiteout
-from registry_image.rootfs.faults import LayerFault, storage_fault
-from registry_image.rootfs.root import Directory, Root
-from registry_image.rootfs.whiteout import Kind
+from registry_image.rootfs.layer_errors import LayerError, extraction_error
+from registry_image.rootfs.root import OpenDirectory, Root
+from registry_image.rootfs.whiteout import Mark
 
-_NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
+_NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
 #: Not root, a user namespace, no CAP_MKNOD; a number beyond what Linux has room for (EXTRACTION 47).
 _DEVICE_REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL})
 #: Bits of a device's major and minor number in Linux, of the 32 that a tar may hold.
@@ -80,24 +80,20 @@ class Applier:
             self._link_missing()
             if self._stashed:
                 self._root.remove(self._root.top, whiteout.STASH)
-        except OSError as error:
-            raise storage_fault(error, f"{what}: unpack {quote(self._at)}") from error
-        except LayerFault as fault:
-            raise fault.kind(f"{what}: {fault}") from fault
+        except (OSError, LayerError) as error:
+            raise extraction_error(error, what, self._at) from error
         self._has_lower = True
 
     def finish(self) -> None:
         """What must come last for the whole image: directories' times; and the warnings, one for each kind."""
         try:
             self._root.settle()
-        except OSError as error:
-            raise storage_fault(error, "set the times of directories") from error
-        except LayerFault as fault:
-            raise fault.kind(f"set the times of directories: {fault}") from fault
+        except (OSError, LayerError) as error:
+            raise extraction_error(error, "set the times of directories") from error
         if not self._attributes.sets_owners:
             self._listener.note(f"warning: not root, so the image's owners are left out: all is uid {os.geteuid()}'s")
-        for refusal in self._root.refusals:
-            self._listener.note(f"warning: {refusal}")
+        for skipped in self._root.skipped:
+            self._listener.note(f"warning: {skipped}")
 
     def _entry(self, entry: Entry, layer: LayerReader) -> None:
         path = entry.path
@@ -123,7 +119,7 @@ class Applier:
         else:
             self._make_node(parent, name, entry)
 
-    def _add(self, parent: Directory, name: bytes) -> None:
+    def _add(self, parent: OpenDirectory, name: bytes) -> None:
         """Books ``name`` as this layer's, with its ancestors (EXTRACTION 34)."""
         added = self._added
         added.add(parent.prefix + name)
@@ -136,13 +132,13 @@ class Applier:
 
     def _set_top(self, entry: Entry) -> None:
         if entry.type != DIRECTORY:
-            raise LayerFault(
+            raise LayerError(
                 UnsafePath, f"an entry of type {quote(entry.type)} for the root itself: expected a directory"
             )
         self._attributes.set_on_directory(self._root.top.fd, entry, fresh=False)
         self._settle_later(b"", entry)
 
-    def _make_file(self, parent: Directory, name: bytes, entry: Entry, layer: LayerReader) -> None:
+    def _make_file(self, parent: OpenDirectory, name: bytes, entry: Entry, layer: LayerReader) -> None:
         fd = self._root.create_file(parent, name, entry.mode & 0o777)
         try:
             if entry.sparse is not None:
@@ -158,7 +154,7 @@ class Applier:
         finally:
             os.close(fd)
 
-    def _make_directory(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _make_directory(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
         directory, fresh = self._root.make_directory(parent, name)
         self._attributes.set_on_directory(directory.fd, entry, fresh=fresh)
         self._settle_later(directory.path, entry)
@@ -166,20 +162,20 @@ class Applier:
     def _settle_later(self, path: bytes, entry: Entry) -> None:
         self._root.settle_later(path, entry.mtime_ns, None if entry.mode & 0o700 == 0o700 else entry.mode)
 
-    def _make_node(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _make_node(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
         try:
             self._root.make_node(parent, name, _NODES[entry.type] | entry.mode, _device(entry))
         except OSError as error:
             if entry.type == FIFO or error.errno not in _DEVICE_REFUSALS:
                 raise
             self._root.remove(parent, name)
-            self._root.refusals.add("device nodes left out, as they may not be made here", quote(entry.path))
+            self._root.skipped.add("device nodes left out, as they may not be made here", quote(entry.path))
             return
         self._attributes.set_on_node(parent.fd, name, entry)
 
     # Hard links
 
-    def _make_link(self, parent: Directory, name: bytes, entry: Entry) -> None:
+    def _make_link(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
         """Links now, or remembers to try when the whole layer is there. Its own attributes are not applied: the inode
         has an entry of its own (EXTRACTION 41)."""
         path = parent.prefix + name
@@ -197,9 +193,9 @@ class Applier:
             self._missing.pop(path, None)
             self._missing[path] = _Link(parent.path, name, entry.linkname)
             if len(self._missing) > MAX_MISSING:
-                raise LayerFault(CorruptLayer, f"more than {MAX_MISSING} hard links before their sources") from None
+                raise LayerError(CorruptLayer, f"more than {MAX_MISSING} hard links before their sources") from None
 
-    def _link(self, parent: Directory, name: bytes, target: bytes) -> None:
+    def _link(self, parent: OpenDirectory, name: bytes, target: bytes) -> None:
         """Raises FileNotFoundError without the target, FileExistsError if ``name`` is taken."""
         above, _, target_name = target.rpartition(b"/")
         source = self._root.find(above)
@@ -230,7 +226,7 @@ class Applier:
             except FileExistsError:
                 continue  # a later entry of the layer has this name
             except FileNotFoundError as error:
-                raise LayerFault(
+                raise LayerError(
                     CorruptLayer, f"hard link {quote(path)}: there is no {quote(link.source)} to link to"
                 ) from error
 
@@ -239,16 +235,16 @@ class Applier:
     def _is_mark(self, path: bytes) -> bool:
         """Carries out what ``path`` says, if it is more than a name; False if it is to be made."""
         kind, path = whiteout.read(path)
-        if kind is Kind.STASHED and not self._stashed:
+        if kind is Mark.STASHED and not self._stashed:
             self._stashed = True
             self._root.make_directory(self._root.top, whiteout.STASH)
-        elif kind is Kind.WHITEOUT and self._has_lower:
+        elif kind is Mark.WHITEOUT and self._has_lower:
             self._hide(path)
-        elif kind is Kind.OPAQUE and self._has_lower:
+        elif kind is Mark.OPAQUE and self._has_lower:
             directory = self._root.find(path)
             if directory is not None:
                 self._sweep(directory)
-        return kind not in (Kind.ENTRY, Kind.STASHED)
+        return kind not in (Mark.ENTRY, Mark.STASHED)
 
     def _hide(self, path: bytes) -> None:
         """Removes what lower layers have at ``path`` (EXTRACTION 32, 35)."""
@@ -263,7 +259,7 @@ class Applier:
         if directory is not None:
             self._sweep(directory)
 
-    def _sweep(self, directory: Directory) -> None:
+    def _sweep(self, directory: OpenDirectory) -> None:
         """Removes what lower layers have in ``directory``, at any depth; each once a layer (EXTRACTION 38)."""
         todo = [directory.path]
         while todo:

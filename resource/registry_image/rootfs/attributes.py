@@ -41,7 +41,7 @@ _XATTR_REFUSALS = frozenset(
 _OWNER_REFUSALS = frozenset({errno.EPERM, errno.EINVAL})
 
 
-class Refusals:
+class Skipped:
     """What could not be set or made here: how often, and the first of each kind. Told at the end, a line each."""
 
     def __init__(self) -> None:
@@ -60,12 +60,12 @@ class Refusals:
 class Attributes:
     """Sets what an entry says about an inode that was just made, or about a directory that stays.
 
-    Owners are set by root only (EXTRACTION 48). What the kernel would not do is added to ``refusals``.
+    Owners are set by root only (EXTRACTION 48). What the kernel would not do is added to ``skipped``.
     """
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, skipped: Skipped) -> None:
         self.sets_owners = os.geteuid() == 0
-        self._refusals = refusals
+        self._skipped = skipped
 
     def set_on_file(self, fd: int, entry: Entry) -> None:
         """On a regular file that was created with the lower nine bits of its mode, and written."""
@@ -130,7 +130,7 @@ class Attributes:
     def _refuse_owner(self, error: OSError, entry: Entry) -> None:
         if error.errno not in _OWNER_REFUSALS:
             raise error
-        self._refusals.add("owners that files cannot be given here", f"{entry.uid}:{entry.gid} of {quote(entry.path)}")
+        self._skipped.add("owners that files cannot be given here", f"{entry.uid}:{entry.gid} of {quote(entry.path)}")
 
     def _set_xattrs(self, target: int | bytes, entry: Entry, *, follow_symlinks: bool) -> None:
         for name, value in entry.xattrs.items():
@@ -142,7 +142,7 @@ class Attributes:
                 if error.errno not in _XATTR_REFUSALS:
                     raise
                 reason = f"{quote(name)} of {quote(entry.path)}: {error.strerror}"
-                self._refusals.add("extended attributes that cannot be set here", reason)
+                self._skipped.add("extended attributes that cannot be set here", reason)
 
     def _remove_xattrs(self, fd: int, kept: Mapping[bytes, bytes]) -> None:
         try:

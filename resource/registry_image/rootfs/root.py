@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from registry_image.errors import InvalidWhiteout, StorageError, UnsafePath, quote
+from registry_image.errors import InvalidWhiteout, StorageError, UnsafePath, quote, storage_errors
 from registry_image.rootfs import whiteout
-from registry_image.rootfs.attributes import IMPLIED_TIME_NS, Attributes, Refusals, clamped
-from registry_image.rootfs.faults import LayerFault, storage_fault
+from registry_image.rootfs.attributes import IMPLIED_TIME_NS, Attributes, Skipped, clamped
+from registry_image.rootfs.layer_errors import DESTINATION_HINTS, LayerError
 from registry_image.rootfs.removal import remove_tree
 
 #: Symlinks followed on the way to one directory: as in Linux. More is a circle, or might as well be.
@@ -31,7 +31,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-class Directory:
+class OpenDirectory:
     """An open directory beneath the root. ``path`` has no symlinks in it; b"" is the root itself.
 
     ``prefix`` + a name is that name's resolved path. The handle is closed when nobody holds the object any more, so one
@@ -53,22 +53,20 @@ class Root:
     """The root filesystem in the making, at ``path``: a directory that is empty, and that nobody else writes to.
 
     While it is entered the process's umask is 0: modes are the layers' (EXTRACTION 43). OSError and
-    LayerFault go through to the caller, who knows what was being done.
+    LayerError go through to the caller, who knows what was being done.
     """
 
     def __init__(self, path: str | bytes) -> None:
         self.path = os.path.abspath(os.fsencode(path))
-        self.refusals = Refusals()
-        self.attributes = Attributes(self.refusals)
-        self._handles: dict[bytes, Directory] = {}  # by resolved path, the least recently used first
-        self._last: tuple[bytes, Directory] | None = None  # the way last asked for, and where it led
+        self.skipped = Skipped()
+        self.attributes = Attributes(self.skipped)
+        self._handles: dict[bytes, OpenDirectory] = {}  # by resolved path, the least recently used first
+        self._last: tuple[bytes, OpenDirectory] | None = None  # the way last asked for, and where it led
         self._settling: dict[bytes, tuple[int, int | None]] = {}  # directories' times, and modes that would lock us out
         self._umask: int | None = None
-        try:
-            self._top = Directory(os.open(os.fsencode(path), _DIRECTORY), b"")
+        with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
+            self._top = OpenDirectory(os.open(os.fsencode(path), _DIRECTORY), b"")
             self._prepare_top()
-        except OSError as error:
-            raise storage_fault(error, f"open the root filesystem {quote(os.fsencode(path))}") from error
 
     def _prepare_top(self) -> None:
         """Undoes what the destination's own setgid bit, default ACL and umask made of this directory."""
@@ -98,10 +96,10 @@ class Root:
     # Finding directories
 
     @property
-    def top(self) -> Directory:
+    def top(self) -> OpenDirectory:
         return self._top
 
-    def directory(self, path: bytes) -> Directory:
+    def directory(self, path: bytes) -> OpenDirectory:
         """The directory that ``path``, of no ``..``, leads to; what is missing, or no directory, becomes one."""
         if self._last is not None and self._last[0] == path:
             return self._last[1]
@@ -113,15 +111,15 @@ class Root:
         self._last = path, directory
         return directory
 
-    def find(self, path: bytes) -> Directory | None:
+    def find(self, path: bytes) -> OpenDirectory | None:
         """The directory that ``path`` leads to, if there is one; nothing is made."""
         try:
             directory, missing = self._walk(path)
-        except LayerFault:
+        except LayerError:
             return None
         return None if missing else directory
 
-    def exact(self, path: bytes) -> Directory | None:
+    def exact(self, path: bytes) -> OpenDirectory | None:
         """The directory at ``path``, if it is one and every component on its way is: a path resolved before."""
         directory, names = self._nearest(path)
         while names:
@@ -131,7 +129,7 @@ class Root:
             directory = below
         return directory
 
-    def _walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
+    def _walk(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
         """Goes as far as there are directories; also the names that are then missing, or something else."""
         directory, names = self._nearest(path)
         missing: list[bytes] = []
@@ -157,7 +155,7 @@ class Root:
             symlinks += 1
             components += len(further)
             if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
-                raise LayerFault(
+                raise LayerError(
                     UnsafePath, f"directory {quote(path)}: too many symlinks on the way, or a circle of them"
                 )
             if target.startswith(b"/"):
@@ -165,7 +163,7 @@ class Root:
             names += reversed(further)
         return directory, missing
 
-    def _above(self, directory: Directory) -> Directory:
+    def _above(self, directory: OpenDirectory) -> OpenDirectory:
         above = self.exact(_parent(directory.path))
         if above is None:
             raise StorageError(
@@ -173,7 +171,7 @@ class Root:
             )
         return above
 
-    def _nearest(self, path: bytes) -> tuple[Directory, list[bytes]]:
+    def _nearest(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
         """The deepest directory on ``path`` that is open already, and the names from there on, the last one first.
 
         Paths of the cache are chains of directories, so one that is found holds no symlink.
@@ -187,7 +185,7 @@ class Root:
             names.append(name)
         return self._top, names
 
-    def _cached(self, path: bytes) -> Directory | None:
+    def _cached(self, path: bytes) -> OpenDirectory | None:
         if not path:
             return self._top
         directory = self._handles.pop(path, None)
@@ -195,7 +193,7 @@ class Root:
             self._handles[path] = directory
         return directory
 
-    def _open(self, parent: Directory, name: bytes) -> Directory | None:
+    def _open(self, parent: OpenDirectory, name: bytes) -> OpenDirectory | None:
         """The directory ``name`` in ``parent``; None if there is none, a symlink included."""
         try:
             fd = os.open(name, _DIRECTORY, dir_fd=parent.fd)
@@ -205,17 +203,17 @@ class Root:
             if error.errno == errno.ELOOP:
                 return None
             raise
-        directory = Directory(fd, parent.prefix + name)
+        directory = OpenDirectory(fd, parent.prefix + name)
         if len(directory.path) > MAX_PATH:
-            raise LayerFault(UnsafePath, f"directory {quote(directory.path)}: longer than {MAX_PATH} bytes")
+            raise LayerError(UnsafePath, f"directory {quote(directory.path)}: longer than {MAX_PATH} bytes")
         self._handles[directory.path] = directory
         if len(self._handles) > MAX_HANDLES:
             del self._handles[next(iter(self._handles))]
         return directory
 
-    def _imply(self, parent: Directory, name: bytes) -> Directory:
+    def _imply(self, parent: OpenDirectory, name: bytes) -> OpenDirectory:
         if whiteout.is_reserved(name):
-            raise LayerFault(
+            raise LayerError(
                 InvalidWhiteout, f"directory {quote(parent.prefix + name)}: no directory can have that name"
             )
         directory, _ = self.make_directory(parent, name)
@@ -225,7 +223,7 @@ class Root:
 
     # Making things
 
-    def make_directory(self, parent: Directory, name: bytes) -> tuple[Directory, bool]:
+    def make_directory(self, parent: OpenDirectory, name: bytes) -> tuple[OpenDirectory, bool]:
         """The directory ``name`` in ``parent``, and whether it is new. Anything else by that name is replaced."""
         try:
             os.mkdir(name, 0o700, dir_fd=parent.fd)
@@ -237,12 +235,12 @@ class Root:
             os.mkdir(name, 0o700, dir_fd=parent.fd)
         made = self._open(parent, name)
         if made is None:
-            raise LayerFault(
+            raise LayerError(
                 StorageError, f"directory {quote(parent.prefix + name)}: gone again: does something else write here?"
             )
         return made, True
 
-    def create_file(self, parent: Directory, name: bytes, mode: int) -> int:
+    def create_file(self, parent: OpenDirectory, name: bytes, mode: int) -> int:
         """A new regular file, open for writing; whatever had its name is removed first (EXTRACTION 29)."""
         try:
             return os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
@@ -250,18 +248,18 @@ class Root:
             self.remove(parent, name)
             return os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
 
-    def make_symlink(self, parent: Directory, name: bytes, target: bytes) -> None:
+    def make_symlink(self, parent: OpenDirectory, name: bytes, target: bytes) -> None:
         self._replace(parent, name, lambda: os.symlink(target, name, dir_fd=parent.fd))
 
-    def make_node(self, parent: Directory, name: bytes, mode: int, device: int) -> None:
+    def make_node(self, parent: OpenDirectory, name: bytes, mode: int, device: int) -> None:
         """A fifo or device, as the file type in ``mode`` says."""
         self._replace(parent, name, lambda: os.mknod(name, mode, device, dir_fd=parent.fd))
 
-    def make_link(self, parent: Directory, name: bytes, source: Directory, source_name: bytes) -> None:
+    def make_link(self, parent: OpenDirectory, name: bytes, source: OpenDirectory, source_name: bytes) -> None:
         """A hard link; the source's last component is not followed. FileExistsError if ``name`` is taken."""
         os.link(source_name, name, src_dir_fd=source.fd, dst_dir_fd=parent.fd, follow_symlinks=False)
 
-    def _replace(self, parent: Directory, name: bytes, make: Callable[[], None]) -> None:
+    def _replace(self, parent: OpenDirectory, name: bytes, make: Callable[[], None]) -> None:
         try:
             make()
         except FileExistsError:
@@ -270,7 +268,7 @@ class Root:
 
     # Taking things away
 
-    def remove(self, parent: Directory, name: bytes) -> None:
+    def remove(self, parent: OpenDirectory, name: bytes) -> None:
         """Removes whatever ``name`` is, with all it holds; nothing if there is no such thing.
 
         Ways that led through it are forgotten: a symlink's with `_last`, a directory's with all handles beneath it.
@@ -289,7 +287,7 @@ class Root:
     def _forget(self, path: bytes) -> None:
         self._settling.pop(path, None)
 
-    def children(self, directory: Directory) -> Iterator[tuple[bytes, bool]]:
+    def children(self, directory: OpenDirectory) -> Iterator[tuple[bytes, bool]]:
         """Names in a directory, and whether each is itself a directory."""
         with os.scandir(directory.fd) as entries:
             found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -319,15 +317,15 @@ class Root:
                 os.fchmod(directory.fd, mode)
         self._settling.clear()
 
-    def _exact_parent(self, path: bytes) -> tuple[Directory, bytes]:
+    def _exact_parent(self, path: bytes) -> tuple[OpenDirectory, bytes]:
         above, _, name = path.rpartition(b"/")
         parent = self.exact(above)
         if parent is None:
-            raise LayerFault(StorageError, f"directory {quote(above)}: gone: does something else write here?")
+            raise LayerError(StorageError, f"directory {quote(above)}: gone: does something else write here?")
         return parent, name
 
 
-def _read_symlink(parent: Directory, name: bytes) -> bytes | None:
+def _read_symlink(parent: OpenDirectory, name: bytes) -> bytes | None:
     try:
         return os.readlink(name, dir_fd=parent.fd)
     except OSError as error:

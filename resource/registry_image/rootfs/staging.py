@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from registry_image.errors import StorageError, quote
+from registry_image.errors import StorageError, quote, storage_error, storage_errors
 from registry_image.progress import Listener
-from registry_image.rootfs.faults import storage_fault
+from registry_image.rootfs.layer_errors import DESTINATION_HINTS
 from registry_image.rootfs.removal import remove_tree
 
 #: Begins the name of every staging directory: what is left of a killed run is told by it.
@@ -42,11 +42,9 @@ class Staging:
         self._published: list[str] = []
 
     def __enter__(self) -> Staging:
-        try:
+        with storage_errors(f"make a staging directory in {quote(self.destination)}", DESTINATION_HINTS):
             os.makedirs(self.destination, exist_ok=True)
             os.mkdir(self.path, 0o700)
-        except OSError as error:
-            raise storage_fault(error, f"make a staging directory in {quote(self.destination)}") from error
         return self
 
     def require_absent(self, name: str) -> None:
@@ -73,7 +71,8 @@ class Staging:
         except OSError as error:
             if os.path.lexists(source):
                 self._published.remove(name)
-            raise storage_fault(error, f"rename {quote(name)} to its place in {quote(self.destination)}") from error
+            doing = f"rename {quote(name)} to its place in {quote(self.destination)}"
+            raise storage_error(error, doing, DESTINATION_HINTS) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

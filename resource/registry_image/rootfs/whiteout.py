@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 
 from registry_image.errors import InvalidWhiteout, quote
-from registry_image.rootfs.faults import LayerFault
+from registry_image.rootfs.layer_errors import LayerError
 
 #: Where AUFS kept the inodes of hard links: entries of the same layer link to names in it.
 STASH = b".wh..wh.plnk"
@@ -20,7 +20,7 @@ _AUFS_PREFIX = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
 
 
-class Kind(enum.Enum):
+class Mark(enum.Enum):
     """What a name that holds ``.wh.`` turns out to be. The second half of `read`'s answer goes with it."""
 
     ENTRY = enum.auto()  #: an ordinary name, such as ``a.wh.b``; the path as it is
@@ -40,27 +40,27 @@ def is_reserved(name: bytes) -> bool:
     return name.startswith(_PREFIX)
 
 
-def read(path: bytes) -> tuple[Kind, bytes]:
+def read(path: bytes) -> tuple[Mark, bytes]:
     """What the entry at ``path``, normalised, is, whatever its type says.
 
-    Raises LayerFault for a whiteout that hides nothing nameable, and for an entry inside one: a name that begins
+    Raises LayerError for a whiteout that hides nothing nameable, and for an entry inside one: a name that begins
     with ``.wh.`` cannot be made, so neither can what lies in it.
     """
     *parents, name = path.split(b"/")
     if path == STASH or (parents and parents[0] == STASH):
-        return Kind.STASHED, path
+        return Mark.STASHED, path
     for parent in parents:
         if parent.startswith(_AUFS_PREFIX):
-            return Kind.METADATA, path
+            return Mark.METADATA, path
         if parent.startswith(_PREFIX):
-            raise LayerFault(InvalidWhiteout, f"entry {quote(path)} lies inside a whiteout: none can be made there")
+            raise LayerError(InvalidWhiteout, f"entry {quote(path)} lies inside a whiteout: none can be made there")
     if name == _OPAQUE:
-        return Kind.OPAQUE, b"/".join(parents)
+        return Mark.OPAQUE, b"/".join(parents)
     if name.startswith(_AUFS_PREFIX):
-        return Kind.METADATA, path
+        return Mark.METADATA, path
     if not name.startswith(_PREFIX):
-        return Kind.ENTRY, path
+        return Mark.ENTRY, path
     hidden = name.removeprefix(_PREFIX)
     if hidden in (b"", b".", b".."):
-        raise LayerFault(InvalidWhiteout, f"whiteout {quote(path)} hides {quote(hidden)}: expected the name of a file")
-    return Kind.WHITEOUT, b"/".join((*parents, hidden))
+        raise LayerError(InvalidWhiteout, f"whiteout {quote(path)} hides {quote(hidden)}: expected the name of a file")
+    return Mark.WHITEOUT, b"/".join((*parents, hidden))

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from registry_image.archive.compression import decompress
-from registry_image.errors import ContentError, StorageError, quote
+from registry_image.errors import ContentError, quote, storage_errors
 from registry_image.oci.digest import Buffer
+from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region, closing_descriptor
 
 #: Members of an archive of an image: some per layer and per platform. A root filesystem has more, and is no image.
@@ -128,23 +129,14 @@ class Scratch:
         self.size = 0
 
     def append(self, piece: Buffer) -> None:
-        rest = memoryview(piece)
-        while rest:
-            try:
-                written = os.pwrite(self.descriptor, rest, self.size)
-            except OSError as error:
-                raise StorageError(f"writing a temporary file: {error.strerror}", errno=error.errno) from error
-            self.size += written
-            rest = rest[written:]
+        self.size = write_all(self.descriptor, piece, self.size, "writing a temporary file")
 
 
 @contextmanager
 def scratch() -> Iterator[Scratch]:
     """A new one; nothing of it outlives the block, or us. Raises StorageError."""
-    try:
+    with storage_errors("making a temporary file"):
         file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by the with below)
-    except OSError as error:
-        raise StorageError(f"making a temporary file: {error.strerror}", errno=error.errno) from error
     with file:
         yield Scratch(file.fileno())
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from registry_image.archive.gzip import Run
-from registry_image.errors import ContentError, StorageError
+from registry_image.errors import ContentError, storage_errors
 from registry_image.oci.content import ContentReader
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.archive import Archive, open_archive
@@ -64,10 +64,8 @@ def _directory(path: str, shown: str) -> StoredImage:
     if files.has("index.json"):
         layout = LayoutReader(files)
         return StoredImage(reader=layout, root=layout.directory_root(), form="OCI layout")
-    try:
+    with storage_errors(f"reading {what}"):
         names = sorted(os.listdir(path))
-    except OSError as error:
-        raise StorageError(f"reading {what}: {error.strerror}", errno=error.errno) from error
     seems, hint = "", None
     if "oci" in names and os.path.isdir(os.path.join(path, "oci")):
         seems, hint = ": it seems to be what a get with `format: oci-layout` leaves", f"set `image` to {shown}/oci"

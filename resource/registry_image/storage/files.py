@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from registry_image.errors import ContentError, StorageError, quote
+from registry_image.errors import ContentError, quote, storage_errors
 from registry_image.oci.digest import Buffer
 
 #: Bytes read from a disk at a time: large enough to leave the interpreter seldom, small beside the memory of a step.
@@ -43,10 +43,8 @@ class Region:
         """Raises ContentError if the file ends before the region does."""
         position, end = self.offset, self.offset + self.size
         while position < end:
-            try:
+            with storage_errors(f"reading {what}"):
                 piece = os.pread(self.descriptor, min(PIECE, end - position), position)
-            except OSError as error:
-                raise StorageError(f"reading {what}: {error.strerror}", errno=error.errno) from error
             if not piece:
                 missing = end - position
                 raise ContentError(f"reading {what}: cut short: expected {self.size} bytes, {missing} are missing")
@@ -91,13 +89,12 @@ class Directory:
 @contextmanager
 def closing_descriptor(path: str, what: str) -> Iterator[int]:
     """A regular file open for reading. Raises ContentError for anything else, StorageError if it cannot be opened."""
-    try:
-        # A fifo would have us wait for its writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise ContentError(f"{what} is missing") from error
-    except OSError as error:
-        raise StorageError(f"opening {what} ({quote(path)}): {error.strerror}", errno=error.errno) from error
+    with storage_errors(f"opening {what} ({quote(path)})"):
+        try:
+            # A fifo would have us wait for its writer for ever.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError as error:
+            raise ContentError(f"{what} is missing") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ContentError(f"{what} is not a regular file")

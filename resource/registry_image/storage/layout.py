@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from registry_image.errors import ContentError, InvalidManifest, NotFound, StorageError
+from registry_image.errors import ContentError, InvalidManifest, NotFound, storage_errors
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified
 from registry_image.oci.descriptor import Descriptor
@@ -106,7 +106,7 @@ class LayoutDirectory(LayoutReader):
     def __init__(self, path: str) -> None:
         super().__init__(Directory(path, f"OCI layout {path!r}"))
         self.path = path
-        with _disk(f"creating OCI layout {path!r}"):
+        with storage_errors(f"creating OCI layout {path!r}"):
             os.makedirs(os.path.join(path, "blobs"))
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -116,7 +116,7 @@ class LayoutDirectory(LayoutReader):
         target = os.path.join(self.path, _blob_name(descriptor.digest))
         partial = f"{target}.partial"
         try:
-            with _disk(f"writing {target!r}"):
+            with storage_errors(f"writing {target!r}"):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 what = f"blob {descriptor.digest}"
                 with open(partial, "xb") as file, open_verified(source, descriptor, what) as pieces:
@@ -131,7 +131,7 @@ class LayoutDirectory(LayoutReader):
 
     def put_manifest(self, manifest: Manifest | Index) -> None:
         name = _blob_name(manifest.digest)
-        with _disk(f"writing {self.what}"):
+        with storage_errors(f"writing {self.what}"):
             os.makedirs(os.path.dirname(os.path.join(self.path, name)), exist_ok=True)
         self._write(name, manifest.raw)
 
@@ -154,17 +154,9 @@ class LayoutDirectory(LayoutReader):
             self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
 
     def _write(self, name: str, data: bytes) -> None:
-        with _disk(f"writing {self.what}: {name}"), open(os.path.join(self.path, name), "wb") as file:
+        with storage_errors(f"writing {self.what}: {name}"), open(os.path.join(self.path, name), "wb") as file:
             file.write(data)
 
 
 def _blob_name(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
-
-
-@contextmanager
-def _disk(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{doing}: {error.strerror}", errno=error.errno) from error

@@ -10,17 +10,18 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 
 from registry_image.archive.compression import decompress
-from registry_image.errors import StorageError, UnsupportedMediaType
+from registry_image.errors import UnsupportedMediaType, storage_errors
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.archive import scratch
+from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -35,13 +36,15 @@ class LoadableTarball:
     """
 
     def __init__(self, path: str, manifest: Manifest, name: str | None = None) -> None:
-        self._what = f"tarball {path!r}"
+        self._doing = f"writing tarball {path!r}"
         blobs = {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
         names = {digest: digest.hex + _suffix(blob) for digest, blob in blobs.items()}
         names[manifest.config.digest] = f"{manifest.config.digest.hex}.json"
         for blob in manifest.layers:
             if mediatype.is_foreign_layer(blob.media_type):
-                raise UnsupportedMediaType(f"{self._what}: layer {blob.digest} may not be distributed, only linked to")
+                raise UnsupportedMediaType(
+                    f"tarball {path!r}: layer {blob.digest} may not be distributed, only linked to"
+                )
         listed = {
             "Config": names[manifest.config.digest],
             "RepoTags": [name] if name is not None else None,
@@ -50,7 +53,7 @@ class LoadableTarball:
         self._places: dict[Digest, Region] = {}
         self._unpack = [(names[digest], blob) for digest, blob in blobs.items() if _is_zstd(blob)]
         with ExitStack() as stack:
-            with self._disk():
+            with storage_errors(self._doing):
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
             stack.callback(os.close, self._file)
             self._end = 0
@@ -58,7 +61,8 @@ class LoadableTarball:
                 if not _is_zstd(blob):
                     self._place(names[digest], blob)
             listing = json.dumps([listed], separators=(",", ":")).encode()
-            self._end = self._write(self._file, _header("manifest.json", len(listing)) + _padded(listing), self._end)
+            listing = _header("manifest.json", len(listing)) + _padded(listing)
+            self._end = write_all(self._file, listing, self._end, self._doing)
             if self._unpack:
                 waiting, end = stack.enter_context(scratch()).descriptor, 0
                 for _, blob in self._unpack:
@@ -67,7 +71,7 @@ class LoadableTarball:
             self._open = stack.pop_all()
 
     def _place(self, name: str, blob: Descriptor) -> None:
-        start = self._write(self._file, _header(name, blob.size), self._end)
+        start = write_all(self._file, _header(name, blob.size), self._end, self._doing)
         self._places[blob.digest] = Region(self._file, start, blob.size)
         self._end = start + -(-blob.size // _BLOCK) * _BLOCK
 
@@ -86,14 +90,14 @@ class LoadableTarball:
             what = f"layer {blob.digest}"
             end = start = self._end + _BLOCK
             for piece in decompress(self._places[blob.digest].pieces(what), what):
-                end = self._write(self._file, piece, end)
-            self._write(self._file, _header(name, end - start), self._end)
+                end = write_all(self._file, piece, end, self._doing)
+            write_all(self._file, _header(name, end - start), self._end, self._doing)
             self._end = start + -(-(end - start) // _BLOCK) * _BLOCK
-        with self._disk():
+        with storage_errors(self._doing):
             os.ftruncate(self._file, self._end + 2 * _BLOCK)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        return nullcontext(self._places[descriptor.digest].pieces(f"{self._what}: blob {descriptor.digest}"))
+        return nullcontext(self._places[descriptor.digest].pieces(f"{self._doing}: blob {descriptor.digest}"))
 
     def has(self, descriptor: Descriptor) -> bool:
         return False
@@ -103,27 +107,11 @@ class LoadableTarball:
         position = place.offset
         with open_verified(source, descriptor, f"blob {descriptor.digest}") as pieces:
             for piece in pieces:
-                position = self._write(place.descriptor, piece, position)
+                position = write_all(place.descriptor, piece, position, self._doing)
         return descriptor.size
 
     def put_manifest(self, manifest: Manifest | Index) -> None:
         """Nothing to do: `docker load` goes by its own list."""
-
-    def _write(self, file: int, data: Buffer, position: int) -> int:
-        rest = memoryview(data)
-        while rest:
-            with self._disk():
-                written = os.pwrite(file, rest, position)
-            position += written
-            rest = rest[written:]
-        return position
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(f"writing {self._what}: {error.strerror}", errno=error.errno) from error
 
 
 def _header(name: str, size: int) -> bytes:

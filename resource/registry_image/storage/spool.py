@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from registry_image.errors import Cancelled, StorageError
+from registry_image.errors import Cancelled, storage_errors
 from registry_image.oci.digest import Buffer
+from registry_image.storage.disk import write_all
 
 #: Bytes that are handed over at once. Waking another thread costs as much as hashing tens of kilobytes.
 BATCH = 1024 * 1024
@@ -19,6 +20,7 @@ PATIENCE = 5.0
 #: Seconds between looks at whether all this still goes on. Nobody needs to wake who waits for the last time: a signal
 #: may have unwound the thread that would have done it.
 POLL = 0.1
+_KEEPING = "keep a layer that waits"
 
 
 class Spool:
@@ -79,8 +81,7 @@ class Spool:
                 return
         # The reader does not look behind _written, so the lock need not be held while the disk works.
         for piece in batch:
-            _write_at(self._file, piece, self._written)
-            self._written += len(piece)
+            self._written = write_all(self._file, piece, self._written, _KEEPING)
         with self._changed:
             self._changed.notify()
 
@@ -121,10 +122,8 @@ class Spool:
                 size = min(self._written - position, READ_SIZE)
             if not size:
                 return
-            try:
+            with storage_errors("read back a waiting layer"):
                 count = os.preadv(self._file, [view[:size]], position)
-            except OSError as error:
-                raise StorageError(f"read back a waiting layer: {error.strerror}", errno=error.errno) from error
             position += count
             yield view[:count]
 
@@ -162,7 +161,7 @@ class Spool:
 
 
 def _nameless_file(directory: bytes) -> int:
-    try:
+    with storage_errors(_KEEPING):
         try:
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -172,16 +171,3 @@ def _nameless_file(directory: bytes) -> int:
             fd, path = tempfile.mkstemp(prefix=b".registry-image-", dir=directory)
             os.unlink(path)
             return fd
-    except OSError as error:
-        raise StorageError(f"keep a layer that waits: {error.strerror}", errno=error.errno) from error
-
-
-def _write_at(fd: int, piece: Buffer, position: int) -> None:
-    view = memoryview(piece)
-    try:
-        while view:
-            count = os.pwrite(fd, view, position)
-            position += count
-            view = view[count:]
-    except OSError as error:
-        raise StorageError(f"keep a layer that waits: {error.strerror}", errno=error.errno) from error
