@@ -8,54 +8,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from registry_image.errors import InvalidManifest, quote
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-#: How deep a document of a registry may nest. Real ones need about six; a decoder recurses with its input.
+#: How deep a document may nest. Real ones need about six; a decoder recurses with its input.
 MAX_DEPTH = 64
+#: One without its closing quote goes to the end, or the next search would begin inside it, time after time.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def parse_json(raw: bytes, what: str) -> JSON:
     """``raw`` as JSON. Raises InvalidManifest, naming ``what``, unless it is UTF-8 JSON at most MAX_DEPTH deep."""
-    _check_depth(raw, what)
     try:
-        document: JSON = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return load_json(raw)
+    except ValueError as error:
         raise InvalidManifest(f"{what}: not valid JSON: {error}: it begins {quote(raw[:60])}") from error
+
+
+def load_json(raw: bytes, parse_float: Callable[[str], float] = float) -> JSON:
+    """``raw`` as JSON. Raises ValueError, also if it is too deep; its text repeats nothing of ``raw``."""
+    text = raw.decode("utf-8")
+    # Most documents have fewer brackets in all, and need no counting.
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        depth = 0
+        for byte in _STRING.sub(b"", raw):
+            if byte in b"[{":
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise ValueError(f"nested more than {MAX_DEPTH} deep")
+            elif byte in b"]}":
+                depth -= 1
+    document: JSON = json.loads(text, parse_float=parse_float, parse_constant=_no_constant)
     return document
 
 
 def _no_constant(name: str) -> JSON:
     raise ValueError(f"{name} is not JSON")
-
-
-def _check_depth(raw: bytes, what: str) -> None:
-    # Counting brackets, those inside strings included, can only overestimate; so a document that passes is shallow,
-    # and one that does not gets the exact count.
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise InvalidManifest(f"{what}: not valid JSON: nested more than {MAX_DEPTH} deep")
-        elif byte in b"]}":
-            depth -= 1
 
 
 class JSONReader:

@@ -14,6 +14,7 @@ from jsonschema import Draft7Validator
 
 from registry_image.concourse.request import validation
 from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.document import Step, read_document
 from registry_image.concourse.request.get import parse_get
 from registry_image.concourse.request.put import parse_put
 from registry_image.decode import JSON
@@ -118,9 +119,9 @@ def test_each_schema_file_is_one_that_other_tools_can_read() -> None:
 
 @pytest.mark.parametrize("kind", ["check", "get", "put"])
 @given(raw=st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
-def test_only_our_error_comes_out_of_any_bytes(kind: validation.Kind, raw: bytes) -> None:
+def test_only_our_error_comes_out_of_any_bytes(kind: Step, raw: bytes) -> None:
     try:
-        validation.read_document(raw, kind)
+        read_document(raw, kind)
     except RequestError as error:
         message = error.message
     else:

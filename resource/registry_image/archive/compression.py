@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from registry_image.archive.headers import BLOCK_SIZE, is_header
 from registry_image.errors import CorruptLayer, quote
@@ -25,14 +25,17 @@ ZSTD_WINDOW_LOG_MAX = 27
 FIRST_FEED = 4096
 
 _GZIP_MAGIC = b"\x1f\x8b"
+#: What is handed to us in place of a tar, by the bytes it begins with.
 _FOREIGN = {
     b"\xfd7zXZ\0": "xz",
     b"BZh": "bzip2",
     b"LZIP": "lzip",
     b"\x04\x22\x4d\x18": "lz4",
     b"PK\x03\x04": "zip",
+    b"\x7fELF": "an ELF program",
     b"<": "HTML or XML",
     b"{": "JSON",
+    b"[": "JSON",
 }
 _HINT = "layers are gzip, zstd or plain tar; anything else must be converted when the image is built"
 
@@ -72,17 +75,24 @@ def decompress(pieces: Iterable[Buffer], what: str) -> Iterator[Buffer]:
     head = _head(stream)
     whole = itertools.chain((head,), stream)
     start = bytes(head[:BLOCK_SIZE])
-    if start.startswith(_GZIP_MAGIC):
-        return _decode(whole, _gzip(), what)
-    if _starts_zstd(start[:4]):
-        return _decode(whole, _zstd(), what)
-    for magic, name in _FOREIGN.items():
-        # A tar may begin with a member of any name.
-        if start.startswith(magic) and not is_header(start):
-            raise CorruptLayer(
-                f"{what}: expected gzip, zstd or tar, got {name}: it begins {quote(start[:20])}", hint=_HINT
-            )
+    compression = compression_of(start)
+    if compression:
+        return _decode(whole, _gzip() if compression == "gzip" else _zstd(), what)
+    name = foreign_format(start)
+    # A tar may begin with a member of any name.
+    if name and not is_header(start):
+        raise CorruptLayer(f"{what}: expected gzip, zstd or tar, got {name}: it begins {quote(start[:20])}", hint=_HINT)
     return whole
+
+
+def compression_of(start: bytes) -> Literal["gzip", "zstd", ""]:
+    """The compression of a stream that begins with ``start``, four bytes of it or more; "" for none that we read."""
+    return "gzip" if start.startswith(_GZIP_MAGIC) else "zstd" if _starts_zstd(start[:4]) else ""
+
+
+def foreign_format(start: bytes) -> str:
+    """What a stream that begins with ``start`` seems to be, if it is no tar; "" if that is not known."""
+    return next((name for magic, name in _FOREIGN.items() if start.startswith(magic)), "")
 
 
 def _head(stream: Iterator[Buffer]) -> Buffer:

@@ -10,7 +10,6 @@ from types import FrameType
 from typing import NoReturn
 
 from registry_image.concourse.console.log import write_line, write_text
-from registry_image.concourse.request.check import parse_check
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
 
@@ -73,6 +72,8 @@ def _run(step: str, arguments: list[str]) -> JSON:
 
 
 def _check(raw: bytes) -> JSON:
+    from registry_image.concourse.request.check import parse_check
+
     request = parse_check(raw)
     from registry_image.concourse.check import check
     from registry_image.concourse.connect import open_console

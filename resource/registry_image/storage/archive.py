@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from registry_image.archive.compression import decompress
+from registry_image.archive.compression import compression_of, decompress, foreign_format
 from registry_image.errors import ContentError, quote, storage_errors
 from registry_image.oci.digest import Buffer
 from registry_image.storage.disk import write_all
@@ -20,17 +20,8 @@ from registry_image.storage.files import Region, closing_descriptor
 MAX_MEMBERS = 50_000
 #: The most bytes of one header of an archive, a PAX header with all its records among them.
 MAX_HEADER = 1024 * 1024
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_FOREIGN = {
-    b"BZh": "bzip2 data",
-    b"\xfd7zXZ\x00": "xz data",
-    b"PK\x03\x04": "a zip file",
-    b"\x7fELF": "an ELF program",
-    b"{": "JSON",
-    b"[": "JSON",
-    b"<": "HTML or XML",
-}
+#: What a format is called in a sentence, where its name alone does not say what was given.
+_IN_WORDS = {"xz": "xz data", "bzip2": "bzip2 data", "zip": "a zip file"}
 
 
 class _Headers(io.FileIO):
@@ -111,7 +102,7 @@ def open_archive(path: str, what: str) -> Iterator[Archive]:
     A compressed one is unpacked into a scratch file first.
     """
     with closing_descriptor(path, what) as descriptor:
-        if not os.pread(descriptor, 4, 0).startswith((_GZIP, _ZSTD)):
+        if not compression_of(os.pread(descriptor, 4, 0)):
             yield Archive(descriptor, what)
             return
         with scratch() as unpacked:
@@ -145,7 +136,7 @@ def _seems(descriptor: int, size: int) -> str:
     start = os.pread(descriptor, 64, 0)
     if not size:
         return "an empty file, not a tar"
-    for magic, name in _FOREIGN.items():
-        if start.startswith(magic):
-            return f"this seems to be {name}, not a tar (plain, gzip or zstd)"
+    name = foreign_format(start)
+    if name:
+        return f"this seems to be {_IN_WORDS.get(name, name)}, not a tar (plain, gzip or zstd)"
     return f"not a sound tar: it begins {quote(start[:16])}"

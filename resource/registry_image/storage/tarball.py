@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from registry_image.archive.compression import decompress
+from registry_image.archive.compression import compression_of, decompress
 from registry_image.archive.gzip import Run, compress
 from registry_image.decode import JSON, JSONReader, parse_json
 from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, quote
@@ -27,8 +27,8 @@ from registry_image.storage.archive import Archive, Scratch, scratch
 from registry_image.storage.files import Region, read_small
 
 _LAYER_TYPES = {
-    b"\x1f\x8b": mediatype.DOCKER_LAYER_GZIP,
-    b"\x28\xb5": mediatype.DOCKER_LAYER_ZSTD,
+    "gzip": mediatype.DOCKER_LAYER_GZIP,
+    "zstd": mediatype.DOCKER_LAYER_ZSTD,
 }
 
 
@@ -116,7 +116,7 @@ class _Packer:
         region = self._archive.region(name)
         if region is None:
             raise ContentError(f"{what} is missing")
-        media_type = _LAYER_TYPES.get(os.pread(region.descriptor, 2, region.offset), "")
+        media_type = _LAYER_TYPES.get(compression_of(os.pread(region.descriptor, 4, region.offset)))
         if media_type:
             stored = hashlib.sha256()
             tar = decompress(_hashing(region.pieces(what), stored), what)

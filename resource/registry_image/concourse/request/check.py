@@ -1,16 +1,12 @@
-"""What Concourse sends on stdin, held against the schemas, then typed: past this door there is no bare JSON.
-
-Here is what all steps share, and check's; get's and put's stand beside it, for a check not to import them.
-"""
+"""What check is asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_image.concourse.request.source import Source, read_source
-from registry_image.concourse.request.validation import Kind, read_document
+from registry_image.concourse.request.document import read_request
+from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor
-from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 
@@ -28,13 +24,6 @@ def parse_check(raw: bytes) -> CheckRequest:
     source, _, version = read_request(raw, "check")
     cursor = Cursor(tag=version.text("tag", ""), digest=_well_formed(version.text("digest", "")))
     return CheckRequest(source=source, version=cursor if cursor.tag or cursor.digest else None)
-
-
-def read_request(raw: bytes, kind: Kind) -> tuple[Source, JSONReader, JSONReader]:
-    """The source, and readers of the params and the version, empty if absent. Raises RequestError."""
-    document = read_document(raw, kind)
-    source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
-    return read_source(source), params, version
 
 
 def _well_formed(digest: str) -> Digest | None:

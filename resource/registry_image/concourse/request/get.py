@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from registry_image.concourse.request.check import read_request
+from registry_image.concourse.request.document import read_request
 from registry_image.concourse.request.source import Source, parse_digest, read_platform
 from registry_image.concourse.request.version import Version
 from registry_image.errors import RequestError

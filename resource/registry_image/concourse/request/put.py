@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from registry_image.concourse.request.check import read_request
+from registry_image.concourse.request.document import read_request
 from registry_image.concourse.request.source import Source, read_platform
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform

@@ -1,0 +1,96 @@
+"""A request as JSON: read strictly, without its empty fields, valid by its schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, TypeAlias
+
+from registry_image.concourse.request.source import Source, read_source
+from registry_image.concourse.request.validation import conforms, load_schema
+from registry_image.decode import JSON, JSONReader, load_json
+from registry_image.errors import RequestError
+
+Step: TypeAlias = Literal["check", "get", "put"]
+
+
+def read_request(raw: bytes, step: Step) -> tuple[Source, JSONReader, JSONReader]:
+    """The source, and readers of the params and the version, empty if absent. Raises RequestError."""
+    document = read_document(raw, step)
+    source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
+    return read_source(source), params, version
+
+
+def read_document(raw: bytes, step: Step) -> dict[str, JSON]:
+    """The request of ``step`` in ``raw``: valid, without its empty fields, numbers that mean text being text.
+
+    Raises RequestError, with a text that repeats no value which may be a secret.
+    """
+    document = _parse(raw)
+    schema = load_schema(step)
+    document = normalised(document, schema)
+    if not conforms(document, schema):
+        from registry_image.concourse.request.explanation import require_valid
+
+        require_valid(document, schema)
+    return document if isinstance(document, dict) else {}
+
+
+def _parse(raw: bytes) -> JSON:
+    try:
+        document = load_json(raw, NumberText)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"request on stdin: not UTF-8: {error.reason} at byte {error.start}") from None
+    except ValueError as error:
+        found = "nothing" if not raw.strip() else f"not valid JSON: {error}"
+        raise RequestError(f"request on stdin: expected a JSON object: got {found}") from None
+    if b"\\u" in raw:
+        _refuse_unwritable(document)
+    return document
+
+
+def _refuse_unwritable(document: JSON) -> None:
+    """JSON's escapes can spell what no header, file name or registry can hold."""
+    text = json.dumps(document, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestError("request on stdin: a string holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+    if r"\u0000" in text:
+        raise RequestError("request on stdin: a string holds a null character (\\u0000)")
+
+
+class NumberText(float):
+    """A JSON number and the digits it was written in: the tag ``1.10`` is not 1.1."""
+
+    text: str
+
+    def __new__(cls, text: str) -> NumberText:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def normalised(value: JSON, schema: JSON) -> JSON:
+    """Templated pipelines write null or "" for what they leave out: known fields that hold these are dropped.
+
+    Unknown ones stay, to be refused; so do the entries of maps and arrays, where "" means itself.
+    """
+    if not isinstance(schema, dict):
+        return value
+    if isinstance(value, list):
+        return [normalised(item, schema.get("items")) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool) and schema.get("type") == ["string", "number"]:
+        return value.text if isinstance(value, NumberText) else str(value)
+    if isinstance(value, NumberText) and value.is_integer() and schema.get("type") == "integer":
+        # JSON Schema takes 4.0 for an integer, and templating tools write such numbers.
+        return int(value)
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return {key: normalised(item, schema.get("additionalProperties")) for key, item in value.items()}
+    return {
+        key: normalised(item, properties.get(key))
+        for key, item in value.items()
+        if key not in properties or (item is not None and item != "")
+    }
