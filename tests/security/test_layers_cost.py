@@ -17,8 +17,9 @@ from registry_image.oci.digest import Buffer
 from registry_image.progress import Silence
 from registry_image.rootfs import apply
 from registry_image.rootfs.apply import Applier
+from registry_image.rootfs.handles import MAX_HANDLES
 from registry_image.rootfs.removal import remove_tree
-from registry_image.rootfs.root import MAX_HANDLES, Root
+from registry_image.rootfs.root import Root
 from tests.support import tar
 from tests.support.layers import unpack
 

@@ -13,8 +13,9 @@ from registry_image.errors import CorruptLayer, UnsafePath, quote
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Listener
 from registry_image.rootfs import whiteout
+from registry_image.rootfs.handles import OpenDirectory
 from registry_image.rootfs.layer_errors import LayerError, extraction_error
-from registry_image.rootfs.root import OpenDirectory, Root
+from registry_image.rootfs.root import Root
 from registry_image.rootfs.whiteout import Mark
 
 _NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}

@@ -1,8 +1,7 @@
-"""A directory handle that nothing can be written outside of, and the only writer beneath it (EXTRACTION 23 to 29).
+"""The only writer of a root filesystem, which writes nothing outside of it (EXTRACTION 23 to 29).
 
-Every operation names a *directory*, open, and a name in it. Directories are found as a process would find them that
-had been chroot'ed here: symlinks are followed by hand, one component at a time, every component opened with
-O_NOFOLLOW beneath the one before. A string that was checked is not containment; a chain of handles is.
+Every operation names a *directory*, open, and a name in it: a string that was checked is not containment, a chain of
+handles is.
 """
 
 from __future__ import annotations
@@ -12,41 +11,14 @@ import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from registry_image.errors import InvalidWhiteout, StorageError, UnsafePath, quote, storage_errors
+from registry_image.errors import InvalidWhiteout, StorageError, quote, storage_errors
 from registry_image.rootfs import whiteout
 from registry_image.rootfs.attributes import IMPLIED_TIME_NS, Attributes, Skipped, clamped
+from registry_image.rootfs.handles import DIRECTORY, Handles, OpenDirectory
 from registry_image.rootfs.layer_errors import DESTINATION_HINTS, LayerError
 from registry_image.rootfs.removal import remove_tree
 
-#: Symlinks followed on the way to one directory: as in Linux. More is a circle, or might as well be.
-MAX_SYMLINKS = 40
-#: Components that those symlinks may add to one way, so that no entry costs more than milliseconds.
-MAX_SYMLINK_COMPONENTS = 4096
-#: The longest path of a directory once symlinks are resolved, in bytes: Linux's PATH_MAX, less its closing NUL.
-MAX_PATH = 4095
-#: Directories held open. Consecutive entries share a parent, or lie a step away; each costs a file descriptor.
-MAX_HANDLES = 64
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-
-
-class OpenDirectory:
-    """An open directory beneath the root. ``path`` has no symlinks in it; b"" is the root itself.
-
-    ``prefix`` + a name is that name's resolved path. The handle is closed when nobody holds the object any more, so one
-    that falls out of the cache while it is in use stays good.
-    """
-
-    __slots__ = ("fd", "path", "prefix")
-
-    def __init__(self, fd: int, path: bytes) -> None:
-        self.fd = fd
-        self.path = path
-        self.prefix = path + b"/" if path else b""
-
-    def __del__(self) -> None:
-        os.close(self.fd)
 
 
 class Root:
@@ -60,22 +32,24 @@ class Root:
         self.path = os.path.abspath(os.fsencode(path))
         self.skipped = Skipped()
         self.attributes = Attributes(self.skipped)
-        self._handles: dict[bytes, OpenDirectory] = {}  # by resolved path, the least recently used first
         self._last: tuple[bytes, OpenDirectory] | None = None  # the way last asked for, and where it led
         self._settling: dict[bytes, tuple[int, int | None]] = {}  # directories' times, and modes that would lock us out
         self._umask: int | None = None
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
-            self._top = OpenDirectory(os.open(os.fsencode(path), _DIRECTORY), b"")
+            self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
             self._prepare_top()
+        self._handles = Handles(self.top)
+        #: The directory at a path that was resolved before, or None: `Handles.exact`.
+        self.exact = self._handles.exact
 
     def _prepare_top(self) -> None:
         """Undoes what the destination's own setgid bit, default ACL and umask made of this directory."""
-        if os.listdir(self._top.fd):
+        if os.listdir(self.top.fd):
             raise StorageError("open the root filesystem: it is not empty: expected a fresh directory")
-        self.attributes.set_on_implied_directory(self._top.fd)
+        self.attributes.set_on_implied_directory(self.top.fd)
         for name in ("system.posix_acl_default", "system.posix_acl_access"):
             try:
-                os.removexattr(self._top.fd, name)
+                os.removexattr(self.top.fd, name)
             except OSError as error:
                 if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
                     raise
@@ -90,22 +64,18 @@ class Root:
     ) -> None:
         if self._umask is not None:
             os.umask(self._umask)
-        self._handles.clear()
+        self._handles.close()
         self._last = None
 
     # Finding directories
-
-    @property
-    def top(self) -> OpenDirectory:
-        return self._top
 
     def directory(self, path: bytes) -> OpenDirectory:
         """The directory that ``path``, of no ``..``, leads to; what is missing, or no directory, becomes one."""
         if self._last is not None and self._last[0] == path:
             return self._last[1]
-        directory = self._cached(path)
+        directory = self._handles.cached(path)
         if directory is None:
-            directory, missing = self._walk(path)
+            directory, missing = self._handles.walk(path)
             for name in missing:
                 directory = self._imply(directory, name)
         self._last = path, directory
@@ -114,102 +84,10 @@ class Root:
     def find(self, path: bytes) -> OpenDirectory | None:
         """The directory that ``path`` leads to, if there is one; nothing is made."""
         try:
-            directory, missing = self._walk(path)
+            directory, missing = self._handles.walk(path)
         except LayerError:
             return None
         return None if missing else directory
-
-    def exact(self, path: bytes) -> OpenDirectory | None:
-        """The directory at ``path``, if it is one and every component on its way is: a path resolved before."""
-        directory, names = self._nearest(path)
-        while names:
-            below = self._open(directory, names.pop())
-            if below is None:
-                return None
-            directory = below
-        return directory
-
-    def _walk(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
-        """Goes as far as there are directories; also the names that are then missing, or something else."""
-        directory, names = self._nearest(path)
-        missing: list[bytes] = []
-        symlinks = components = 0
-        while names:
-            name = names.pop()
-            if name == b"..":
-                # A way through what does not exist yet goes back by its words, as everywhere in the layer's names.
-                if missing:
-                    missing.pop()
-                else:
-                    directory = self._above(directory)
-                continue
-            below = None if missing else self._open(directory, name)
-            if below is not None:
-                directory = below
-                continue
-            target = None if missing else _read_symlink(directory, name)
-            if target is None:
-                missing.append(name)
-                continue
-            further = [part for part in target.split(b"/") if part not in (b"", b".")]
-            symlinks += 1
-            components += len(further)
-            if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
-                raise LayerError(
-                    UnsafePath, f"directory {quote(path)}: too many symlinks on the way, or a circle of them"
-                )
-            if target.startswith(b"/"):
-                directory = self._top
-            names += reversed(further)
-        return directory, missing
-
-    def _above(self, directory: OpenDirectory) -> OpenDirectory:
-        above = self.exact(_parent(directory.path))
-        if above is None:
-            raise StorageError(
-                f"directory {quote(directory.path)}: its parent is gone: does something else write here?"
-            )
-        return above
-
-    def _nearest(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
-        """The deepest directory on ``path`` that is open already, and the names from there on, the last one first.
-
-        Paths of the cache are chains of directories, so one that is found holds no symlink.
-        """
-        names: list[bytes] = []
-        while path:
-            directory = self._cached(path)
-            if directory is not None:
-                return directory, names
-            path, _, name = path.rpartition(b"/")
-            names.append(name)
-        return self._top, names
-
-    def _cached(self, path: bytes) -> OpenDirectory | None:
-        if not path:
-            return self._top
-        directory = self._handles.pop(path, None)
-        if directory is not None:
-            self._handles[path] = directory
-        return directory
-
-    def _open(self, parent: OpenDirectory, name: bytes) -> OpenDirectory | None:
-        """The directory ``name`` in ``parent``; None if there is none, a symlink included."""
-        try:
-            fd = os.open(name, _DIRECTORY, dir_fd=parent.fd)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                return None
-            raise
-        directory = OpenDirectory(fd, parent.prefix + name)
-        if len(directory.path) > MAX_PATH:
-            raise LayerError(UnsafePath, f"directory {quote(directory.path)}: longer than {MAX_PATH} bytes")
-        self._handles[directory.path] = directory
-        if len(self._handles) > MAX_HANDLES:
-            del self._handles[next(iter(self._handles))]
-        return directory
 
     def _imply(self, parent: OpenDirectory, name: bytes) -> OpenDirectory:
         if whiteout.is_reserved(name):
@@ -228,12 +106,12 @@ class Root:
         try:
             os.mkdir(name, 0o700, dir_fd=parent.fd)
         except FileExistsError:
-            existing = self._cached(parent.prefix + name) or self._open(parent, name)
+            existing = self._handles.cached(parent.prefix + name) or self._handles.open(parent, name)
             if existing is not None:
                 return existing, False
             self.remove(parent, name)
             os.mkdir(name, 0o700, dir_fd=parent.fd)
-        made = self._open(parent, name)
+        made = self._handles.open(parent, name)
         if made is None:
             raise LayerError(
                 StorageError, f"directory {quote(parent.prefix + name)}: gone again: does something else write here?"
@@ -280,8 +158,7 @@ class Root:
             return
         except IsADirectoryError:
             path = parent.prefix + name
-            for open_path in [key for key in self._handles if key == path or key.startswith(path + b"/")]:
-                del self._handles[open_path]
+            self._handles.forget(path)
             remove_tree(parent.fd, path, removed=self._forget)
 
     def _forget(self, path: bytes) -> None:
@@ -305,7 +182,7 @@ class Root:
         for path, (mtime_ns, mode) in self._settling.items():
             time = clamped(mtime_ns)
             if not path:
-                os.utime(self._top.fd, ns=(time, time))
+                os.utime(self.top.fd, ns=(time, time))
             else:
                 parent, name = self._exact_parent(path)
                 os.utime(name, ns=(time, time), dir_fd=parent.fd, follow_symlinks=False)
@@ -323,16 +200,3 @@ class Root:
         if parent is None:
             raise LayerError(StorageError, f"directory {quote(above)}: gone: does something else write here?")
         return parent, name
-
-
-def _read_symlink(parent: OpenDirectory, name: bytes) -> bytes | None:
-    try:
-        return os.readlink(name, dir_fd=parent.fd)
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOENT):
-            return None
-        raise
-
-
-def _parent(path: bytes) -> bytes:
-    return path.rpartition(b"/")[0]

@@ -1,0 +1,160 @@
+"""The directories of a root filesystem that are open, and the way from one to another (EXTRACTION 23 to 27).
+
+A directory is found as a process would find it that had been chroot'ed here: symlinks are followed by hand, one
+component at a time, and every component is opened with O_NOFOLLOW beneath the one before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from registry_image.errors import StorageError, UnsafePath, quote
+from registry_image.rootfs.layer_errors import LayerError
+
+#: Symlinks followed on the way to one directory: as in Linux. More is a circle, or might as well be.
+MAX_SYMLINKS = 40
+#: Components that those symlinks may add to one way, so that no entry costs more than milliseconds.
+MAX_SYMLINK_COMPONENTS = 4096
+#: The longest path of a directory once symlinks are resolved, in bytes: Linux's PATH_MAX, less its closing NUL.
+MAX_PATH = 4095
+#: Directories held open. Consecutive entries share a parent, or lie a step away; each costs a file descriptor.
+MAX_HANDLES = 64
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class OpenDirectory:
+    """An open directory beneath the root. ``path`` has no symlinks in it; b"" is the root itself.
+
+    ``prefix`` + a name is that name's resolved path. The handle is closed when nobody holds the object any more, so one
+    that falls out of the cache while it is in use stays good.
+    """
+
+    __slots__ = ("fd", "path", "prefix")
+
+    def __init__(self, fd: int, path: bytes) -> None:
+        self.fd = fd
+        self.path = path
+        self.prefix = path + b"/" if path else b""
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Handles:
+    """Finds directories beneath ``top``, and keeps those it found open, up to MAX_HANDLES. Makes nothing."""
+
+    def __init__(self, top: OpenDirectory) -> None:
+        self.top = top
+        self._open: dict[bytes, OpenDirectory] = {}  # by resolved path, the least recently used first
+
+    def exact(self, path: bytes) -> OpenDirectory | None:
+        """The directory at ``path``, if it is one and every component on its way is: a path resolved before."""
+        directory, names = self._nearest(path)
+        while names:
+            below = self.open(directory, names.pop())
+            if below is None:
+                return None
+            directory = below
+        return directory
+
+    def walk(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
+        """Goes as far as there are directories; also the names that are then missing, or something else."""
+        directory, names = self._nearest(path)
+        missing: list[bytes] = []
+        symlinks = components = 0
+        while names:
+            name = names.pop()
+            if name == b"..":
+                # A way through what does not exist yet goes back by its words, as everywhere in the layer's names.
+                if missing:
+                    missing.pop()
+                else:
+                    directory = self._above(directory)
+                continue
+            below = None if missing else self.open(directory, name)
+            if below is not None:
+                directory = below
+                continue
+            target = None if missing else _read_symlink(directory, name)
+            if target is None:
+                missing.append(name)
+                continue
+            further = [part for part in target.split(b"/") if part not in (b"", b".")]
+            symlinks += 1
+            components += len(further)
+            if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
+                raise LayerError(
+                    UnsafePath, f"directory {quote(path)}: too many symlinks on the way, or a circle of them"
+                )
+            if target.startswith(b"/"):
+                directory = self.top
+            names += reversed(further)
+        return directory, missing
+
+    def _above(self, directory: OpenDirectory) -> OpenDirectory:
+        above = self.exact(directory.path.rpartition(b"/")[0])
+        if above is None:
+            raise StorageError(
+                f"directory {quote(directory.path)}: its parent is gone: does something else write here?"
+            )
+        return above
+
+    def _nearest(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
+        """The deepest directory on ``path`` that is open already, and the names from there on, the last one first.
+
+        Paths of the cache are chains of directories, so one that is found holds no symlink.
+        """
+        names: list[bytes] = []
+        while path:
+            directory = self.cached(path)
+            if directory is not None:
+                return directory, names
+            path, _, name = path.rpartition(b"/")
+            names.append(name)
+        return self.top, names
+
+    def cached(self, path: bytes) -> OpenDirectory | None:
+        """The directory at ``path`` if it is open; it is then the last to be closed."""
+        if not path:
+            return self.top
+        directory = self._open.pop(path, None)
+        if directory is not None:
+            self._open[path] = directory
+        return directory
+
+    def open(self, parent: OpenDirectory, name: bytes) -> OpenDirectory | None:
+        """The directory ``name`` in ``parent``; None if there is none, a symlink included."""
+        try:
+            fd = os.open(name, DIRECTORY, dir_fd=parent.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            raise
+        directory = OpenDirectory(fd, parent.prefix + name)
+        if len(directory.path) > MAX_PATH:
+            raise LayerError(UnsafePath, f"directory {quote(directory.path)}: longer than {MAX_PATH} bytes")
+        self._open[directory.path] = directory
+        if len(self._open) > MAX_HANDLES:
+            del self._open[next(iter(self._open))]
+        return directory
+
+    def forget(self, path: bytes) -> None:
+        """The directory at ``path`` and all beneath it are to be removed."""
+        for open_path in [key for key in self._open if key == path or key.startswith(path + b"/")]:
+            del self._open[open_path]
+
+    def close(self) -> None:
+        self._open.clear()
+
+
+def _read_symlink(parent: OpenDirectory, name: bytes) -> bytes | None:
+    try:
+        return os.readlink(name, dir_fd=parent.fd)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
