@@ -257,6 +257,8 @@ def test_the_content_type_decides_where_the_document_is_silent() -> None:
         b"\xff",
         b'{"schemaVersion":2,"x":NaN}',
         b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+        # A string without an end, whose escaped quotes must not each be taken for the beginning of another.
+        b"[" + b"{}," * MAX_DEPTH + b'"' + rb"\"" * 500_000,
         raw(manifest_document(layers={})),
         raw(manifest_document(layers=[[]])),
         raw(manifest_document(config=None)),
