@@ -162,11 +162,11 @@ class ExtractionError(ResourceError):
 
 
 class UnsafePath(ExtractionError):
-    """A name or a link target that climbs above the root, or that no file can have (EXTRACTION 17, 21, 27)."""
+    """A name or a link target that climbs above the root, or that no file can have (layers.md 17, 21, 27)."""
 
 
 class InvalidWhiteout(ExtractionError):
-    """A whiteout that hides nothing nameable (EXTRACTION 31)."""
+    """A whiteout that hides nothing nameable (layers.md 31)."""
 
 
 class CorruptLayer(ExtractionError):

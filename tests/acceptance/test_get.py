@@ -46,7 +46,7 @@ def test_a_hard_linked_name_replaced_by_a_symlink_leaves_the_other_a_file(
     repository_name: str,
     tmp_path: Path,
 ) -> None:
-    """The case this project started from, EXTRACTION "Why order matters"."""
+    """The case this project started from, docs/layers.md "Why order matters"."""
     lower = tar.archive(tar.file(file, PROGRAM, mode=0o755), tar.hardlink(link, to=file))
     upper = tar.archive(tar.symlink(replaced, to=f"/{kept}"))
     content = images.image(images.layer(lower, compression), images.layer(upper, compression))

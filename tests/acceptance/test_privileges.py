@@ -120,5 +120,5 @@ def test_the_umask_changes_nothing(umask: int, registry: Registry, repository_na
     modes = {str(path.relative_to(rootfs)): stat.S_IMODE(path.lstat().st_mode) for path in rootfs.rglob("*")}
     assert modes["bin"] == 0o755
     assert modes["bin/su"] == 0o4755
-    assert modes["dev"] == 0o755  # implied: EXTRACTION 26
+    assert modes["dev"] == 0o755  # implied: layers.md 26
     assert modes["run/queue"] == 0o600

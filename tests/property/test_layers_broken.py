@@ -1,4 +1,4 @@
-"""Layers with bytes changed: laid out, or one error of ours, and nothing outside either way (EXTRACTION 50)."""
+"""Layers with bytes changed: laid out, or one error of ours, and nothing outside either way (layers.md 50)."""
 
 from __future__ import annotations
 

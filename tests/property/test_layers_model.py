@@ -1,7 +1,7 @@
 """Random stacks of layers, biased to collide: the tree on disk is the slow model's, or both refuse.
 
 The whole file runs a second time as a user who is not root: then owners stay and devices are left out, nothing else
-differs (EXTRACTION 48).
+differs (layers.md 48).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Hostile layers against canaries: whatever a layer tries, nothing outside the root is created, removed, linked,
-changed, or read (EXTRACTION 50).
+changed, or read (layers.md 50).
 
 Canaries are compared by everything lstat tells, change times included: even a chmod to the same mode would show. The
 code under test runs in a jail in which the canaries are at ``/outside``: what gets out gets no further than them.

@@ -52,7 +52,7 @@ def octal(value: int, width: int) -> bytes:
 
 
 def base256(value: int, width: int) -> bytes:
-    """``value``, possibly negative, in GNU's binary form (EXTRACTION 14)."""
+    """``value``, possibly negative, in GNU's binary form (layers.md 14)."""
     number = bytearray((value % (1 << (8 * width))).to_bytes(width, "big"))
     number[0] |= 0x80
     return bytes(number)
@@ -216,7 +216,7 @@ def symlink(name: Text, to: Text, **attributes: Unpack[Attributes]) -> bytes:
 
 
 def hardlink(name: Text, to: Text, **attributes: Unpack[Attributes]) -> bytes:
-    """A hard link; its own mode, owner and time are never applied (EXTRACTION 41)."""
+    """A hard link; its own mode, owner and time are never applied (layers.md 41)."""
     return member(name, b"1", linkname=to, **attributes)
 
 

@@ -1,4 +1,4 @@
-"""Compression told by the bytes, checked to the last of them (EXTRACTION 5 to 9)."""
+"""Compression told by the bytes, checked to the last of them (layers.md 5 to 9)."""
 
 from __future__ import annotations
 

@@ -42,5 +42,5 @@ def test_a_rule_is_implemented_and_held_where_the_page_says(rule: int) -> None:
 
 def test_what_code_cites_is_a_rule() -> None:
     for path in [*REPOSITORY.glob("resource/**/*.py"), *REPOSITORY.glob("tests/**/*.py")]:
-        for number in re.findall(r"EXTRACTION (\d+)", path.read_text()):
+        for number in re.findall(r"layers\.md (\d+)", path.read_text()):
             assert int(number) in RULES, path

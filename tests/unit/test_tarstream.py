@@ -1,4 +1,4 @@
-"""The tar rules of EXTRACTION.md, 7 and 10 to 21, each in a table of its own."""
+"""The tar rules of docs/layers.md, 7 and 10 to 21, each in a table of its own."""
 
 from __future__ import annotations
 
@@ -713,7 +713,7 @@ def test_the_standard_library_is_not_asked() -> None:
 
 
 def test_python_tarfile_would_have_ended_silently_where_we_fail() -> None:
-    # The reason for all this (EXTRACTION 18): kept as a test, so that we notice the day it is no longer true.
+    # The reason for all this (layers.md 18): kept as a test, so that we notice the day it is no longer true.
     import tarfile
 
     data = tar.file("a", b"1") + tar.header("b", checksum=b"000000") + tar.archive(tar.file("c"))

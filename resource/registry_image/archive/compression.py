@@ -1,6 +1,6 @@
-"""Layers out of their compression: gzip, zstd or none, told by the stream's own first bytes (EXTRACTION 5 to 8).
+"""Layers out of their compression: gzip, zstd or none, told by the stream's own first bytes (layers.md 5 to 8).
 
-Media types are not asked: builders label zstd as gzip and the reverse (EXTRACTION 6).
+Media types are not asked: builders label zstd as gzip and the reverse (layers.md 6).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def decompress(pieces: Iterable[Buffer], what: str) -> Iterator[Buffer]:
     """The uncompressed bytes of ``pieces``, all of which are read, in pieces valid until the next is asked for.
 
     Every checksum there is gets verified. Raises CorruptLayer, naming ``what``, for a stream that is broken, cut short,
-    or in none of the three forms. A stream of no bytes is one of no bytes (EXTRACTION 7).
+    or in none of the three forms. A stream of no bytes is one of no bytes (layers.md 7).
     """
     stream = iter(pieces)
     head = _head(stream)
@@ -190,7 +190,7 @@ def _without_padding(data: memoryview, padding: bytes) -> memoryview:
 
 
 def _end(data: memoryview, stream: Iterator[Buffer], form: _Format, what: str) -> None:
-    """Reads what follows the last member, so that whoever hashes the stream sees it (EXTRACTION 1, 5)."""
+    """Reads what follows the last member, so that whoever hashes the stream sees it (layers.md 1, 5)."""
     if not form.tolerant:
         raise CorruptLayer(f"{what}: corrupt {form.name} data: expected a frame, got {quote(bytes(data[:20]))}")
     for _ in stream:

@@ -1,4 +1,4 @@
-"""One tar header block: v7, ustar, star and GNU (EXTRACTION 10, 13, 14, 18). Decides nothing about what follows it."""
+"""One tar header block: v7, ustar, star and GNU (layers.md 10, 13, 14, 18). Decides nothing about what follows it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def parse_header(block: bytes) -> Entry:
             path = _text(prefix) + b"/" + path
         entry.devmajor, entry.devminor = number(devices[:8]), number(devices[8:])
     elif magic == _GNU:
-        # Bytes 345 to 500 are times and a sparse map here, not a prefix (EXTRACTION 13).
+        # Bytes 345 to 500 are times and a sparse map here, not a prefix (layers.md 13).
         entry.devmajor, entry.devminor = number(devices[:8]), number(devices[8:])
     entry.path = path
     entry.type = kind

@@ -1,4 +1,4 @@
-"""Names and link targets as a layer spells them, made into paths beneath the root (EXTRACTION 17, 21, 25, 27)."""
+"""Names and link targets as a layer spells them, made into paths beneath the root (layers.md 17, 21, 25, 27)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _resolve(name: bytes) -> bytes:
 
 
 def symlink_target(target: bytes) -> bytes:
-    """``target`` as it is: where it leads is nobody's business here (EXTRACTION 25). Raises Unsafe if there can be no
+    """``target`` as it is: where it leads is nobody's business here (layers.md 25). Raises Unsafe if there can be no
     such symlink."""
     if not target:
         raise Unsafe("a symlink without a target")

@@ -1,4 +1,4 @@
-"""PAX extended headers (POSIX pax, "pax Extended Header"): records read, and laid over a header (EXTRACTION 11)."""
+"""PAX extended headers (POSIX pax, "pax Extended Header"): records read, and laid over a header (layers.md 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of sparse files: old GNU, PAX 0.0, 0.1 and 1.0 (EXTRACTION 16; GNU tar manual, "Storing Sparse Files")."""
+"""Maps of sparse files: old GNU, PAX 0.0, 0.1 and 1.0 (layers.md 16; GNU tar manual, "Storing Sparse Files")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The members of a tar, out of a byte stream: strict where the standard ``tarfile`` guesses (EXTRACTION 10 to 20).
+"""The members of a tar, out of a byte stream: strict where the standard ``tarfile`` guesses (layers.md 10 to 20).
 
 >>> reader = TarReader(pieces, "layer 1 of 3")
 >>> while entry := reader.next():
@@ -112,7 +112,7 @@ class TarReader:
             if kind == _EXTENDED:
                 records = pax.parse_records(text)
             elif kind == _GLOBAL:
-                # Read for its faults only: as in umoci, containerd and Docker it changes no entry (EXTRACTION 12).
+                # Read for its faults only: as in umoci, containerd and Docker it changes no entry (layers.md 12).
                 pax.parse_records(text)
             elif kind == _LONG_NAME:
                 long_name = text.partition(b"\0")[0]
@@ -134,7 +134,7 @@ class TarReader:
         kind = entry.type
         is_sparse = kind == _SPARSE or sparse.is_sparse(records)
         if kind == _NUL and entry.path.endswith(b"/"):
-            # How v7 writes a directory (EXTRACTION 10).
+            # How v7 writes a directory (layers.md 10).
             kind = entry.type = DIRECTORY
         if kind in _FILES:
             entry.type = REGULAR
@@ -144,7 +144,7 @@ class TarReader:
             elif is_sparse:
                 self._read_pax_sparse(entry, records)
         else:
-            # Whatever the size field says, no data follows (EXTRACTION 15).
+            # Whatever the size field says, no data follows (layers.md 15).
             entry.size = 0
             if is_sparse:
                 raise Malformed(f"a sparse file of type {quote(kind)}")
@@ -183,7 +183,7 @@ class TarReader:
         self._padding = -size % BLOCK_SIZE
 
     def _header(self) -> bytes | None:
-        """The next header block; None at the end of the tar, everything behind it read (EXTRACTION 19)."""
+        """The next header block; None at the end of the tar, everything behind it read (layers.md 19)."""
         block = self._block()
         if block is None or block[0] or block != _ZEROS:
             return block

@@ -49,7 +49,7 @@ class Verifier:
     """Is fed a stream in pieces and raises unless it has exactly ``size`` bytes (if given) and hashes to ``digest``.
 
     ``what`` names the stream in the errors, such as "layer 2 of 4 (sha256:…)". Never accepts a byte past ``size``,
-    so a caller that stops at the first error has read no more than the descriptor allows (EXTRACTION 3).
+    so a caller that stops at the first error has read no more than the descriptor allows (layers.md 3).
     """
 
     __slots__ = ("_digest", "_hash", "_size", "_what", "seen")

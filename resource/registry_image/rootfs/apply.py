@@ -19,7 +19,7 @@ from registry_image.rootfs.root import Root
 from registry_image.rootfs.whiteout import Mark
 
 _NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
-#: Not root, a user namespace, no CAP_MKNOD; a number beyond what Linux has room for (EXTRACTION 47).
+#: Not root, a user namespace, no CAP_MKNOD; a number beyond what Linux has room for (layers.md 47).
 _DEVICE_REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL})
 #: Bits of a device's major and minor number in Linux, of the 32 that a tar may hold.
 _MAJOR_BITS, _MINOR_BITS = 12, 20
@@ -37,7 +37,7 @@ class LayerReader(Protocol):
 
 
 class _Link:
-    """A hard link whose source was not there when it was read (EXTRACTION 40)."""
+    """A hard link whose source was not there when it was read (layers.md 40)."""
 
     __slots__ = ("name", "parent", "source")
 
@@ -121,7 +121,7 @@ class Applier:
             self._make_node(parent, name, entry)
 
     def _add(self, parent: OpenDirectory, name: bytes) -> None:
-        """Books ``name`` as this layer's, with its ancestors (EXTRACTION 34)."""
+        """Books ``name`` as this layer's, with its ancestors (layers.md 34)."""
         added = self._added
         added.add(parent.prefix + name)
         path = parent.path
@@ -178,7 +178,7 @@ class Applier:
 
     def _make_link(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
         """Links now, or remembers to try when the whole layer is there. Its own attributes are not applied: the inode
-        has an entry of its own (EXTRACTION 41)."""
+        has an entry of its own (layers.md 41)."""
         path = parent.prefix + name
         try:
             try:
@@ -248,7 +248,7 @@ class Applier:
         return kind not in (Mark.ENTRY, Mark.STASHED)
 
     def _hide(self, path: bytes) -> None:
-        """Removes what lower layers have at ``path`` (EXTRACTION 32, 35)."""
+        """Removes what lower layers have at ``path`` (layers.md 32, 35)."""
         above, _, name = path.rpartition(b"/")
         parent = self._root.find(above)
         if parent is None:
@@ -261,7 +261,7 @@ class Applier:
             self._sweep(directory)
 
     def _sweep(self, directory: OpenDirectory) -> None:
-        """Removes what lower layers have in ``directory``, at any depth; each once a layer (EXTRACTION 38)."""
+        """Removes what lower layers have in ``directory``, at any depth; each once a layer (layers.md 38)."""
         todo = [directory.path]
         while todo:
             path = todo.pop()

@@ -1,4 +1,4 @@
-"""Owner, mode, extended attributes, times: what may be set here, in the one right order (EXTRACTION 41 to 48).
+"""Owner, mode, extended attributes, times: what may be set here, in the one right order (layers.md 41 to 48).
 
 The order is chown, chmod, xattrs, times: chown takes away setuid, setgid and ``security.capability``, even from root
 and even when the owner stays; and what comes before must not move the time again.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from registry_image.archive.entry import SYMLINK, Entry
 from registry_image.errors import quote
 
-#: What a missing directory gets that no layer describes: the same image gives the same tree twice (EXTRACTION 46).
+#: What a missing directory gets that no layer describes: the same image gives the same tree twice (layers.md 46).
 IMPLIED_MODE = 0o755
 IMPLIED_TIME_NS = 0
 
@@ -60,7 +60,7 @@ class Skipped:
 class Attributes:
     """Sets what an entry says about an inode that was just made, or about a directory that stays.
 
-    Owners are set by root only (EXTRACTION 48). What the kernel would not do is added to ``skipped``.
+    Owners are set by root only (layers.md 48). What the kernel would not do is added to ``skipped``.
     """
 
     def __init__(self, skipped: Skipped) -> None:
@@ -108,7 +108,7 @@ class Attributes:
     def set_on_directory(self, fd: int, entry: Entry, *, fresh: bool) -> None:
         """On a directory; its time, and a mode that would lock us out, are for the end of the image.
 
-        One that was there before loses the extended attributes that ``entry`` lacks (EXTRACTION 28).
+        One that was there before loses the extended attributes that ``entry`` lacks (layers.md 28).
         """
         if self.sets_owners:
             try:
@@ -122,7 +122,7 @@ class Attributes:
             self._set_xattrs(fd, entry, follow_symlinks=True)
 
     def set_on_implied_directory(self, fd: int) -> None:
-        """On a missing parent: 0755 and root's, whatever the umask and wherever it was made (EXTRACTION 26)."""
+        """On a missing parent: 0755 and root's, whatever the umask and wherever it was made (layers.md 26)."""
         if self.sets_owners:
             os.fchown(fd, 0, 0)
         os.fchmod(fd, IMPLIED_MODE)
@@ -156,5 +156,5 @@ class Attributes:
 
 
 def clamped(time_ns: int) -> int:
-    """A time, in nanoseconds, that the kernel takes; out of range it is the nearest one (EXTRACTION 45)."""
+    """A time, in nanoseconds, that the kernel takes; out of range it is the nearest one (layers.md 45)."""
     return min(max(time_ns, -_MAX_TIME_NS), _MAX_TIME_NS)

@@ -1,4 +1,4 @@
-"""The directories of a root filesystem that are open, and the way from one to another (EXTRACTION 23 to 27).
+"""The directories of a root filesystem that are open, and the way from one to another (layers.md 23 to 27).
 
 A directory is found as a process would find it that had been chroot'ed here: symlinks are followed by hand, one
 component at a time, and every component is opened with O_NOFOLLOW beneath the one before.

@@ -1,4 +1,4 @@
-"""Directories removed with all they hold: through handles, never through a symlink, at any depth (EXTRACTION 29)."""
+"""Directories removed with all they hold: through handles, never through a symlink, at any depth (layers.md 29)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only writer of a root filesystem, which writes nothing outside of it (EXTRACTION 23 to 29).
+"""The only writer of a root filesystem, which writes nothing outside of it (layers.md 23 to 29).
 
 Every operation names a *directory*, open, and a name in it: a string that was checked is not containment, a chain of
 handles is.
@@ -24,7 +24,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 class Root:
     """The root filesystem in the making, at ``path``: a directory that is empty, and that nobody else writes to.
 
-    While it is entered the process's umask is 0: modes are the layers' (EXTRACTION 43). OSError and
+    While it is entered the process's umask is 0: modes are the layers' (layers.md 43). OSError and
     LayerError go through to the caller, who knows what was being done.
     """
 
@@ -119,7 +119,7 @@ class Root:
         return made, True
 
     def create_file(self, parent: OpenDirectory, name: bytes, mode: int) -> int:
-        """A new regular file, open for writing; whatever had its name is removed first (EXTRACTION 29)."""
+        """A new regular file, open for writing; whatever had its name is removed first (layers.md 29)."""
         try:
             return os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
         except FileExistsError:
@@ -177,7 +177,7 @@ class Root:
         self._settling[path] = mtime_ns, mode
 
     def settle(self) -> None:
-        """Gives directories their times, and the modes that were held back, the deepest first (EXTRACTION 46)."""
+        """Gives directories their times, and the modes that were held back, the deepest first (layers.md 46)."""
         modes = []
         for path, (mtime_ns, mode) in self._settling.items():
             time = clamped(mtime_ns)

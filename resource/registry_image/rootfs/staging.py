@@ -1,4 +1,4 @@
-"""Work in progress, beside its final place: renamed into it when done, removed otherwise (EXTRACTION 49)."""
+"""Work in progress, beside its final place: renamed into it when done, removed otherwise (layers.md 49)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a name in a layer means: the only place that knows ``.wh.`` (EXTRACTION 30, 31, 33, 37). Pure.
+"""What a name in a layer means: the only place that knows ``.wh.`` (layers.md 30, 31, 33, 37). Pure.
 
 A layer is a set of changes; what it takes away it says with names. ``.wh.motd`` hides ``motd`` of lower layers,
 ``.wh..wh..opq`` everything that they have in its directory. All other names that begin with ``.wh..wh.`` are what AUFS
