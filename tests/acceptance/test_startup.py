@@ -21,6 +21,7 @@ HEAVY = (
     "charset_normalizer.api",
     "concurrent.futures",
     "cryptography",
+    "deflate",
     "difflib",
     "google",
     "isal",
