@@ -63,8 +63,11 @@ requirements: ## Pin the newest versions that pyproject.toml allows
 	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(COMPILE) --group sbom --output-file .ci/requirements-sbom.txt
 
-# The image: its base, the Python in it, its name, and the version and architecture of its bundle.
+# The image: the engine that builds it (docker, podman), its base, the Python in that, its name, and the version and
+# architecture of its bundle.
+DOCKER ?= docker
 BASE_IMAGE ?= python:3.13-slim-bookworm
 IMAGE_PYTHON ?= 3.13
 IMAGE ?= registry-image-resource
@@ -75,14 +78,18 @@ wheelhouse: setup ## Gather the image's packages beforehand, so that its build n
 	@rm -rf wheelhouse
 	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --only-binary=:all: \
 	  --python-version $(IMAGE_PYTHON) --require-hashes --requirement requirements-dev.txt
+	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --only-binary=:all: \
+	  --python-version $(IMAGE_PYTHON) --require-hashes --requirement .ci/requirements-sbom.txt
 	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --no-deps pip
 
-image: ## Build the image; ARGS=… goes to docker build
-	@docker build --target resource --tag $(IMAGE) --build-arg base_image=$(BASE_IMAGE) \
+image: ## Build the image; ARGS=… goes to the build
+	@DOCKER=$(DOCKER) .ci/engine
+	@$(DOCKER) build --target resource --tag $(IMAGE) --build-arg base_image=$(BASE_IMAGE) \
 	  --build-arg version=$(VERSION) --build-arg revision=$$(git rev-parse HEAD) $(ARGS) .
 
-bundle: ## Pack the built image for a worker's resource-types/, into dist/
-	@.ci/bundle $(IMAGE) $(VERSION) $(ARCH) dist
+bundle: ## Pack the built image and its SBOM for a worker's resource-types/, into dist/
+	@DOCKER=$(DOCKER) .ci/engine
+	@DOCKER=$(DOCKER) .ci/bundle $(IMAGE) $(VERSION) $(ARCH) dist
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist wheelhouse

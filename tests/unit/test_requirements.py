@@ -14,6 +14,8 @@ TOP = Path(__file__).parents[2]
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 RUNTIME = PROJECT["project"]["dependencies"]
 DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
+SBOM = PROJECT["dependency-groups"]["sbom"]
+SBOM_FILE = ".ci/requirements-sbom.txt"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)((?: ;.*)?) \\$", re.MULTILINE)
 
 
@@ -23,7 +25,7 @@ def pins(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("requirements.txt", RUNTIME), ("requirements-dev.txt", [*RUNTIME, *DEVELOPMENT])],
+    [("requirements.txt", RUNTIME), ("requirements-dev.txt", [*RUNTIME, *DEVELOPMENT]), (SBOM_FILE, SBOM)],
 )
 def test_every_dependency_is_pinned_at_a_version_that_is_allowed(name: str, wanted: list[str]) -> None:
     pinned = pins(name)
@@ -38,7 +40,7 @@ def test_what_ships_is_what_is_tested() -> None:
     assert {name: tested.get(name) for name in pins("requirements.txt")} == pins("requirements.txt")
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", SBOM_FILE])
 def test_every_pin_has_a_hash_and_none_names_where_it_comes_from(name: str) -> None:
     text = (TOP / name).read_text()
     assert "://" not in text

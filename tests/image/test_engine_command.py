@@ -1,0 +1,49 @@
+"""`make image` and `make bundle` use the engine whose command DOCKER names, and say what to do where none answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+
+
+def make(target: str, *arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path)}
+    command = ["make", "--no-print-directory", target, "IMAGE=image:test", "VERSION=1.2.3", "ARCH=amd64", *arguments]
+    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+
+
+def engine(directory: Path, script: str) -> None:
+    """A command `engine` that notes how it was called."""
+    program = directory / "engine"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{directory}/called\n{script}\n')
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize("target", ["image", "bundle"])
+def test_a_command_that_is_not_there_is_named_and_what_to_do(target: str, tmp_path: Path) -> None:
+    done = make(target, "DOCKER=no-such-engine", path=tmp_path)
+    assert done.returncode != 0
+    assert "There is no no-such-engine here. Install it, or name another engine" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["image", "bundle"])
+def test_an_engine_that_does_not_answer_is_named_with_what_it_says(target: str, tmp_path: Path) -> None:
+    engine(tmp_path, "echo 'cannot connect to the socket' >&2; exit 1")
+    done = make(target, "DOCKER=engine", path=tmp_path)
+    assert done.returncode != 0
+    assert "engine is here, but no engine answers it: is it running, and may you use it?" in done.stderr
+    assert "cannot connect to the socket" in done.stderr
+    assert (tmp_path / "called").read_text() == "info\n"
+
+
+def test_the_engine_that_docker_names_builds_the_image(tmp_path: Path) -> None:
+    engine(tmp_path, "")
+    assert make("image", "DOCKER=engine", path=tmp_path).returncode == 0
+    called = (tmp_path / "called").read_text().splitlines()
+    assert called[0] == "info"
+    assert called[1].startswith("build --target resource --tag image:test ")
