@@ -65,22 +65,18 @@ def test_no_build_tools_are_there(entries: dict[str, TarInfo]) -> None:
     assert not names & {"pip", "pip3", "gcc", "cc", "make", "pytest", "tkinter", "idlelib", "ensurepip", "unittest"}
 
 
-def test_no_link_leads_nowhere(entries: dict[str, TarInfo]) -> None:
-    def real(path: PurePosixPath) -> str:
-        found = "/"
-        for part in path.parts[1:]:
-            found = part if part.startswith("/") else str(PurePosixPath(found) / part)
-            entry = entries.get(found)
-            if entry is not None and entry.issym():
-                target = PurePosixPath(found).parent / entry.linkname
-                found = real(PurePosixPath(re.sub(r"[^/]+/\.\./", "", str(target))))
-        return found
-
-    outside = ("/proc/", "/dev/")  # a container's own
-    links = [path for path, entry in entries.items() if entry.issym()]
-    led = {path: real(PurePosixPath(path)) for path in links}
-    assert len(links) > 100
-    assert {path: end for path, end in led.items() if end not in entries and not end.startswith(outside)} == {}
+def test_no_link_leads_nowhere(engine: Engine, image: str) -> None:
+    script = """
+import os
+found = [(where, name) for top in ("/usr", "/etc", "/opt", "/var") for where, *names in os.walk(top)
+         for name in sum(names, [])]
+links = [path for path in map(os.path.join, *zip(*found)) if os.path.islink(path)]
+print(len(links), [link for link in links if not os.path.exists(link)])
+"""
+    said = engine.docker("run", "--rm", "--network=none", image, "python", "-I", "-c", script).decode()
+    counted = re.fullmatch(r"(\d+) \[\]\n", said)
+    assert counted is not None, said
+    assert int(counted[1]) > 100
 
 
 def test_the_tools_for_looking_around_run(engine: Engine, image: str) -> None:
@@ -139,14 +135,6 @@ def test_the_sbom_lists_every_package_of_python_and_of_debian(
     assert debian >= {f"pkg:deb/debian/{name}" for name in ("libc6", "dash", "tar", "ca-certificates", "libssl3")}
     assert debian <= listed
     assert not {name for name in listed if re.search("/(perl|apt|pip|pytest|pygments)", name)}
-
-
-def test_every_shared_library_and_program_belongs_to_what_the_sbom_lists(
-    engine: Engine, image: str, entries: dict[str, TarInfo], sbom: dict[str, object]
-) -> None:
-    libraries = {PurePosixPath(path).name for path in entries if path.startswith("/usr/lib/") and ".so" in path}
-    assert len(libraries) > 10
-    kinds = {part["type"] for part in components(sbom)}
-    assert "operating-system" in kinds
-    python = [part for part in components(sbom) if re.match(r"python3|libpython3|python$", part["name"])]
-    assert python
+    kinds = {(part["type"], part["name"]) for part in components(sbom)}
+    assert ("operating-system", "debian") in kinds
+    assert [name for _, name in kinds if re.match(r"python3|libpython3|python$", name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from tests.conftest import StartRegistry
 from tests.image.container import BUILD, step
 from tests.support import aws, clouds, images, parts
 from tests.support.aws import moto
-from tests.support.certificates import Authority
 from tests.support.clouds import CLIENT_ID, OIDC_TOKEN, PROVIDER, TENANT, Azure, Google
 from tests.support.engine import Engine
 from tests.support.internet import Internet, forward, internet
@@ -59,6 +58,7 @@ def every_step(engine: Engine, image: str, source: object, directory: Path, *opt
         request = {"source": source, "params": {"image": path, "additional_tags": "oci/tag"}}
         ran = step(engine, image, request, "/opt/resource/out", BUILD, mount=directory, options=options)
         changed |= set(ran.changes)
+    wrong: dict[str, object]
     for wrong in ({"source": {}}, {"source": {"repository": "127.0.0.1:1/none", "tga": "x"}}):
         changed |= set(step(engine, image, wrong, "/opt/resource/check", status=1, options=options).changes)
     return changed
@@ -81,41 +81,43 @@ def test_each_step_works_with_a_read_only_root_and_memory_on_tmp(
 # -- Certificates ------------------------------------------------------------------------------------------------------
 
 
-def _links(directory: Path, authority: Authority) -> None:
-    """A hashed directory, as Debian has it."""
-    (directory / "authority.pem").write_text(authority.pem)
+def hashed(directory: Path, pem: str) -> None:
+    """A file for each authority and links by hash, as Debian has it."""
+    (directory / "authority.pem").write_text(pem)
     command = [parts.need("openssl"), "rehash", str(directory)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
-def _bundle(directory: Path, authority: Authority) -> None:
+def bundle(directory: Path, pem: str) -> None:
     """One file, as others have it."""
-    (directory / "ca-certificates.crt").write_text(authority.pem)
+    (directory / "ca-certificates.crt").write_text(pem)
 
 
-def _dangling(directory: Path, authority: Authority) -> None:
+def dangling(directory: Path, pem: str) -> None:
     """Debian's directory as a worker mounts it: the files that its links lead to stay on the worker."""
-    _bundle(directory, authority)
+    bundle(directory, pem)
     (directory / "authority.pem").symlink_to("/usr/local/share/ca-certificates/authority.crt")
     (directory / "0123abcd.0").symlink_to("authority.pem")
 
 
-@pytest.mark.parametrize("store", [_links, _bundle, _dangling])
+@pytest.mark.parametrize("store", [hashed, bundle, dangling])
 def test_a_store_mounted_over_the_image_s_is_the_one_that_is_trusted(
-    engine: Engine, image: str, tls_registry: Registry, repository_name: str, tmp_path: Path, store: object
+    engine: Engine,
+    image: str,
+    tls_registry: Registry,
+    repository_name: str,
+    tmp_path: Path,
+    store: Callable[[Path, str], None],
 ) -> None:
     images.push(tls_registry, repository_name, BUILT, "latest")
     assert tls_registry.ca is not None
-    source = {"repository": f"{tls_registry.host}/{repository_name}", "tag": "latest"}
-    refused = step(engine, image, {"source": source}, "/opt/resource/check", status=1)
+    request = {"source": {"repository": f"{tls_registry.host}/{repository_name}", "tag": "latest"}}
+    refused = step(engine, image, request, "/opt/resource/check", status=1)
     assert "certificate" in refused.stderr
 
-    authority = Authority.__new__(Authority)
-    authority.certificate = tls_registry.ca
-    assert callable(store)
-    store(tmp_path, authority)
+    store(tmp_path, tls_registry.ca.read_text())
     mounted = (f"--volume={tmp_path}:/etc/ssl/certs:ro",)
-    ran = step(engine, image, {"source": source}, "/opt/resource/check", options=mounted)
+    ran = step(engine, image, request, "/opt/resource/check", options=mounted)
     assert ran.answer == [{"tag": "latest", "digest": BUILT.digest}]
 
 
@@ -223,8 +225,6 @@ from registry_image.oci.digest import Digest
 for wrong in (json.loads, Digest.parse):
     try:
         wrong("{")
-    except ValueError:
-        traceback.print_exc(file=sys.stdout)
     except Exception:
         traceback.print_exc(file=sys.stdout)
 """
