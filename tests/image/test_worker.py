@@ -58,8 +58,9 @@ def every_step(engine: Engine, image: str, source: object, directory: Path, *opt
         request = {"source": source, "params": {"image": path, "additional_tags": "oci/tag"}}
         ran = step(engine, image, request, "/opt/resource/out", BUILD, mount=directory, options=options)
         changed |= set(ran.changes)
-    wrong: dict[str, object]
-    for wrong in ({"source": {}}, {"source": {"repository": "127.0.0.1:1/none", "tga": "x"}}):
+    nothing: dict[str, object] = {"source": {}}
+    misspelt: dict[str, object] = {"source": {"repository": "127.0.0.1:1/none", "tga": "x"}}
+    for wrong in (nothing, misspelt):
         changed |= set(step(engine, image, wrong, "/opt/resource/check", status=1, options=options).changes)
     return changed
 
