@@ -1,4 +1,4 @@
-"""Whatever an archiver wrote reads back as it was, however it is cut; whatever is broken gives our errors only."""
+"""Archives read back the same however they are cut; broken ones give only errors of ours."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ XATTRS = st.dictionaries(st.from_regex(r"user\.[a-z]{1,8}", fullmatch=True), st.
 
 @st.composite
 def members(draw: st.DrawFn) -> tuple[bytes, tuple[object, ...]]:
-    """A member as bytes, and what a reader must make of it."""
+    """A member as bytes, and the expected entry."""
     path, attributes = draw(PATHS), draw(ATTRIBUTES)
     common = (attributes["mode"], attributes["uid"], attributes["gid"], attributes["mtime_ns"])
     match draw(st.sampled_from(["file", "directory", "symlink", "hardlink", "fifo"])):
@@ -66,7 +66,7 @@ def read(pieces: Iterator[Buffer]) -> list[tuple[object, ...]]:
 
 
 def cut(data: bytes, sizes: list[int]) -> Iterator[memoryview]:
-    """``data`` in pieces of the given sizes, over and over."""
+    """``data`` in pieces of the given sizes, in rotation."""
     view, at, turn = memoryview(data), 0, 0
     while at < len(view):
         size = sizes[turn % len(sizes)]
@@ -78,7 +78,7 @@ SIZES = st.lists(st.integers(1, 2000), min_size=1, max_size=5)
 
 
 @given(st.lists(members(), max_size=6), SIZES, st.sampled_from([bytes, tar.gzip, tar.zstd]))
-def test_what_was_written_reads_back_however_it_is_packed_and_cut(
+def test_members_read_back_however_they_are_packed_and_cut(
     written: list[tuple[bytes, tuple[object, ...]]], sizes: list[int], pack: Callable[[bytes], bytes]
 ) -> None:
     data = pack(tar.archive(*(member for member, _ in written)))
@@ -89,7 +89,7 @@ def test_what_was_written_reads_back_however_it_is_packed_and_cut(
     st.lists(st.tuples(PATHS, DATA), max_size=4),
     st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
 )
-def test_what_pythons_tarfile_writes_reads_back(files: list[tuple[bytes, bytes]], form: int) -> None:
+def test_output_of_pythons_tarfile_reads_back(files: list[tuple[bytes, bytes]], form: int) -> None:
     stream, expected = io.BytesIO(), []
     with tarfile.open(fileobj=stream, mode="w", format=form, errors="surrogateescape") as archive:
         for path, data in files:
@@ -98,7 +98,7 @@ def test_what_pythons_tarfile_writes_reads_back(files: list[tuple[bytes, bytes]]
             try:
                 archive.addfile(info, io.BytesIO(data))
             except (ValueError, UnicodeError):
-                continue  # a name that this dialect, or Python's writer of it, cannot hold
+                continue  # a name that this dialect, or Python's writer, cannot express
             expected.append((path, data, 1234, 1_500_000_000 * 10**9))
     found = read(cut(stream.getvalue(), [700]))
     assert [(entry[0], entry[3], entry[6], entry[8]) for entry in found] == expected
@@ -136,5 +136,5 @@ def test_random_bytes_give_our_errors_only(data: bytes, sizes: list[int]) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in layers.CORPUS.iterdir()))
-def test_what_fuzzing_found_once_stays_fixed(name: str) -> None:
+def test_bugs_found_by_fuzzing_stay_fixed(name: str) -> None:
     layers.read_layer((layers.CORPUS / name).read_bytes())

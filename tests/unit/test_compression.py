@@ -1,4 +1,4 @@
-"""Compression told by the bytes, checked to the last of them (layers.md 5 to 9)."""
+"""Compression detected by the bytes, and verified to the last one (layers.md 5 to 9)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def gzip_with_every_header_field(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("form", COMPRESSED)
 @pytest.mark.parametrize("piece", [1, 3, 1000, 1 << 20])
-def test_rule_6_the_bytes_tell_the_compression_whatever_the_pieces(form: str, piece: int) -> None:
+def test_rule_6_the_compression_is_detected_by_the_bytes_whatever_the_pieces(form: str, piece: int) -> None:
     data = (
         COMPRESSED[form] if piece > 3 else {"plain": b"x" * 600, "gzip": tar.gzip(b"x"), "zstd": tar.zstd(b"x")}[form]
     )
@@ -47,7 +47,7 @@ def test_rule_6_the_bytes_tell_the_compression_whatever_the_pieces(form: str, pi
     assert unpacked(data, piece) == expected
 
 
-def test_rule_7_no_bytes_are_no_bytes() -> None:
+def test_rule_7_an_empty_stream_gives_an_empty_stream() -> None:
     assert unpacked(b"") == b""
     assert list(decompress([b"", b""], "layer")) in ([], [b""])
     assert unpacked(tar.gzip(b"")) == b""
@@ -74,7 +74,7 @@ def test_rule_5_gzip_is_a_sequence_of_members_some_empty(piece: int) -> None:
 @pytest.mark.parametrize(
     "trailer", [b"\0", bytes(10_000), b"\x1f", b"rubbish", bytes(100) + b"rubbish" * 1000, b"\0\x1f", b"\x1fx"]
 )
-def test_rule_5_what_follows_gzip_is_tolerated_but_read(trailer: bytes, piece: int) -> None:
+def test_rule_5_data_after_gzip_is_tolerated_but_read(trailer: bytes, piece: int) -> None:
     data = tar.gzip(b"data") + trailer
     seen = bytearray()
 
@@ -129,7 +129,7 @@ def test_a_zstd_checksum_is_checked() -> None:
 
 
 @pytest.mark.parametrize("trailer", [b"\0", b"rubbish", b"\x28\xb5", tar.gzip(b"x")])
-def test_what_is_no_frame_after_a_zstd_frame_is_an_error(trailer: bytes) -> None:
+def test_anything_but_a_frame_after_a_zstd_frame_is_an_error(trailer: bytes) -> None:
     for piece in (1, 1 << 20):
         with pytest.raises(CorruptLayer, match="zstd"):
             unpacked(tar.zstd(b"data") + trailer, piece)
@@ -141,7 +141,7 @@ def test_a_zstd_window_larger_than_the_bound_is_refused() -> None:
         unpacked(b"\x28\xb5\x2f\xfd\x00" + bytes([20 << 3]) + b"\x01\x00\x00")
 
 
-def test_what_the_command_line_writes_is_read() -> None:
+def test_output_of_the_command_line_tools_is_read() -> None:
     for program, *options in (["zstd", "-19", "--long=27"], ["zstd", "-1", "--no-check"], ["gzip", "-1"], ["igzip"]):
         command = [parts.need(program), *options]
         packed = subprocess.run([*command, "-c"], input=PLAIN, check=True, capture_output=True, timeout=60).stdout
@@ -149,7 +149,7 @@ def test_what_the_command_line_writes_is_read() -> None:
 
 
 @pytest.mark.parametrize("form", ["gzip", "zstd"])
-def test_rule_8_truncation_is_corruption_wherever_it_strikes(form: str) -> None:
+def test_rule_8_truncation_is_corruption_wherever_it_happens(form: str) -> None:
     data = COMPRESSED[form]
     for cut in (4, 5, 10, 12, 100, len(data) // 2, len(data) - 9, len(data) - 4, len(data) - 1):
         for prefix in (b"", data if cut == 100 else b""):
@@ -231,7 +231,7 @@ def test_pieces_may_live_in_one_reused_buffer() -> None:
         assert bytes(collected) == PLAIN, form
 
 
-def test_what_the_source_raises_goes_through() -> None:
+def test_errors_of_the_source_pass_through() -> None:
     def broken(data: bytes) -> Iterator[bytes]:
         yield data[:700]
         raise ConnectionError("gone")

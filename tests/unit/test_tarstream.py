@@ -22,7 +22,7 @@ Member = tuple[Entry, bytes]
 
 
 def read(data: bytes, piece: int = 1 << 20) -> list[Member]:
-    """Every member of ``data`` with its stored bytes, ``data`` coming in pieces of ``piece`` bytes."""
+    """Every member of ``data`` with its stored bytes; ``data`` arrives in pieces of ``piece`` bytes."""
     reader = TarReader(tar.pieces(data, piece), "layer 1 of 1")
     return list(iter(lambda: member(reader), None))
 
@@ -49,7 +49,7 @@ def expand(entry: Entry, stored: bytes) -> bytes:
     return bytes(content)
 
 
-# What a member says
+# Fields of a member
 
 
 @pytest.mark.parametrize("dialect", ["v7", "ustar", "gnu", "pax"])
@@ -434,7 +434,7 @@ def test_rule_45_times_are_to_the_nanosecond(text: str, ns: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1.x", ".5", "1.2.3", "1e5", "--1", "+1", " 1", "1,5", "inf", "9" * 30])
-def test_a_time_that_is_none_is_an_error(text: str) -> None:
+def test_an_invalid_time_is_an_error(text: str) -> None:
     with pytest.raises(CorruptLayer, match="not a time"):
         read(tar.archive(tar.pax({"mtime": text}), tar.header("x")))
 
@@ -485,7 +485,7 @@ def test_rule_9_the_number_of_entries_is_bounded(monkeypatch: pytest.MonkeyPatch
         read(tar.archive(*[tar.file("x")] * 4))
 
 
-# Where the tar breaks (rule 18) and where it ends (rules 7, 19)
+# Corruption (rule 18) and the end of the tar (rules 7, 19)
 
 
 def test_rule_18_a_wrong_checksum_is_an_error() -> None:
@@ -566,7 +566,7 @@ def test_rule_19_missing_end_blocks_are_accepted() -> None:
 
 @pytest.mark.parametrize("trailer", [b"x", b"rubbish" * 1000, tar.file("y", b"never")])
 @pytest.mark.parametrize("piece", [1, 512, 1 << 20])
-def test_rule_19_what_follows_the_end_is_ignored_but_read(trailer: bytes, piece: int) -> None:
+def test_rule_19_data_after_the_end_is_ignored_but_read(trailer: bytes, piece: int) -> None:
     data = tar.archive(tar.file("x", b"data")) + trailer
     seen = bytearray()
 
@@ -584,7 +584,7 @@ def test_rule_19_what_follows_the_end_is_ignored_but_read(trailer: bytes, piece:
     assert reader.next() is None
 
 
-# How it is read
+# Reading
 
 EVERYTHING = tar.archive(
     tar.directory("usr"),
@@ -620,7 +620,7 @@ def test_bodies_may_be_left_unread_or_half_read() -> None:
         assert paths == [entry.path for entry, _ in read(EVERYTHING)]
 
 
-def test_a_body_is_handed_out_as_views_of_the_pieces() -> None:
+def test_a_body_comes_as_views_of_the_pieces() -> None:
     piece = tar.archive(tar.file("x", b"data" * 100))
     reader = TarReader([piece], "layer")
     reader.next()
@@ -629,7 +629,7 @@ def test_a_body_is_handed_out_as_views_of_the_pieces() -> None:
     assert view.obj is piece
 
 
-def test_what_the_source_raises_goes_through() -> None:
+def test_errors_of_the_source_pass_through() -> None:
     def broken() -> Iterator[bytes]:
         yield tar.file("x", b"data")[:600]
         raise ConnectionError("gone")
@@ -651,7 +651,7 @@ def test_a_hundred_thousand_pax_records_are_read_in_proportion() -> None:
     assert entry.path == b"x"
 
 
-# Against the archivers themselves
+# Output of real archivers
 
 
 def gnu_tar(tmp_path: Path, *options: str) -> bytes:
@@ -661,7 +661,7 @@ def gnu_tar(tmp_path: Path, *options: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["v7", "oldgnu", "gnu", "ustar", "posix"])
-def test_what_gnu_tar_writes_reads_back(tmp_path: Path, form: str) -> None:
+def test_output_of_gnu_tar_reads_back(tmp_path: Path, form: str) -> None:
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
     long = "n" * (90 if form in ("v7", "ustar") else 200)
@@ -685,7 +685,7 @@ def test_what_gnu_tar_writes_reads_back(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     "options", [["--format=gnu"], *(["--format=posix", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))]
 )
-def test_what_gnu_tar_writes_of_sparse_files_reads_back(tmp_path: Path, options: list[str]) -> None:
+def test_sparse_files_of_gnu_tar_read_back(tmp_path: Path, options: list[str]) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     with (tree / "s").open("wb") as file:
@@ -700,7 +700,7 @@ def test_what_gnu_tar_writes_of_sparse_files_reads_back(tmp_path: Path, options:
     assert expand(entry, stored) == (tree / "s").read_bytes()
 
 
-def test_the_standard_library_is_not_asked() -> None:
+def test_reading_imports_neither_tarfile_nor_decoders_before_they_are_needed() -> None:
     code = (
         "import registry_image.archive.tarstream, registry_image.archive.compression, sys; print(sorted(sys.modules))"
     )
@@ -713,7 +713,7 @@ def test_the_standard_library_is_not_asked() -> None:
 
 
 def test_python_tarfile_would_have_ended_silently_where_we_fail() -> None:
-    # The reason for all this (layers.md 18): kept as a test, so that we notice the day it is no longer true.
+    # The reason for our own reader (layers.md 18): a test, so that we notice when it is no longer true.
     import tarfile
 
     data = tar.file("a", b"1") + tar.header("b", checksum=b"000000") + tar.archive(tar.file("c"))

@@ -1,6 +1,6 @@
-"""Layers out of their compression: gzip, zstd or none, told by the stream's own first bytes (layers.md 5 to 8).
+"""Decompresses layers: gzip, zstd or none, detected by the first bytes of the stream (layers.md 5 to 8).
 
-Media types are not asked: builders label zstd as gzip and the reverse (layers.md 6).
+Media types are ignored: some tools label zstd as gzip, or the reverse (layers.md 6; containerd#14160).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from registry_image.archive.headers import BLOCK_SIZE, is_header
 from registry_image.errors import CorruptLayer, quote
 from registry_image.oci.digest import Buffer
 
-#: The most bytes handed out at once. A few kB of a zip bomb stand for gigabytes; memory must not follow them. With
-#: smaller pieces, threads wait for the interpreter's lock more often than they work.
+#: The most bytes returned at once: a few kB of a zip bomb decompress to gigabytes, which must not fill memory. With
+#: smaller pieces, threads spend more time waiting for the interpreter lock than working.
 PIECE_SIZE = 1024 * 1024
 #: The largest zstd window, as a power of two: 128 MiB, libzstd's own limit, all that ``zstd --ultra -22`` uses.
 ZSTD_WINDOW_LOG_MAX = 27
-#: What a new member is fed first, in bytes; it doubles from there. What a decoder leaves unused it copies, so a member
-#: that is given a whole piece and takes twenty bytes of it, time after time, would cost the square of the piece.
+#: The first input of a new member, in bytes; each later one is twice as large. Decoders copy the input that they do not
+#: use, so with whole pieces as input, many small members in one piece would take quadratic time.
 FIRST_FEED = 4096
 
 _GZIP_MAGIC = b"\x1f\x8b"
-#: What is handed to us in place of a tar, by the bytes it begins with.
+#: Formats that people give us instead of a tar, by their first bytes.
 _FOREIGN = {
     b"\xfd7zXZ\0": "xz",
     b"BZh": "bzip2",
@@ -41,7 +41,7 @@ _HINT = "layers are gzip, zstd or plain tar; anything else must be converted whe
 
 
 class _Decoder(Protocol):
-    """What isal's and zstd's decompressors share with those of the standard library."""
+    """The decompressors of isal and zstd, which follow those of the standard library."""
 
     @property
     def eof(self) -> bool: ...
@@ -66,10 +66,10 @@ class _Format:
 
 
 def decompress(pieces: Iterable[Buffer], what: str) -> Iterator[Buffer]:
-    """The uncompressed bytes of ``pieces``, all of which are read, in pieces valid until the next is asked for.
+    """The uncompressed bytes of ``pieces``, in pieces that are valid until the next is requested.
 
-    Every checksum there is gets verified. Raises CorruptLayer, naming ``what``, for a stream that is broken, cut short,
-    or in none of the three forms. A stream of no bytes is one of no bytes (layers.md 7).
+    Reads all of ``pieces`` and verifies every checksum. Raises CorruptLayer, naming ``what``, for a stream that is
+    broken, cut short, or in another format. An empty stream gives an empty stream (layers.md 7).
     """
     stream = iter(pieces)
     head = _head(stream)
@@ -79,24 +79,24 @@ def decompress(pieces: Iterable[Buffer], what: str) -> Iterator[Buffer]:
     if compression:
         return _decode(whole, _gzip() if compression == "gzip" else _zstd(), what)
     name = foreign_format(start)
-    # A tar may begin with a member of any name.
+    # The name of a tar's first member may begin like another format.
     if name and not is_header(start):
         raise CorruptLayer(f"{what}: expected gzip, zstd or tar, got {name}: it begins {quote(start[:20])}", hint=_HINT)
     return whole
 
 
 def compression_of(start: bytes) -> Literal["gzip", "zstd", ""]:
-    """The compression of a stream that begins with ``start``, four bytes of it or more; "" for none that we read."""
+    """The compression of a stream that begins with ``start``, at least four bytes; "" if it is neither."""
     return "gzip" if start.startswith(_GZIP_MAGIC) else "zstd" if _starts_zstd(start[:4]) else ""
 
 
 def foreign_format(start: bytes) -> str:
-    """What a stream that begins with ``start`` seems to be, if it is no tar; "" if that is not known."""
+    """The likely format of a stream that begins with ``start`` and is not a tar; "" if it is unknown."""
     return next((name for magic, name in _FOREIGN.items() if start.startswith(magic)), "")
 
 
 def _head(stream: Iterator[Buffer]) -> Buffer:
-    """The first piece, lengthened by others until it holds a tar header, if the stream does."""
+    """The first piece, joined with further ones until it has the size of a tar header."""
     head: Buffer = b""
     for piece in stream:
         head = bytes(head) + piece if head else piece
@@ -113,7 +113,7 @@ def _gzip() -> _Format:
         magic_length=len(_GZIP_MAGIC),
         starts=_GZIP_MAGIC.__eq__,
         decoder=lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP),
-        error=cast("type[Exception]", igzip_lib.IsalError),  # its stub has an instance for the class
+        error=cast("type[Exception]", igzip_lib.IsalError),  # isal's type stub declares an instance
         padding=b"\0",
         tolerant=True,
     )
@@ -136,12 +136,12 @@ def _zstd() -> _Format:
 
 
 def _starts_zstd(magic: bytes) -> bool:
-    """Whether a frame starts here, or one that is skipped (RFC 8878, 3.1)."""
+    """Whether a frame or a skippable frame starts here (RFC 8878, 3.1)."""
     return magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50)
 
 
 def _decode(pieces: Iterable[Buffer], form: _Format, what: str) -> Iterator[bytes]:
-    """The members of a stream, one after the other. A member that never ends is an error, none at all is not."""
+    """Decompresses the members of a stream, one after the other. A member without its end is an error."""
     stream = iter(pieces)
     decoder: _Decoder | None = None
     feed = FIRST_FEED
@@ -172,7 +172,7 @@ def _decode(pieces: Iterable[Buffer], form: _Format, what: str) -> Iterator[byte
 
 
 def _drain(decoder: _Decoder, data: Buffer) -> Iterator[bytes]:
-    """What ``data`` decodes to, in bounded pieces."""
+    """``data`` decompressed, in bounded pieces."""
     output = decoder.decompress(data, PIECE_SIZE)
     while output or not (decoder.eof or decoder.needs_input):
         if output:
@@ -190,7 +190,7 @@ def _without_padding(data: memoryview, padding: bytes) -> memoryview:
 
 
 def _end(data: memoryview, stream: Iterator[Buffer], form: _Format, what: str) -> None:
-    """Reads what follows the last member, so that whoever hashes the stream sees it (layers.md 1, 5)."""
+    """Reads what follows the last member, because it belongs to the blob that is hashed (layers.md 1, 5)."""
     if not form.tolerant:
         raise CorruptLayer(f"{what}: corrupt {form.name} data: expected a frame, got {quote(bytes(data[:20]))}")
     for _ in stream:

@@ -17,7 +17,7 @@ NO_XATTRS: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Entry:
-    """A member as the tar says it, its name normalised (layers.md 21): relative, no empty, ``.`` or ``..`` parts.
+    """A member as described in the tar, its name normalised (layers.md 21): relative, no empty, ``.`` or ``..`` parts.
 
     ``path`` is b"" for the root itself. ``type`` is one of the constants above; ``size`` counts the bytes of a regular
     file as it will be on disk, holes included, and is 0 for everything else. ``linkname`` is verbatim for a symlink,

@@ -1,4 +1,4 @@
-"""One tar header block: v7, ustar, star and GNU (layers.md 10, 13, 14, 18). Decides nothing about what follows it."""
+"""One tar header block: v7, ustar, star and GNU (layers.md 10, 13, 14, 18). What follows it is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from registry_image.errors import quote
 
 #: The unit of tar, in bytes.
 BLOCK_SIZE = 512
-#: The greatest user or group id: the next one, 2³²-1, is -1, which tells chown to leave the owner as it is.
+#: The largest user or group id: the next one, 2³²-1, is -1, which means "unchanged" to chown.
 MAX_ID = 2**32 - 2
-#: The greatest device number the kernel's 32 bits hold.
+#: The largest device number: the kernel has 32 bits for it.
 MAX_DEVICE = 2**32 - 1
 
 #: name, mode, uid, gid, size, mtime, checksum, type, linkname, magic and version, device numbers, prefix
@@ -25,8 +25,8 @@ _STAR_TRAILER = b"tar\0"
 #: Length of star's prefix, in bytes: its times follow.
 _STAR_PREFIX = 131
 
-# Blanks, digits, and either blanks to the end or a NUL, after which old archivers left whatever was there. Possessive,
-# so that rubbish can not be taken for what follows a leading NUL.
+# Blanks and digits, then only blanks, or a NUL and anything: old archivers left garbage after the NUL. Possessive, so
+# that garbage after a leading NUL does not match.
 _OCTAL = re.compile(rb"[ \0]*+([0-7]*+)(?:\0.*|[ \0]*)", re.DOTALL)
 
 
@@ -40,9 +40,9 @@ def is_header(block: bytes) -> bool:
 
 
 def parse_header(block: bytes) -> Entry:
-    """The block's fields as they stand: the path with its prefix, the type as written, no bounds on ids and sizes.
+    """The block's fields, without checks on type, ids and sizes; the path includes its prefix.
 
-    Raises Malformed for a wrong checksum and for what is no number.
+    Raises Malformed for a wrong checksum or an invalid number.
     """
     name, mode, uid, gid, size, mtime, checksum, kind, linkname, magic, devices, prefix = _FIELDS.unpack(block)
     if not _checksum_is_right(block, checksum):
@@ -80,12 +80,12 @@ def is_gnu(block: bytes) -> bool:
 def number(field: bytes) -> int:
     """A numeric field: octal, or GNU's base-256 two's complement. Raises Malformed.
 
-    Cached: the same modes, owners and times come again and again, and a hit costs a tenth of the reading.
+    Cached: modes, owners and times repeat, and a hit takes a tenth of the time of parsing.
     """
     if field[0] & 0x80:
         value = int.from_bytes(field, "big")
         bits = 8 * len(field)
-        # The top bit only marks the form; the next one is the sign.
+        # The top bit only marks the encoding; the next one is the sign.
         value = value - (1 << bits) if field[0] & 0x40 else value - (1 << (bits - 1))
         if not -(2**63) <= value < 2**63:
             raise Malformed(f"a number that needs more than 64 bits: {quote(field)}")
@@ -97,8 +97,8 @@ def number(field: bytes) -> int:
 
 
 def _checksum_is_right(block: bytes, field: bytes) -> bool:
-    # Adler-32's low half is 1 plus the sum of the bytes, modulo 65521, which a block of ASCII never reaches:
-    # a twentieth of the time that sum() takes.
+    # Adler-32's low half is 1 plus the sum of the bytes, modulo 65521, which a block of ASCII never reaches. It takes a
+    # twentieth of the time of sum().
     total = (zlib.adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
     expected = total - sum(field) + 8 * 0x20
     if field == b"%06o\0 " % expected:
@@ -107,7 +107,7 @@ def _checksum_is_right(block: bytes, field: bytes) -> bool:
         stored = number(field)
     except Malformed:
         return False
-    # Sun's tar added the bytes up as signed ones.
+    # Sun's tar summed the bytes as signed ones.
     return stored in (expected, expected - 256 * sum(byte > 127 for byte in block[:148] + block[156:]))
 
 

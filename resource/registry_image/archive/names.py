@@ -1,4 +1,4 @@
-"""Names and link targets as a layer spells them, made into paths beneath the root (layers.md 17, 21, 25, 27)."""
+"""Turns names and link targets of a layer into paths beneath the root (layers.md 17, 21, 25, 27)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_PATH = 4095
 
 
 class Unsafe(Malformed):
-    """A name that no file beneath the root can have."""
+    """A name that is invalid for any file beneath the root."""
 
 
 def normalise(name: bytes) -> bytes:
@@ -42,11 +42,9 @@ def _resolve(name: bytes) -> bytes:
     return b"/".join(parts)
 
 
-def symlink_target(target: bytes) -> bytes:
-    """``target`` as it is: where it leads is nobody's business here (layers.md 25). Raises Unsafe if there can be no
-    such symlink."""
+def check_symlink_target(target: bytes) -> None:
+    """Raises Unsafe unless a symlink can have ``target``. Where it leads is not checked (layers.md 25)."""
     if not target:
         raise Unsafe("a symlink without a target")
     if len(target) > MAX_PATH:
         raise Unsafe(f"a symlink target of {len(target)} bytes: more than {MAX_PATH}: {quote(target)}")
-    return target

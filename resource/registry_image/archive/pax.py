@@ -1,4 +1,4 @@
-"""PAX extended headers (POSIX pax, "pax Extended Header"): records read, and laid over a header (layers.md 11)."""
+"""PAX extended headers (POSIX pax, "pax Extended Header"): parses them, applies them to a header (layers.md 11)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from registry_image.archive.headers import Malformed
 from registry_image.errors import quote
 
 XATTR = b"SCHILY.xattr."
-#: Keys that stand several times in one header, in order: sparse format 0.0.
+#: Keys that repeat in one header, in order: sparse format 0.0.
 SPARSE_OFFSET, SPARSE_LENGTH = b"GNU.sparse.offset", b"GNU.sparse.numbytes"
 SPARSE_MAP = b"GNU.sparse.map"
 
 #: A record begins with its own length, at most the seven digits of an extended header's limit.
 _LENGTH = re.compile(rb"([0-9]{1,7}) ")
-#: Nineteen digits, after zeros that some writers pad with, hold every 64-bit number; Python would convert a megabyte of
-#: them, in the square of the time.
+#: Nineteen digits, after the zeros with which some writers pad, hold every 64-bit number. Python would take quadratic
+#: time to convert a megabyte of them.
 _INTEGER = re.compile(rb"-?0{0,99}[0-9]{1,19}")
 _TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?")
 _NAMES = frozenset({b"path", b"linkpath", b"uname", b"gname"})
@@ -26,8 +26,7 @@ _NAMES = frozenset({b"path", b"linkpath", b"uname", b"gname"})
 def parse_records(body: bytes) -> dict[bytes, bytes]:
     """The records of an ``x`` or ``g`` header, the last of each key. Raises Malformed.
 
-    The offsets and lengths of sparse format 0.0, one key each and many times over, are gathered as format 0.1 has them:
-    one ``GNU.sparse.map``.
+    Sparse format 0.0 has a record for every offset and length. They are joined to one ``GNU.sparse.map``, as in 0.1.
     """
     records: dict[bytes, bytes] = {}
     sparse: list[bytes] = []
@@ -42,7 +41,7 @@ def parse_records(body: bytes) -> dict[bytes, bytes]:
             raise Malformed(f"not a PAX record: {quote(body[position:end])}")
         if key in (SPARSE_OFFSET, SPARSE_LENGTH):
             if key != (SPARSE_LENGTH if len(sparse) % 2 else SPARSE_OFFSET):
-                raise Malformed("sparse offsets and lengths do not take turns")
+                raise Malformed("sparse offsets and lengths do not alternate")
             sparse.append(value)
         else:
             records[key] = value
@@ -53,9 +52,9 @@ def parse_records(body: bytes) -> dict[bytes, bytes]:
 
 
 def override(entry: Entry, records: Mapping[bytes, bytes]) -> None:
-    """Lays ``records`` over the header's fields. An empty value leaves the field as it is. Raises Malformed.
+    """Applies ``records`` to the header's fields. An empty value leaves the field unchanged. Raises Malformed.
 
-    An empty extended attribute is one: Linux has them, and containerd and Docker keep them.
+    An empty extended attribute is set: Linux has them, and containerd and Docker keep them.
     """
     xattrs = {}
     for key, value in records.items():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from registry_image.archive import pax
 from registry_image.archive.headers import BLOCK_SIZE, Malformed, number
 
-#: The most of a map that is read, in bytes: Go's archive/tar and libarchive stop there as well.
+#: The largest map, in bytes, as in Go's archive/tar and libarchive.
 MAX_MAP_SIZE = 1024 * 1024
 PREFIX = b"GNU.sparse."
 _NAME = PREFIX + b"name"
@@ -20,12 +20,12 @@ ReadBlock = Callable[[], bytes]
 
 
 def is_sparse(records: Mapping[bytes, bytes]) -> bool:
-    """Whether records describe a sparse file, in a version we know or not."""
+    """Whether records describe a sparse file, of a version known to us or not."""
     return any(key.startswith(PREFIX) for key in records)
 
 
 def name(records: Mapping[bytes, bytes]) -> bytes:
-    """The file's own name: the header then holds one made up for tools that know no sparse files. May be b""."""
+    """The file's own name, or b"". The header's name is then a substitute for tools without sparse files."""
     return records.get(_NAME, b"")
 
 
@@ -38,7 +38,7 @@ def real_size(records: Mapping[bytes, bytes]) -> int:
 
 
 def read_pax_map(records: Mapping[bytes, bytes], read_block: ReadBlock) -> list[int]:
-    """Offsets and lengths in turn. In version 1.0 they stand before the data. Raises Malformed for other versions."""
+    """Offsets and lengths in turn; in version 1.0 they precede the data. Raises Malformed for unknown versions."""
     version = (records.get(_MAJOR, b""), records.get(_MINOR, b""))
     if version == (b"1", b"0"):
         return _read_map_1_0(read_block)
@@ -47,7 +47,7 @@ def read_pax_map(records: Mapping[bytes, bytes], read_block: ReadBlock) -> list[
     text = records.get(pax.SPARSE_MAP, b"")
     numbers = [pax.integer(part) for part in text.split(b",")] if text else []
     if len(numbers) != 2 * pax.integer(records.get(_BLOCKS, b"")):
-        raise Malformed("a sparse map of another length than it says")
+        raise Malformed("a sparse map whose length is not the one that it states")
     return numbers
 
 
@@ -95,8 +95,8 @@ def _pairs(block: bytes, start: int, count: int) -> list[int]:
 
 
 def segments(numbers: Sequence[int], size: int, stored: int) -> Segments:
-    """The (offset, length) of a file's data, ``stored`` bytes in all. Raises Malformed unless they ascend within
-    ``size`` without overlap: then, and only then, the stored data is the file's, and holes are all the rest."""
+    """The (offset, length) of a file's data. Raises Malformed unless they ascend without overlap, end within ``size``,
+    and add up to the ``stored`` bytes."""
     result = []
     position = 0
     for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
@@ -106,5 +106,5 @@ def segments(numbers: Sequence[int], size: int, stored: int) -> Segments:
         if length:
             result.append((offset, length))
     if sum(length for _, length in result) != stored:
-        raise Malformed(f"a sparse map of other data than the {stored} bytes stored")
+        raise Malformed(f"a sparse map that does not add up to the {stored} bytes stored")
     return tuple(result)

@@ -1,4 +1,4 @@
-"""The members of a tar, out of a byte stream: strict where the standard ``tarfile`` guesses (layers.md 10 to 20).
+"""Reads the members of a tar from a byte stream: strict where the standard ``tarfile`` guesses (layers.md 10 to 20).
 
 >>> reader = TarReader(pieces, "layer 1 of 3")
 >>> while entry := reader.next():
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from registry_image.archive import pax, sparse
 from registry_image.archive.entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
 from registry_image.archive.headers import BLOCK_SIZE, MAX_DEVICE, MAX_ID, Malformed, is_gnu, parse_header
-from registry_image.archive.names import Unsafe, normalise, symlink_target
+from registry_image.archive.names import Unsafe, check_symlink_target, normalise
 from registry_image.errors import CorruptLayer, UnsafePath, quote
 from registry_image.oci.digest import Buffer
 
-#: The most an extended header, a long name or a long link may hold, in bytes: as in Go's archive/tar and libarchive.
+#: The largest extended header, long name or long link, in bytes, as in Go's archive/tar and libarchive.
 MAX_EXTENDED_SIZE = 1024 * 1024
 #: The most members of one layer. The largest images have a million; each costs an inode and some time.
 MAX_ENTRIES = 10_000_000
@@ -30,10 +30,10 @@ _ZEROS = bytes(BLOCK_SIZE)
 
 
 class TarReader:
-    """Reads ``pieces``, the uncompressed bytes, as they come; ``what`` names the layer in errors.
+    """Reads ``pieces``, the uncompressed bytes, as they arrive; ``what`` names the layer in errors.
 
-    Nothing of a body is copied: it is handed out as views of the pieces. Raises CorruptLayer and UnsafePath; what
-    ``pieces`` raises goes through. After an error the reader is of no more use.
+    Bodies are views of the pieces, never copies. Raises CorruptLayer and UnsafePath; errors of ``pieces`` pass through.
+    The reader cannot be used after an error.
     """
 
     __slots__ = ("_base", "_body", "_end", "_entries", "_entry", "_padding", "_pieces", "_position", "_view", "what")
@@ -41,17 +41,17 @@ class TarReader:
     def __init__(self, pieces: Iterable[Buffer], what: str) -> None:
         self.what = what
         self._pieces = iter(pieces)
-        self._view = memoryview(b"")  # the piece at hand
+        self._view = memoryview(b"")  # the current piece
         self._position = 0  # in the piece
         self._end = 0  # of the piece
         self._base = 0  # offset of the piece in the stream
-        self._body = 0  # bytes of the current member's data not handed out yet
-        self._padding = 0  # bytes between those and the next header
+        self._body = 0  # bytes of the current member's data not returned yet
+        self._padding = 0  # bytes between that data and the next header
         self._entries = 0
         self._entry: Entry | None = None
 
     def next(self) -> Entry | None:
-        """The next member, what is left of the last one skipped; None at the end, when every byte has been read."""
+        """The next member, after the rest of the last one; None at the end, when every byte has been read."""
         self._skip()
         start = self._base + self._position
         self._entry = None
@@ -75,9 +75,9 @@ class TarReader:
         return entry
 
     def body(self) -> Iterator[Buffer]:
-        """The stored bytes of the current member, once: a sparse file's are the segments of ``entry.sparse`` in turn.
+        """The stored bytes of the current member, once; of a sparse file, the segments of ``entry.sparse`` in turn.
 
-        A piece is valid until the next one, or the next member, is asked for.
+        A piece is valid until the next piece or the next member is requested.
         """
         size, start = self._body, self._position
         if size > self._end - start:
@@ -99,7 +99,7 @@ class TarReader:
             yield self._view[start:end]
 
     def _other(self, entry: Entry, block: bytes) -> Entry:
-        """Everything that is not a plain file in one header: extended headers first, then what they describe."""
+        """Reads extended headers, then the member that they describe; any member but a plain file comes here."""
         records: dict[bytes, bytes] = {}
         long_name = long_link = b""
         while entry.type not in _FILES and entry.type not in _BODILESS:
@@ -112,7 +112,7 @@ class TarReader:
             if kind == _EXTENDED:
                 records = pax.parse_records(text)
             elif kind == _GLOBAL:
-                # Read for its faults only: as in umoci, containerd and Docker it changes no entry (layers.md 12).
+                # Only validated: as in umoci, containerd and Docker it changes no entry (layers.md 12).
                 pax.parse_records(text)
             elif kind == _LONG_NAME:
                 long_name = text.partition(b"\0")[0]
@@ -130,7 +130,7 @@ class TarReader:
         return entry
 
     def _finish(self, entry: Entry, block: bytes, records: dict[bytes, bytes]) -> None:
-        """Makes of header and records what the entry says, and knows how many bytes of data follow."""
+        """Completes ``entry`` from its header and records, and sets how many bytes of data follow."""
         kind = entry.type
         is_sparse = kind == _SPARSE or sparse.is_sparse(records)
         if kind == _NUL and entry.path.endswith(b"/"):
@@ -144,14 +144,14 @@ class TarReader:
             elif is_sparse:
                 self._read_pax_sparse(entry, records)
         else:
-            # Whatever the size field says, no data follows (layers.md 15).
+            # No data follows, whatever the size field says (layers.md 15).
             entry.size = 0
             if is_sparse:
                 raise Malformed(f"a sparse file of type {quote(kind)}")
             if kind == HARDLINK:
                 entry.linkname = normalise(entry.linkname)
             elif kind == SYMLINK:
-                symlink_target(entry.linkname)
+                check_symlink_target(entry.linkname)
             elif kind in (CHARACTER, BLOCK_DEVICE):
                 _check_device(entry)
         entry.path = normalise(entry.path)
@@ -159,8 +159,8 @@ class TarReader:
 
     def _read_old_sparse(self, entry: Entry, block: bytes) -> None:
         if not is_gnu(block):
-            raise Malformed("a sparse file of another kind than GNU's")
-        # The map goes on in blocks that the size field does not count.
+            raise Malformed("a sparse file that is not GNU's")
+        # The map continues in blocks that the size field does not count.
         numbers, size = sparse.read_old_map(block, lambda: self._take(BLOCK_SIZE))
         entry.sparse, entry.size = sparse.segments(numbers, size, self._body), size
 
@@ -183,7 +183,7 @@ class TarReader:
         self._padding = -size % BLOCK_SIZE
 
     def _header(self) -> bytes | None:
-        """The next header block; None at the end of the tar, everything behind it read (layers.md 19)."""
+        """The next header block; None at the end of the tar, when all that follows has been read (layers.md 19)."""
         block = self._block()
         if block is None or block[0] or block != _ZEROS:
             return block
@@ -218,7 +218,7 @@ class TarReader:
         return bytes(taken)
 
     def _skip(self) -> None:
-        """Passes over the rest of the current member. Its padding may be missing where the stream ends."""
+        """Skips the rest of the current member. Its padding may be missing at the end of the stream."""
         rest = self._body + self._padding
         while rest > self._end - self._position:
             rest -= self._end - self._position
@@ -231,7 +231,7 @@ class TarReader:
         self._body = self._padding = 0
 
     def _load(self) -> bool:
-        """Makes the next piece the one at hand; False at the end of the stream."""
+        """Moves to the next piece; False at the end of the stream."""
         for piece in self._pieces:
             if piece:
                 self._base += self._end
