@@ -1,4 +1,4 @@
-"""Whatever bytes lie where an image should be: it is an image, or a message, and never anything else."""
+"""Any bytes in place of an image are an image or a clear error, never a crash."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def oci_archive() -> bytes:
 
 WHOLE = {"docker-save": docker_saved(), "oci-archive": oci_archive()}
 
-#: Where, and which bytes are put there instead of as many.
+#: An offset, and the bytes that replace as many there.
 changes = st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=12)), min_size=1, max_size=4)
 
 
@@ -59,7 +59,7 @@ def opened(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_the_whole_ones_are_images(kind: str) -> None:
+def test_unchanged_archives_are_images(kind: str) -> None:
     opened(WHOLE[kind])
 
 
@@ -81,7 +81,7 @@ def test_a_truncated_archive_is_an_image_or_a_message(kind: str, end: int) -> No
         opened(WHOLE[kind][: end % len(WHOLE[kind])])
 
 
-def test_headers_that_never_come_to_a_member_are_a_message() -> None:
+def test_headers_without_a_member_are_a_message() -> None:
     with pytest.raises(ResourceError):
         opened(tar.pax({"a": "b"}) * 5000)
 

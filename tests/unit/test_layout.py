@@ -1,4 +1,4 @@
-"""OCI layout directories: what they stand for, what is refused, and that writing one and reading it is a round trip."""
+"""OCI layout directories: their root, what is refused, and that a written layout reads back the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def blob_path(layout: Path, digest: str) -> Path:
 
 
 def as_index_json(layout: Path, content: Content) -> None:
-    """As a get leaves an index: it is index.json itself."""
+    """An index as a get writes it: as index.json itself."""
     write_layout(layout, content)
     (layout / "index.json").write_bytes(content.manifest.data)
     blob_path(layout, content.digest).unlink()
@@ -68,14 +68,14 @@ def test_single_image_digest_names_what_the_layout_stands_for(tmp_path: Path) ->
     assert str(root_of(tmp_path).digest) == TWO.digest
 
 
-def test_a_single_image_digest_that_is_none_is_named_in_the_error(tmp_path: Path) -> None:
+def test_an_invalid_single_image_digest_is_named_in_the_error(tmp_path: Path) -> None:
     write_layout(tmp_path, ONE)
     (tmp_path / "single-image-digest").write_text("latest")
     with pytest.raises(InvalidManifest, match="single-image-digest: not a digest: 'latest'"):
         root_of(tmp_path)
 
 
-def test_indexes_inside_each_other_end(tmp_path: Path) -> None:
+def test_nested_indexes_are_bounded(tmp_path: Path) -> None:
     deep = BOTH
     for _ in range(12):
         deep = index(deep)
@@ -154,7 +154,7 @@ def test_a_fifo_in_place_of_a_file_does_not_make_us_wait(tmp_path: Path) -> None
         (("oci-layout", "blobs/sha256/x"), "an OCI layout that is incomplete", None),
     ],
 )
-def test_a_directory_that_is_no_layout_is_recognised(
+def test_a_directory_that_is_not_a_layout_is_recognised(
     tmp_path: Path, names: tuple[str, ...], message: str, hint: str | None
 ) -> None:
     for name in names:
@@ -168,7 +168,7 @@ def test_a_directory_that_is_no_layout_is_recognised(
 
 
 def copy_into(target: LayoutDirectory, source: LayoutReader, content: Content) -> Manifest | Index:
-    """Everything below ``content``, without the code that copies for a living."""
+    """Everything below ``content``, collected without the product's code."""
     root = source.manifest(Digest.parse(content.digest))
     if isinstance(root, Index):
         for child in content.children:

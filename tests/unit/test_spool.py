@@ -1,4 +1,4 @@
-"""Bytes from one thread to another."""
+"""A queue of bytes between two threads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_everything_arrives_in_order(tmp_path: Path, memory: int, *, spills: boo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_before_its_turn_it_goes_to_a_file_without_a_name_and_the_writer_never_waits(tmp_path: Path) -> None:
+def test_before_its_turn_a_spool_uses_an_unlinked_file_and_the_writer_never_waits(tmp_path: Path) -> None:
     spool = Spool(threading.Event(), 1000, os.fsencode(tmp_path))
     data = os.urandom(3 * READ_SIZE + 7)
     for at in range(0, len(data), 999):
@@ -57,14 +57,14 @@ def test_before_its_turn_it_goes_to_a_file_without_a_name_and_the_writer_never_w
     assert everything(spool) == data
 
 
-def test_what_fits_in_memory_makes_no_file() -> None:
+def test_a_spool_that_fits_in_memory_makes_no_file() -> None:
     spool = Spool(threading.Event(), 1000, b"/nonexistent")
     spool.write(b"x" * 999)
     spool.finish()
     assert everything(spool) == b"x" * 999
 
 
-def test_it_is_full_while_there_is_no_room_in_memory_nor_yet_a_file(tmp_path: Path) -> None:
+def test_a_spool_is_full_while_there_is_no_room_in_memory_nor_yet_a_file(tmp_path: Path) -> None:
     spool = Spool(threading.Event(), 10)
     spool.write(b"x" * 9)
     assert not spool.is_full
@@ -77,7 +77,7 @@ def test_it_is_full_while_there_is_no_room_in_memory_nor_yet_a_file(tmp_path: Pa
     spills = Spool(threading.Event(), 10, os.fsencode(tmp_path))
     spills.write(b"x" * 10)
     assert spills.is_full
-    spills.write(b"x" * 10)  # to the file, where there is always room
+    spills.write(b"x" * 10)  # to the file, which always has room
     assert not spills.is_full
 
 
@@ -103,7 +103,7 @@ def test_before_its_turn_a_writer_waits_while_nothing_is_urgent(tmp_path: Path) 
     assert everything(spool) == b"0123456789" * 100
 
 
-def test_it_is_not_patient_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_its_turn_a_writer_waits_only_for_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "PATIENCE", 0.0)
     spool = Spool(threading.Event(), 10, os.fsencode(tmp_path), lambda: False)
     for _ in range(100):
@@ -139,7 +139,7 @@ def test_a_writer_waits_for_its_reader_once_it_reads(tmp_path: Path) -> None:
 
     with in_thread(write):
         for seen, _ in enumerate(reader):
-            # One piece is in hand, one is waiting, and one may have been written but not counted.
+            # One piece is being handed over, one is buffered, and one may have been written but not counted.
             assert len(written) <= seen + 3
 
 
@@ -154,7 +154,7 @@ def test_the_reader_gets_an_error_after_what_came_before_it() -> None:
     assert isinstance(spool.wait(), ValueError)
 
 
-def test_whoever_waits_is_cancelled() -> None:
+def test_a_waiting_thread_is_cancelled() -> None:
     cancelled = threading.Event()
     full, empty = Spool(cancelled, 1), Spool(cancelled, 1)
     full.write(b"x")
@@ -180,7 +180,7 @@ def test_whoever_waits_is_cancelled() -> None:
     assert sorted(ended) == ["reader", "waiter", "writer"]
 
 
-def test_what_nobody_will_read_is_dropped_without_waiting() -> None:
+def test_a_discarded_spool_drops_bytes_without_waiting() -> None:
     spool = Spool(threading.Event(), 10)
     spool.write(b"x" * 10)
 
@@ -202,7 +202,7 @@ def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ENOENT
 
 
-def test_the_file_is_closed_when_the_spool_goes(tmp_path: Path) -> None:
+def test_the_file_is_closed_with_the_spool(tmp_path: Path) -> None:
     def open_files() -> int:
         return sum(
             os.path.dirname(os.readlink(f"/proc/self/fd/{fd}")) == str(tmp_path)

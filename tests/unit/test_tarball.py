@@ -1,4 +1,4 @@
-"""Images in tars: docker-save tarballs, OCI archives, what is neither, and the tarball that `docker load` takes."""
+"""Images in tars: docker-save tarballs, OCI archives, files that are neither, and the tarball for `docker load`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_layers_gzip_header_has_no_time(tmp_path: Path) -> None:
 
 def test_the_same_image_has_the_same_digest_however_it_is_packed(tmp_path: Path) -> None:
     digests = {root_of(put_down(tmp_path, pack(PLAIN))).digest for pack in (bytes, gzip.compress, tar.zstd, bytes)}
-    # This digest is a promise (ADR 0060): it is the same on every machine and in every release.
+    # ADR 0060 promises this digest: it is the same on every machine and in every release.
     assert [str(digest) for digest in digests] == [
         "sha256:9e502f26cc01c7599da3dbc712c1f009ded6f785a64fcfb4d4551f5902038bd0"
     ]
@@ -164,13 +164,13 @@ def test_foreign_layers_are_described_and_not_packed(tmp_path: Path) -> None:
     assert manifest.layers[1].media_type == mediatype.DOCKER_LAYER_GZIP
 
 
-def test_a_layer_that_is_not_what_the_config_says_is_refused(tmp_path: Path) -> None:
+def test_a_layer_that_does_not_match_the_config_is_refused(tmp_path: Path) -> None:
     for stored in (OTHER, gzip.compress(OTHER)):
         with pytest.raises(DigestMismatch, match="layer 1: digest mismatch"):
             root_of(put_down(tmp_path, saved({"1": stored}, config_of(LAYER), ["1"])))
 
 
-def test_a_config_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
+def test_a_config_that_does_not_match_its_name_is_refused(tmp_path: Path) -> None:
     listing = [{"Config": "0" * 64 + ".json", "Layers": []}]
     data = tar.archive(tar.file("0" * 64 + ".json", config_of()), tar.file("manifest.json", json.dumps(listing)))
     with pytest.raises(DigestMismatch, match="config 0000"):
@@ -226,7 +226,7 @@ def test_an_archive_that_lists_one_image_under_two_names_is_that_image(tmp_path:
     assert str(root_of(put_down(tmp_path, pack_layout(tmp_path))).digest) == one.digest
 
 
-def test_a_tarball_that_is_also_a_layout_is_taken_as_docker_saved(tmp_path: Path) -> None:
+def test_a_tarball_that_is_also_a_layout_is_read_as_a_docker_save_tarball(tmp_path: Path) -> None:
     write_layout(tmp_path / "layout", image(layer(LAYER, "none")))
     config = config_of(LAYER)
     listing = [{"Config": "c", "Layers": [f"blobs/sha256/{digest_of(LAYER).removeprefix('sha256:')}"]}]
@@ -258,7 +258,7 @@ def test_a_tarball_that_is_also_a_layout_is_taken_as_docker_saved(tmp_path: Path
         (PLAIN[: len(LAYER) // 2], "unexpected end of data"),
     ],
 )
-def test_a_file_that_is_no_image_is_recognised(tmp_path: Path, data: bytes, message: str) -> None:
+def test_a_file_that_is_not_an_image_is_recognised(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(ContentError) as caught:
         root_of(put_down(tmp_path, data))
     assert "image 'image'" in caught.value.message
@@ -276,7 +276,7 @@ def test_a_missing_file_is_a_message(tmp_path: Path) -> None:
 
 
 def written(tmp_path: Path, name: str | None = "some/name:tag") -> tuple[bytes, Manifest]:
-    """A loadable tarball of an image whose two equal layers stand around another, its blobs put last first."""
+    """A loadable tarball of an image with a layer between two equal ones; its blobs are put in reverse order."""
     content = image(LAYER, OTHER, LAYER)
     if not (tmp_path / "layout").exists():
         write_layout(tmp_path / "layout", content)
@@ -346,6 +346,6 @@ def test_a_loadable_tarball_takes_no_foreign_layers(tmp_path: Path) -> None:
     far = blob(b"far", "application/vnd.oci.image.layer.nondistributable.v1.tar", urls=["https://example.com"])
     manifest = parse_manifest(manifest_of(blob(b"{}", mediatype.OCI_CONFIG), [far]).manifest.data)
     assert isinstance(manifest, Manifest)
-    with pytest.raises(UnsupportedMediaType, match="may not be distributed"):
+    with pytest.raises(UnsupportedMediaType, match="must not be distributed"):
         LoadableTarball(str(tmp_path / "image.tar"), manifest)
     assert not (tmp_path / "image.tar").exists()

@@ -1,4 +1,4 @@
-"""A tar as `Files`: its table of contents read once, its files then read where they lie."""
+"""A tar as `Files`: its members are listed once, then read in place."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from registry_image.oci.digest import Buffer
 from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region, closing_descriptor
 
-#: Members of an archive of an image: some per layer and per platform. A root filesystem has more, and is no image.
+#: The most members of an image archive, which has a few for each layer and platform. A root filesystem has more.
 MAX_MEMBERS = 50_000
-#: The most bytes of one header of an archive, a PAX header with all its records among them.
+#: The largest header of an archive, in bytes, PAX records included.
 MAX_HEADER = 1024 * 1024
-#: What a format is called in a sentence, where its name alone does not say what was given.
+#: How messages call a format whose bare name would not be clear.
 _IN_WORDS = {"xz": "xz data", "bzip2": "bzip2 data", "zip": "a zip file"}
 
 
 class _Headers(io.FileIO):
-    """What tarfile reads a tar's headers from: it would take a name or a PAX header whole, of however many GB."""
+    """A file from which tarfile reads headers. On its own it would read a PAX header of gigabytes into memory."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, closefd=False)
@@ -39,7 +39,7 @@ class _Headers(io.FileIO):
 class Archive:
     """The regular files of a tar, by normalised name (no leading ``./`` or ``/``); of two with one name, the first.
 
-    Links are followed within the tar, as `docker save` writes them for layers it has written already.
+    Links are followed within the tar: `docker save` writes them for layers that are in it already.
     """
 
     def __init__(self, descriptor: int, what: str) -> None:
@@ -48,13 +48,11 @@ class Archive:
         self._links: dict[str, str] = {}
         size = os.fstat(descriptor).st_size
         try:
-            # The stream starts where the descriptor does; tarfile keeps offsets, which is all that is wanted of it.
+            # tarfile only lists the members and their offsets; `Region` reads the data.
             with _Headers(descriptor) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 for count, member in enumerate(tar):
                     if count >= MAX_MEMBERS:
-                        raise ContentError(
-                            f"{what}: a tar of more than {MAX_MEMBERS} files: not an archive of an image"
-                        )
+                        raise ContentError(f"{what}: a tar of more than {MAX_MEMBERS} files: not an image archive")
                     self._add(member, descriptor)
         except (tarfile.TarError, ValueError, OSError, RecursionError) as error:
             raise ContentError(f"{what}: {_seems(descriptor, size)}: {error}") from error
@@ -74,7 +72,7 @@ class Archive:
         return [*self._regions, *self._links]
 
     def region(self, name: str) -> Region | None:
-        """Where the file ``name`` lies, or None if there is none, or only a link to nothing."""
+        """The data of the file ``name``; None if it, or the target of its links, is missing."""
         name = posixpath.normpath(name)
         for _ in range(len(self._links) + 1):
             if name in self._regions:
@@ -97,9 +95,9 @@ class Archive:
 
 @contextmanager
 def open_archive(path: str, what: str) -> Iterator[Archive]:
-    """The tar at ``path``, plain, gzip or zstd, told by its content. Raises ContentError for anything else.
+    """The tar at ``path``, plain, gzip or zstd, detected by its content. Raises ContentError for anything else.
 
-    A compressed one is unpacked into a scratch file first.
+    A compressed tar is first decompressed into a scratch file.
     """
     with closing_descriptor(path, what) as descriptor:
         if not compression_of(os.pread(descriptor, 4, 0)):
@@ -113,7 +111,7 @@ def open_archive(path: str, what: str) -> Iterator[Archive]:
 
 
 class Scratch:
-    """A temporary file without a name, written at its end and read as `Region`."""
+    """An unlinked temporary file, to be appended to and read as `Region`."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -125,7 +123,7 @@ class Scratch:
 
 @contextmanager
 def scratch() -> Iterator[Scratch]:
-    """A new one; nothing of it outlives the block, or us. Raises StorageError."""
+    """A new Scratch, gone after the block and after the process. Raises StorageError."""
     with storage_errors("making a temporary file"):
         file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by the with below)
     with file:

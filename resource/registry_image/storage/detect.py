@@ -1,4 +1,4 @@
-"""An image in a file or a directory, whatever form it has: told by content, never by name."""
+"""Opens an image in a file or a directory; its format is detected by content, never by name."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NAMES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """``root`` is what gets tagged; ``reader`` has all it refers to; ``form`` says what it was, for the log.
+    """``root`` is the manifest or index to tag; ``reader`` has its content; ``form`` names the format, for the log.
 
-    ``verified`` says that the blobs were hashed while the image was opened: their digests are of what is there.
+    ``verified`` means that all blobs were hashed while the image was opened.
     """
 
     reader: ContentReader
@@ -38,16 +38,16 @@ class StoredImage:
 
 @contextmanager
 def open_image(path: str, shown: str, run: Run = map) -> Iterator[StoredImage]:
-    """The image at ``path``, which messages call ``shown``. ``run`` compresses layers, where they are not yet.
+    """The image at ``path``, which messages call ``shown``. ``run`` compresses layers that are not compressed yet.
 
-    Raises ContentError, saying what it seems to be and what is missing, if it is no image; StorageError.
+    Raises StorageError; ContentError if there is no image, with a message that says what is there and what is missing.
     """
     if os.path.isdir(path):
         yield _directory(path, shown)
         return
     with open_archive(path, f"image {shown!r}") as archive:
-        # An engine's newer tarballs hold a layout too. They stay docker-save tarballs, as registry-image takes them:
-        # the layout's layers are not compressed, and its list may have an entry for each tag.
+        # Tarballs of newer engines also hold a layout. Like registry-image, treat them as docker-save tarballs: the
+        # layout's layers are not compressed, and its index may have an entry for each tag.
         if archive.has("manifest.json"):
             with open_saved(archive, run) as saved:
                 yield StoredImage(reader=saved, root=saved.root, form="docker-save tarball", verified=True)

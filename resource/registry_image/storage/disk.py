@@ -1,4 +1,4 @@
-"""The loop around a write that the disk may take in parts."""
+"""Writes that the kernel may do in parts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Files by name, in a directory or inside a tar: what image layouts are read from, at any offset and by many threads.
+"""Files by name, in a directory or inside a tar, readable by many threads at once.
 
-Nothing here trusts the content: whoever reads holds it against a digest.
+Their content is not verified here: readers check it against a digest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 from registry_image.errors import ContentError, quote, storage_errors
 from registry_image.oci.digest import Buffer
 
-#: Bytes read from a disk at a time: large enough to leave the interpreter seldom, small beside the memory of a step.
+#: Bytes per read from disk: large enough to make system calls rare, small beside the memory of a step.
 PIECE = 256 * 1024
 
 
@@ -25,10 +25,10 @@ class Files(Protocol):
     what: str
 
     def has(self, name: str) -> bool:
-        """Whether there is a file ``name``. Raises ContentError for what has the name and is no file within."""
+        """Whether there is anything called ``name``."""
 
     def open(self, name: str) -> AbstractContextManager[Iterator[Buffer]]:
-        """The file's bytes in pieces. Raises ContentError if it is not there, StorageError if it cannot be read."""
+        """The file's bytes in pieces. Raises ContentError if it is missing, StorageError if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Region:
 
 
 def read_small(files: Files, name: str, limit: int) -> bytes:
-    """A file that is wanted whole. Raises ContentError if it has more than ``limit`` bytes."""
+    """The whole file ``name``. Raises ContentError if it has more than ``limit`` bytes."""
     data = bytearray()
     with files.open(name) as pieces:
         for piece in pieces:
@@ -77,7 +77,7 @@ class Directory:
     def open(self, name: str) -> Iterator[Iterator[Buffer]]:
         real = os.path.realpath(os.path.join(self.path, name))
         if os.path.commonpath((self.path, real)) != self.path:
-            # An artifact may come from a build nobody trusts; it must not have us push the container's own files.
+            # An artifact may come from an untrusted build; its links must not make us push files of the container.
             raise ContentError(
                 f"{self.what}: {name} is a symbolic link that leads out of the directory",
                 hint="copy the files instead of linking them (cp -rL)",
@@ -91,7 +91,7 @@ def closing_descriptor(path: str, what: str) -> Iterator[int]:
     """A regular file open for reading. Raises ContentError for anything else, StorageError if it cannot be opened."""
     with storage_errors(f"opening {what} ({quote(path)})"):
         try:
-            # A fifo would have us wait for its writer for ever.
+            # O_NONBLOCK: opening a fifo would otherwise wait for its writer, possibly for ever.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError as error:
             raise ContentError(f"{what} is missing") from error

@@ -16,7 +16,7 @@ from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, pars
 from registry_image.storage.files import Directory, Files, read_small
 
 REF_NAME = "org.opencontainers.image.ref.name"
-#: Says which manifest the layout stands for: an image that was no part of an index when it was fetched.
+#: A file with the digest of the layout's root, for an image that was fetched without an index.
 SINGLE_IMAGE_DIGEST = "single-image-digest"
 #: How deep single-entry indexes may nest. Tools make two levels.
 MAX_NESTING = 8
@@ -24,7 +24,7 @@ _MARKER = b'{"imageLayoutVersion": "1.0.0"}'
 
 
 class LayoutReader:
-    """Reads a layout. Its ``index.json`` counts as content too: it may be the very index that was fetched."""
+    """Reads a layout. Its ``index.json`` is content too: it may be the index that was fetched."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -34,7 +34,7 @@ class LayoutReader:
         return self._files.what
 
     def index(self) -> Index:
-        """``index.json``. Raises ContentError if it is missing or is no index."""
+        """``index.json``. Raises ContentError if it is missing or not an index."""
         what = f"{self.what}: index.json"
         index = parse_manifest(read_small(self._files, "index.json", MAX_MANIFEST_SIZE), what=what)
         if not isinstance(index, Index):
@@ -58,10 +58,7 @@ class LayoutReader:
         with self._files.open(name) as pieces:
             yield pieces
 
-    def single_image(self) -> Manifest | Index | None:
-        """What the file ``single-image-digest`` names, if there is one."""
-        if not self._files.has(SINGLE_IMAGE_DIGEST):
-            return None
+    def _single_image(self) -> Manifest | Index:
         text = read_small(self._files, SINGLE_IMAGE_DIGEST, limit=256).decode("utf-8", "replace").strip()
         try:
             return self.manifest(Digest.parse(text))
@@ -69,11 +66,10 @@ class LayoutReader:
             raise InvalidManifest(f"{self.what}: {SINGLE_IMAGE_DIGEST}: {error.message}") from error
 
     def directory_root(self) -> Manifest | Index:
-        """What a layout *directory* stands for: ``single-image-digest``, else ``index.json`` as the image index that
-        it is, unless its only entry is itself an index, and so on."""
-        named = self.single_image()
-        if named is not None:
-            return named
+        """The root of a layout *directory*: the one in ``single-image-digest``, else ``index.json`` as an image index.
+        An index with an index as its only entry is unwrapped."""
+        if self._files.has(SINGLE_IMAGE_DIGEST):
+            return self._single_image()
         index = self.index()
         for _ in range(MAX_NESTING):
             inner = self._only_index(index)
@@ -89,7 +85,7 @@ class LayoutReader:
         return inner if isinstance(inner, Index) else None
 
     def archive_root(self) -> Manifest | Index:
-        """What a layout in an *archive* stands for: the one entry of ``index.json``, a table of contents."""
+        """The root of a layout in an *archive*: the only entry of ``index.json``, which is a table of contents here."""
         entries = {entry.digest: entry for entry in self.index().manifests}
         if len(entries) != 1:
             names = ", ".join(entry.annotations.get(REF_NAME, str(digest)) for digest, entry in entries.items())
@@ -101,7 +97,7 @@ class LayoutReader:
 
 
 class LayoutDirectory(LayoutReader):
-    """Writes a layout into the new directory ``path``, and reads it. `seal` makes it whole."""
+    """Writes a layout into the new directory ``path``, and reads it. `seal` completes it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(Directory(path, f"OCI layout {path!r}"))
@@ -136,9 +132,9 @@ class LayoutDirectory(LayoutReader):
         self._write(name, manifest.raw)
 
     def seal(self, root: Manifest | Index) -> None:
-        """Makes ``root``, whose content is all here, what the layout stands for when it is read again.
+        """Makes ``root``, whose content is all here, the root of the layout.
 
-        ``index.json`` is an index byte for byte; for an image it lists just that, and ``single-image-digest`` says so.
+        ``index.json`` is an index byte for byte; for an image it lists the image, which ``single-image-digest`` names.
         """
         self._write("oci-layout", _MARKER)
         if isinstance(root, Manifest):
@@ -150,7 +146,7 @@ class LayoutDirectory(LayoutReader):
             return
         self._write("index.json", root.raw)
         if len(root.manifests) == 1 and root.manifests[0].media_type in mediatype.INDEXES:
-            # Reading back would unwrap it and push another digest than was fetched.
+            # Otherwise a reader would unwrap it, and a put would push another digest than the one fetched.
             self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
 
     def _write(self, name: str, data: bytes) -> None:

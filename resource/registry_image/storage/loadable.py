@@ -1,7 +1,7 @@
-"""A tarball that `docker load` takes, written at any place at once: its layers may arrive in any order.
+"""A tarball for `docker load`, written at several offsets at once: its layers may arrive in any order.
 
-The sizes of nearly all members are known from the manifest, so each blob's place is known before its first byte. Only
-zstd layers are unpacked, at the end: engines before 23 cannot read them. The same image gives the same bytes.
+The manifest has the sizes of nearly all members, so each blob's offset is known before its first byte. Only zstd layers
+are decompressed, at the end: engines before 23 cannot read them (moby#41759). The same image gives the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MODE = 0o644
 class LoadableTarball:
     """Writes the one image ``manifest`` to the new file ``path``, tagged ``name`` (``repository:tag``) if given.
 
-    A ContentWriter, and a BlobSource of what was put; a context manager that leaves a whole tarball, if every blob was
+    A ContentWriter, a BlobSource of what was put, and a context manager, which completes the tarball if every blob was
     put and nothing was raised. Raises UnsupportedMediaType for an image with foreign layers.
     """
 
@@ -42,9 +42,7 @@ class LoadableTarball:
         names[manifest.config.digest] = f"{manifest.config.digest.hex}.json"
         for blob in manifest.layers:
             if mediatype.is_foreign_layer(blob.media_type):
-                raise UnsupportedMediaType(
-                    f"tarball {path!r}: layer {blob.digest} may not be distributed, only linked to"
-                )
+                raise UnsupportedMediaType(f"tarball {path!r}: layer {blob.digest} must not be distributed")
         listed = {
             "Config": names[manifest.config.digest],
             "RepoTags": [name] if name is not None else None,
@@ -111,7 +109,7 @@ class LoadableTarball:
         return descriptor.size
 
     def put_manifest(self, manifest: Manifest | Index) -> None:
-        """Nothing to do: `docker load` goes by its own list."""
+        """Nothing to do: `docker load` reads its own list."""
 
 
 def _header(name: str, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Bytes on their way from one thread to another: in memory while few, else in a file that has no name."""
+"""A queue of bytes between two threads: in memory while it is short, else in an unlinked file."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from registry_image.errors import Cancelled, storage_errors
 from registry_image.oci.digest import Buffer
 from registry_image.storage.disk import write_all
 
-#: Bytes that are handed over at once. Waking another thread costs as much as hashing tens of kilobytes.
+#: Bytes handed over at once: waking another thread costs as much as hashing tens of kilobytes.
 BATCH = 1024 * 1024
-#: Bytes that one read of the file gives.
+#: Bytes per read of the file.
 READ_SIZE = 256 * 1024
-#: Seconds that a writer before its turn waits although nothing is urgent: servers cut connections that stand still.
+#: Seconds that a download ahead of its turn may pause before it spills to disk: servers drop idle connections.
 PATIENCE = 5.0
-#: Seconds between looks at whether all this still goes on. Nobody needs to wake who waits for the last time: a signal
-#: may have unwound the thread that would have done it.
+#: Poll interval, in seconds: a signal may have unwound the thread that should wake a waiting one.
 POLL = 0.1
-_KEEPING = "keep a layer that waits"
+_BUFFERING = "buffer a layer on disk"
 
 
 class Spool:
     """One thread writes, one reads, in order.
 
-    Up to ``memory`` bytes wait in memory. A writer with more waits for its reader, except before its turn: as long as
-    nobody reads, and if there is a ``directory``, further bytes go to an unlinked file there, on the filesystem that
-    has room for the image: at once if ``is_urgent``, else after PATIENCE. What has begun to go to the file goes there
-    to its end.
+    Up to ``memory`` bytes wait in memory; then the writer waits for its reader. As long as nobody reads, and if there
+    is a ``directory`` (on the filesystem with room for the image), it continues in an unlinked file there: at once if
+    ``is_urgent``, else after PATIENCE. Once a file is begun, all further bytes go to it.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class Spool:
         self._is_urgent = is_urgent
         self._changed = threading.Condition()
         self._batch_size = min(BATCH, memory)
-        self._batch: list[bytes] = []  # the writer's own: what it has not handed over yet
+        self._batch: list[bytes] = []  # the writer's own: not handed over yet
         self._batched = 0  # bytes in _batch
         self._pieces: list[bytes] = []
         self._held = 0  # bytes in _pieces
@@ -55,7 +53,7 @@ class Spool:
         self._error: BaseException | None = None
 
     def write(self, piece: bytes) -> None:
-        """Raises Cancelled, and StorageError where the file cannot grow."""
+        """Raises Cancelled, and StorageError if the file cannot grow."""
         self._batch.append(piece)
         self._batched += len(piece)
         if self._batched >= self._batch_size:
@@ -69,7 +67,7 @@ class Spool:
             while self._held >= self._memory and self._file is None and not self._discarding:
                 directory = None if self._reading else self._directory
                 if directory is not None and (self._is_urgent() or time.monotonic() > patient_until):
-                    self._file = _nameless_file(directory)
+                    self._file = _unlinked_file(directory)
                 else:
                     self._wait()
             if self._discarding:
@@ -79,21 +77,21 @@ class Spool:
                 self._held += size
                 self._changed.notify()
                 return
-        # The reader does not look behind _written, so the lock need not be held while the disk works.
+        # The reader reads nothing after _written, so the write needs no lock.
         for piece in batch:
-            self._written = write_all(self._file, piece, self._written, _KEEPING)
+            self._written = write_all(self._file, piece, self._written, _BUFFERING)
         with self._changed:
             self._changed.notify()
 
     def finish(self, error: BaseException | None = None) -> None:
-        """The writer's last word: all is written, or ``error``, which the reader gets after what was written."""
+        """Ends the stream. The reader gets ``error``, if there is one, after all that was written."""
         self._hand_over()
         with self._changed:
             self._finished, self._error = True, error
             self._changed.notify()
 
     def read(self) -> Iterator[Buffer]:
-        """Everything, to the end or the error. A piece is valid until the next is asked for. Raises Cancelled."""
+        """Everything, up to the end or the error. A piece is valid until the next is requested. Raises Cancelled."""
         with self._changed:
             self._reading = True
         while True:
@@ -122,29 +120,29 @@ class Spool:
                 size = min(self._written - position, READ_SIZE)
             if not size:
                 return
-            with storage_errors("read back a waiting layer"):
+            with storage_errors("read a buffered layer"):
                 count = os.preadv(self._file, [view[:size]], position)
             position += count
             yield view[:count]
 
     def discard(self) -> None:
-        """Nobody will read on: what is written from now on is dropped, and its writer never waits."""
+        """Drops all that is written from now on; the writer never waits."""
         with self._changed:
             self._discarding = True
             self._changed.notify()
 
     @property
     def is_empty(self) -> bool:
-        """Whether its reader has all that was written so far, and waits for more."""
+        """Whether the reader has all that was written so far, and waits for more."""
         return not self._finished and not self._held and self._file is None
 
     @property
     def is_full(self) -> bool:
-        """Whether memory has no room for more now: the time for its writer to do something else."""
+        """Whether memory has no room for more, so that the writer may do something else meanwhile."""
         return self._held >= self._memory and self._file is None
 
     def wait(self) -> BaseException | None:
-        """Waits for the writer's last word; its error. Raises Cancelled."""
+        """Waits for the end of the stream; its error. Raises Cancelled."""
         with self._changed:
             while not self._finished:
                 self._wait()
@@ -160,12 +158,12 @@ class Spool:
             os.close(self._file)
 
 
-def _nameless_file(directory: bytes) -> int:
-    with storage_errors(_KEEPING):
+def _unlinked_file(directory: bytes) -> int:
+    with storage_errors(_BUFFERING):
         try:
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError:
-            # Not every filesystem has nameless files (NFS, overlayfs before Linux 6.1).
+            # NFS, overlayfs before Linux 6.1, and ZFS 2.1.7 on Linux 6.1 (openzfs#14301) have no O_TMPFILE.
             import tempfile
 
             fd, path = tempfile.mkstemp(prefix=b".registry-image-", dir=directory)

@@ -1,7 +1,7 @@
-"""Images as `docker save` writes them: a manifest is made for one (Docker schema 2), the layers gzipped.
+"""Images as `docker save` writes them: they get a manifest (Docker schema 2), and their layers are gzipped.
 
 The same file gives the same digest every time: the manifest's fields have a fixed order, and gzip always writes the
-same (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed already are taken as they are.
+same (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed already stay unchanged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LAYER_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listed:
-    """One image of ``manifest.json``: names of files in the tar. ``sources`` are descriptors by diff ID."""
+    """One image of ``manifest.json``: its files' names in the tar. ``sources`` are descriptors by diff ID."""
 
     config: str
     layers: tuple[str, ...]
@@ -50,7 +50,7 @@ class _Listed:
 
 
 class SavedImage:
-    """The one image in a docker-save tarball, as a ContentReader of the manifest made for it, `root`."""
+    """The one image in a docker-save tarball: a ContentReader of `root`, the manifest made for it."""
 
     def __init__(self, root: Manifest, config: bytes, layers: dict[Digest, Region], what: str) -> None:
         self.root = root
@@ -76,7 +76,7 @@ class SavedImage:
 
 @contextmanager
 def open_saved(archive: Archive, run: Run = map) -> Iterator[SavedImage]:
-    """The image that ``archive`` holds. Raises ContentError if something is missing, or is not what the config says.
+    """The image that ``archive`` holds. Raises ContentError if a file is missing, or a layer does not match the config.
 
     ``run`` may compress several blocks of a layer at once.
     """
@@ -99,7 +99,7 @@ def open_saved(archive: Archive, run: Run = map) -> Iterator[SavedImage]:
 
 
 class _Packer:
-    """Finds each layer's blob: where it lies in the tar if it is compressed, else gzipped, in a scratch file."""
+    """Finds each layer's blob: in the tar if it is compressed there, else gzipped into a scratch file."""
 
     def __init__(self, archive: Archive, packed: Scratch, run: Run) -> None:
         self._archive = archive
@@ -155,7 +155,7 @@ def _check_diff_id(tar: Iterator[Buffer], diff_id: Digest, what: str) -> None:
 
 def _compare(actual: str, diff_id: Digest, what: str) -> None:
     if actual != diff_id.hex:
-        # The config promises what a layer unpacks to; an engine would refuse the image after the pull.
+        # Engines check diff IDs, and would refuse the image after the pull.
         raise DigestMismatch(what, expected=str(diff_id), actual=f"{diff_id.algorithm}:{actual}")
 
 
@@ -185,7 +185,7 @@ def _read_image(reader: JSONReader) -> _Listed:
 
 
 def _check_name(name: str, config: bytes, what: str) -> None:
-    """Engines name a config after its digest; then it has to agree."""
+    """Engines name a config after its digest; the two must agree then."""
     promised = posixpath.basename(name).removesuffix(".json").removeprefix("sha256:")
     actual = Digest.of(config)
     if len(promised) == len(actual.hex) and promised != actual.hex:
@@ -207,6 +207,6 @@ def _make_manifest(config: bytes, layers: list[Descriptor]) -> Manifest:
 
 
 def _entry(descriptor: Descriptor) -> dict[str, JSON]:
-    """Spelled as go-containerregistry does, so that a tarball of compressed layers has the digest it has there."""
+    """In the field order of go-containerregistry: a tarball of compressed layers has the same digest there."""
     entry = descriptor.as_json()
     return {name: entry[name] for name in ("mediaType", "size", "digest", "urls") if name in entry}
