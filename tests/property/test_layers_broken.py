@@ -1,4 +1,4 @@
-"""Layers with bytes changed: laid out, or one error of ours, and nothing outside either way (layers.md 50)."""
+"""Layers with changed bytes: unpacked, or one error of ours; outside nothing changes either way (layers.md 50)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UPPER = tar.archive(
     tar.directory("l", mode=0o700),
     tar.file("x" * 120, "long"),
 )
-#: Bytes that mean something in a header: separators, dots, numbers' signs, types, the whiteout's prefix.
+#: Bytes with a meaning in a header: separators, dots, signs of numbers, types, the prefix of whiteouts.
 TELLING = st.sampled_from(
     [b"/", b"..", b"../", b"\0", b".wh.", b".wh..wh.", b"7", b"1", b"2", b"5", b"L", b"x", b"\x80", b"\xff"]
 )
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look in
 
 
 def with_checksums(data: bytearray) -> bytes:
-    """Every block that was a header is one again: what changed in it gets past the checksum."""
+    """Corrects the checksum of every header, so that the changed bytes get past it."""
     for at in range(0, len(data) - 511, 512):
         block = data[at : at + 512]
         if block[257:262] == b"ustar":

@@ -1,7 +1,7 @@
-"""Random stacks of layers, biased to collide: the tree on disk is the slow model's, or both refuse.
+"""Random stacks of layers, biased to collide: the tree on disk equals the slow model's, or both refuse.
 
-The whole file runs a second time as a user who is not root: then owners stay and devices are left out, nothing else
-differs (layers.md 48).
+The whole file runs a second time without root: then owners stay and devices are left out, and nothing else differs
+(layers.md 48).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def members() -> st.SearchStrategy[Member]:
     )
 
 
-#: What most stacks stand on, so that whiteouts have something to hide and hard links something to link to.
+#: The lowest layer of most stacks, so that whiteouts have something to hide and hard links something to link to.
 BASE = [
     Member(path=b"a", data=b"base a"),
     Member(path=b"b/a", data=b"base b/a"),
@@ -135,7 +135,7 @@ def test_a_stack_of_layers_gives_the_tree_of_the_model(layers: list[list[Member]
 
 
 def readable(path: Path) -> Tree:
-    """The tree at ``path``; who is not root opens what is closed for that, and its mode is told as it was."""
+    """The tree at ``path``. Without root, closed directories are opened to read it; the result has the modes before."""
     if IS_ROOT:
         return snapshot(path)
     top = os.fsencode(path)
@@ -161,15 +161,15 @@ def readable(path: Path) -> Tree:
 
 @pytest.mark.rule(48)
 @pytest.mark.skipif(not IS_ROOT, reason="is the second run")
-def test_whoever_is_not_root_gets_the_same_tree_but_for_owners() -> None:
-    # In a user namespace, a user of no privileges may still read the interpreter, wherever that is installed.
+def test_without_root_the_tree_is_the_same_but_for_owners() -> None:
+    # A user namespace, because another user might not be allowed to read the interpreter.
     enter = [parts.need("unshare"), "--user", "--map-user=1000", "--map-group=1000"]
     if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode != 0:
         parts.lacking("user namespaces", "run the tests where unshare --user is allowed")
     command = [*enter, sys.executable, "-m", "pytest"]
     answer = subprocess.run(
         [*command, "-q", "-p", "no:cacheprovider", __file__],
-        env=os.environ | {"CI": "false"},  # there this very test is skipped
+        env=os.environ | {"CI": "false"},  # there this test is skipped, which CI does not allow
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Layers made to cost: twice the input may cost about twice the work, and no more, in time, memory and open files."""
+"""Layers made to be expensive: the cost grows only in proportion to the input, in time, memory and open files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_RATIO = 9.0
 
 
 class Members:
-    """A layer without a tar around it: what is measured is the applying."""
+    """A layer without a tar, so that only the applying is measured."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries = iter(entries)
@@ -50,7 +50,7 @@ def entry(path: str, kind: bytes = REGULAR, linkname: str = "") -> Entry:
 
 
 def seconds(place: Path, *layers: list[Entry]) -> float:
-    """CPU time, of the kernel too, that the last of ``layers`` takes."""
+    """CPU time for the last of ``layers``, the kernel's included."""
     place.mkdir()
     with Root(str(place)) as root:
         applier = Applier(root, Silence())
@@ -63,14 +63,14 @@ def seconds(place: Path, *layers: list[Entry]) -> float:
 
 
 def opaque_markers(n: int) -> list[list[Entry]]:
-    """As many opaque markers as files, all for the same few directories, each of which the layer also writes to."""
+    """As many opaque markers as files, all for a few directories that the layer also writes to."""
     below = [entry(f"d/{k % 10}/{k}") for k in range(n)]
     marks = [entry(f"d/{k % 10}/.wh..wh..opq") for k in range(n)]
     return [below, [*(entry(f"d/{k % 10}/new{k}") for k in range(n)), *marks, *marks]]
 
 
 def nested_opaque_markers(n: int) -> list[list[Entry]]:
-    """Markers from the deepest directory up, each of a tree that the layer wrote itself."""
+    """Markers from the deepest directory up, in a tree that the layer wrote itself."""
     depth = 200
     ways = ["d/" * level for level in range(1, depth)]
     new = [entry(f"{ways[k % len(ways)]}new{k}") for k in range(n)]
@@ -105,12 +105,12 @@ def replaced_symlinks(n: int) -> list[list[Entry]]:
 
 
 def forward_hard_links(n: int) -> list[list[Entry]]:
-    """Each is a hard link, in turn, to a file at the very end."""
+    """Hard links, each to a file at the end of the layer."""
     return [[*(entry(f"d{k}/x", HARDLINK, f"s/{k}") for k in range(n // 2)), *(entry(f"s/{k}") for k in range(n // 2))]]
 
 
 def scattered_parents(n: int) -> list[list[Entry]]:
-    """Consecutive entries never share a parent, and there are more parents than handles."""
+    """Consecutive entries never have the same parent, and there are more parents than handles."""
     ways = [f"{k}/a/b/c" for k in range(MAX_HANDLES * 3)]
     return [[entry(f"{ways[k % len(ways)]}/{k}") for k in range(n)]]
 
@@ -156,8 +156,8 @@ def test_hard_links_without_a_source_take_memory_to_a_bound(monkeypatch: pytest.
 
 
 @pytest.mark.rule(9)
-def test_a_way_of_many_symlinks_has_an_end(tmp_path: Path) -> None:
-    """Each target doubles the way: forty hops of two thousand components would be gone for each entry."""
+def test_a_path_of_many_symlinks_is_bounded(tmp_path: Path) -> None:
+    """Each target is long: every entry would cost forty hops of two thousand components."""
     links = [tar.symlink(f"l{n}", to=f"l{n + 1}/" + "x/../" * 800) for n in range(30)]
     begun = time.process_time()
     with pytest.raises(UnsafePath):
@@ -240,7 +240,7 @@ def _made(place: Path) -> str:
 
 @pytest.fixture
 def shared_memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory, where no disk's mood is measured; the ordinary place where there is none."""
+    """A directory in memory, if there is one: a disk's speed varies."""
 
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path

@@ -1,8 +1,8 @@
 """Hostile layers against canaries: whatever a layer tries, nothing outside the root is created, removed, linked,
 changed, or read (layers.md 50).
 
-Canaries are compared by everything lstat tells, change times included: even a chmod to the same mode would show. The
-code under test runs in a jail in which the canaries are at ``/outside``: what gets out gets no further than them.
+Canaries are compared by all that lstat returns, change times included: even a chmod to the same mode would show. The
+code under test runs in a jail in which the canaries are at ``/outside``: an escape reaches nothing else.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from tests.support.tree import Node, snapshot
 pytestmark = [pytest.mark.rule(24), pytest.mark.rule(50)]
 
 Layers = list[list[bytes]]
-#: Where the canaries are, for who is in the jail.
+#: The path of the canaries inside the jail.
 OUTSIDE = "/outside"
 
 
 def statuses(path: Path) -> dict[bytes, tuple[Node, int, int, int]]:
-    """Every name beneath ``path``: what it is, its link count, size and time of change."""
+    """Every name beneath ``path`` with its type, link count, size and change time."""
     found = {}
     for name, node in snapshot(path).items():
         status = os.lstat(os.path.join(os.fsencode(path), name))
@@ -54,12 +54,12 @@ def statuses(path: Path) -> dict[bytes, tuple[Node, int, int, int]]:
 
 @contextlib.contextmanager
 def canaries(directory: Path) -> Iterator[Path]:
-    """A directory of things to protect, beside where the root is going to be; held to be untouched at the end."""
+    """A directory of canaries beside the future root; checked to be untouched at the end."""
     outside = directory / "outside"
     (outside / "sub/deep").mkdir(parents=True)
     (outside / "file").write_text("canary")
     (outside / "sub/deep/file").write_text("canary")
-    (outside / "rootfs").mkdir()  # as a name a clumsy prefix test would let through
+    (outside / "rootfs").mkdir()  # a name that a naive test of prefixes would accept
     (outside / "link").symlink_to("file")
     os.mkfifo(outside / "fifo")
     (directory / "rootfs-evil").mkdir()
@@ -75,7 +75,7 @@ def canaries(directory: Path) -> Iterator[Path]:
 
 
 def through(way: str, *names: str) -> list[bytes]:
-    """Everything that could be done to ``names`` behind ``way``, a way out."""
+    """Everything that could be done to ``names`` through ``way``, a way out."""
     return [
         *(file(f"{way}/{name}", "evil", mode=0o777, uid=7, mtime=1) for name in names),
         directory(f"{way}/made", mode=0o777),
@@ -88,7 +88,7 @@ def through(way: str, *names: str) -> list[bytes]:
 
 
 def attempts(out: str) -> Iterator[tuple[str, Layers]]:
-    """(what is tried, the layers), ``out`` being the absolute path of the canaries."""
+    """Pairs of a description and layers; ``out`` is the absolute path of the canaries."""
     up = "../" * 30 + out.lstrip("/")
     ways = {
         "absolute": [symlink("w", to=out)],
@@ -195,13 +195,13 @@ def test_no_attempt_reaches_outside(tmp_path: Path) -> None:
 
 
 def assert_nothing_stolen(root: Path, what: str) -> None:
-    """No file of the root has the canaries' content, or is one of them."""
+    """Checks that no file of the root has the canaries' content, or is one of them."""
     for node in snapshot(root).values():
         assert node.content != snapshot(root.parent / "outside")[b"file"].content, what
 
 
-# No way leads to "/" or upwards but to the canaries: should the code under test ever let one through, what is opaque
-# there is deleted, and the tests may run as root on somebody's machine.
+# Every way out leads to the canaries, none to "/" or upwards: if the code under test fails, an opaque marker deletes
+# all in its directory, and the tests may run as root on somebody's machine.
 TARGETS = st.sampled_from(
     [
         "{out}",
@@ -241,7 +241,7 @@ def test_no_combination_reaches_outside(
 
 
 def careless(path: str, layers: list[bytes]) -> None:
-    """Lays out layers as a tool does that joins strings."""
+    """Unpacks layers like a careless tool, which joins strings."""
     for layer in layers:
         reader = TarReader([layer], "layer")
         while (entry := reader.next()) is not None:

@@ -1,4 +1,4 @@
-"""The rules of docs/layers.md from 21 on, each as what it does to a tree on disk."""
+"""The rules of docs/layers.md from 21 on, each by its effect on a tree on disk."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def test_a_chain_of_symlinks_is_followed_as_far_as_linux_does(root: Path) -> Non
 
 
 @pytest.mark.rule(23)
-@pytest.mark.parametrize("circle", [[symlink("a", to="a")], [symlink("a", to="b"), symlink("b", to="/a")]])
-def test_a_circle_of_symlinks_is_an_error(circle: list[bytes], root: Path) -> None:
-    with pytest.raises(UnsafePath, match="circle"):
-        unpack(root, archive(*circle, file("a/b")))
+@pytest.mark.parametrize("loop", [[symlink("a", to="a")], [symlink("a", to="b"), symlink("b", to="/a")]])
+def test_a_loop_of_symlinks_is_an_error(loop: list[bytes], root: Path) -> None:
+    with pytest.raises(UnsafePath, match="loop"):
+        unpack(root, archive(*loop, file("a/b")))
 
 
 @pytest.mark.rule(23)
@@ -126,9 +126,9 @@ def test_the_last_component_is_not_followed(root: Path) -> None:
 def test_a_parent_that_is_replaced_is_looked_up_again(root: Path) -> None:
     layer = [
         file("d/a"),
-        symlink("d", to="e"),  # the directory and its handle are gone
+        symlink("d", to="e"),  # removes the directory and its handle
         file("d/b"),
-        directory("d"),  # so is the symlink
+        directory("d"),  # removes the symlink too
         file("d/c"),
     ]
     unpack(root, archive(*layer))
@@ -150,7 +150,7 @@ def test_a_parent_that_a_whiteout_takes_away_is_looked_up_again(root: Path) -> N
 
 @pytest.mark.rule(25)
 @pytest.mark.parametrize("target", ["/a/b", "../../../..", "a//b/./", " ", "a\nb", "x" * 4095])
-def test_symlink_targets_are_kept_word_for_word(target: str, root: Path) -> None:
+def test_symlink_targets_are_kept_verbatim(target: str, root: Path) -> None:
     unpack(root, archive(symlink("a", to=target)))
     assert os.readlink(root / "a") == target
 
@@ -166,14 +166,14 @@ def test_missing_parents_are_made_whatever_the_umask(umask: int, entry: bytes, r
 
 
 @pytest.mark.rule(26)
-def test_parents_that_are_there_keep_their_attributes(root: Path) -> None:
+def test_existing_parents_keep_their_attributes(root: Path) -> None:
     unpack(root, archive(directory("a", mode=0o1700, mtime=5)), archive(file("a/b")))
     assert (mode(root / "a"), (root / "a").stat().st_mtime) == (0o1700, 5)
 
 
 @needs_root
 @pytest.mark.rule(26)
-def test_missing_parents_take_nothing_of_a_setgid_directory(root: Path) -> None:
+def test_missing_parents_inherit_nothing_from_a_setgid_directory(root: Path) -> None:
     unpack(root, archive(directory("a", mode=0o2775, gid=50), file("a/b/c", gid=7)))
     assert (mode(root / "a/b"), (root / "a/b").stat().st_gid) == (0o755, 0)
     assert ((root / "a/b/c").stat().st_gid, mode(root / "a")) == (7, 0o2775)
@@ -181,7 +181,7 @@ def test_missing_parents_take_nothing_of_a_setgid_directory(root: Path) -> None:
 
 @pytest.mark.rule(27)
 @pytest.mark.parametrize("lower", [file("a"), fifo("a"), symlink("a", to="f")])
-def test_a_parent_that_is_no_directory_becomes_one(lower: bytes, root: Path) -> None:
+def test_a_parent_that_is_not_a_directory_is_replaced_by_one(lower: bytes, root: Path) -> None:
     unpack(root, archive(lower, file("f")), archive(file("a/b/c")))
     assert (root / "a/b/c").is_file()
 
@@ -336,7 +336,7 @@ def test_an_opaque_root_keeps_only_the_layer(root: Path) -> None:
 @pytest.mark.parametrize(
     "mark", [opaque("usr/lib"), opaque("lib"), whiteout("usr/lib"), opaque("usr"), whiteout("usr")]
 )
-def test_what_a_layer_wrote_through_a_symlink_is_its_own(mark: bytes, root: Path) -> None:
+def test_files_written_through_a_symlink_belong_to_the_layer(mark: bytes, root: Path) -> None:
     below = archive(directory("usr/lib"), file("usr/lib/old"), symlink("lib", to="usr/lib"))
     unpack(root, below, archive(file("lib/deep/new"), mark))
     assert names(root) == {"lib", "usr", "usr/lib", "usr/lib/deep", "usr/lib/deep/new"}
@@ -347,7 +347,7 @@ def test_what_a_layer_wrote_through_a_symlink_is_its_own(mark: bytes, root: Path
     "mark",
     [whiteout("x"), whiteout("x/y/z"), opaque("x/y"), whiteout("f/x"), opaque("f"), whiteout("l/x"), opaque("o")],
 )
-def test_a_whiteout_of_what_is_not_there_does_nothing(mark: bytes, root: Path) -> None:
+def test_a_whiteout_of_a_missing_name_does_nothing(mark: bytes, root: Path) -> None:
     below = archive(file("f"), symlink("l", to="missing/d"), symlink("o", to="o"))
     unpack(root, below, archive(mark))
     assert names(root) == {"f", "l", "o"}
@@ -356,7 +356,7 @@ def test_a_whiteout_of_what_is_not_there_does_nothing(mark: bytes, root: Path) -
 @needs_root
 @pytest.mark.rule(36)
 @pytest.mark.parametrize("mark", [whiteout("d/f"), whiteout("d"), opaque("d"), opaque(""), file("d"), file("d/f")])
-def test_what_cannot_be_removed_ends_the_layer(mark: bytes, root: Path) -> None:
+def test_a_failed_removal_ends_the_layer(mark: bytes, root: Path) -> None:
     root.mkdir()
     with Root(str(root)) as opened, contextlib.ExitStack() as guards:
         applier = Applier(opened, Silence())
@@ -398,7 +398,7 @@ def test_nothing_of_aufs_is_visible_but_hard_links_find_their_content(root: Path
         [symlink("l", to="d/.wh..wh..opq"), file("l/b/c")],
     ],
 )
-def test_no_parent_has_a_name_of_whiteouts(layer: list[bytes], root: Path) -> None:
+def test_no_parent_has_a_whiteout_name(layer: list[bytes], root: Path) -> None:
     with pytest.raises(InvalidWhiteout):
         unpack(root, archive(*layer))
     assert not any(name.split("/")[-1].startswith(".wh.") for name in names(root))
@@ -462,7 +462,7 @@ def test_an_entry_after_a_forward_hard_link_wins_over_it(root: Path) -> None:
 
 @needs_root
 @pytest.mark.rule(41)
-def test_a_hard_link_s_own_attributes_are_not_applied(root: Path) -> None:
+def test_attributes_of_a_hard_link_are_not_applied(root: Path) -> None:
     capability = bytes.fromhex("0100000200200000000000000000000000000000")
     first = file("a", "x", mode=0o4755, uid=3, mtime=5, xattrs={"security.capability": capability})
     unpack(root, archive(first, hardlink("b", to="a", mode=0o600, uid=9, mtime=9, xattrs={"user.x": b"1"})))
@@ -476,7 +476,7 @@ def test_a_hard_link_s_own_attributes_are_not_applied(root: Path) -> None:
 
 @needs_root
 @pytest.mark.rule(42)
-def test_owners_cost_neither_setuid_nor_capabilities_nor_times(root: Path) -> None:
+def test_setting_owners_keeps_setuid_capabilities_and_times(root: Path) -> None:
     capability = bytes.fromhex("0100000200200000000000000000000000000000")
     layer = archive(
         file("a", "x", mode=0o6755, uid=1000, gid=1000, mtime_ns=123456789, xattrs={"security.capability": capability}),
@@ -522,7 +522,7 @@ def test_extended_attributes_are_kept_to_the_byte(root: Path) -> None:
 
 
 @pytest.mark.rule(44)
-def test_attributes_of_the_host_are_left_alone_without_a_word(root: Path) -> None:
+def test_attributes_of_the_host_are_left_alone_without_a_warning(root: Path) -> None:
     attributes = {"security.selinux": b"x", "trusted.overlay.opaque": b"y", "system.posix_acl_access": b"z"}
     notes = unpack(root, archive(file("a", xattrs=attributes), symlink("l", to="a", xattrs=attributes)))
     assert snapshot(root)[b"a"].xattrs == {}
@@ -530,7 +530,7 @@ def test_attributes_of_the_host_are_left_alone_without_a_word(root: Path) -> Non
 
 
 @pytest.mark.rule(44)
-def test_attributes_that_cannot_be_set_are_told_once_with_their_number(root: Path) -> None:
+def test_attributes_that_cannot_be_set_are_reported_once_with_their_number(root: Path) -> None:
     notes = unpack(
         root, archive(*(file(name, xattrs={"nonsense": b"1"}) for name in "abc"), fifo("p", xattrs={"user.a": b"1"}))
     )
@@ -543,7 +543,7 @@ def test_attributes_that_cannot_be_set_are_told_once_with_their_number(root: Pat
 @needs_root
 @pytest.mark.rule(44)
 def test_symlinks_have_extended_attributes_of_their_own(root: Path) -> None:
-    # Needs /proc, which a jail has not.
+    # Needs /proc, which a jail does not have.
     try:
         os.setxattr(root.parent, "security.test", b"1")
     except PermissionError:
@@ -589,7 +589,7 @@ def test_implied_directories_have_a_fixed_time(root: Path) -> None:
 
 
 @pytest.mark.rule(46)
-def test_a_directory_that_is_gone_has_no_time_and_a_symlink_there_keeps_its_own(root: Path) -> None:
+def test_a_removed_directory_has_no_time_and_a_symlink_in_its_place_keeps_its_own(root: Path) -> None:
     below = archive(
         directory("d", mtime=1), directory("d/e", mtime=1), directory("gone/e", mtime=1), directory("t", mtime=9)
     )
@@ -620,7 +620,7 @@ def test_devices_and_fifos_are_made(root: Path) -> None:
 
 @pytest.mark.rule(47)
 def test_devices_that_the_kernel_refuses_are_left_out_with_one_warning(root: Path) -> None:
-    # No kernel has majors of 32 bits; without the power to make devices, all are refused alike.
+    # No kernel has majors of 32 bits; without the right to make devices, all are refused.
     notes = unpack(root, archive(file("a", "lower")), archive(device("a", 2**32 - 1, 1), device("b", 2**32 - 1, 2)))
     assert names(root) == set()
     told = [note for note in notes if "device" in note]
@@ -664,7 +664,7 @@ def test_errors_name_the_layer_and_are_of_one_type(root: Path) -> None:
         unpack(root, archive(file("a")), archive(hardlink("b", to="c")))
 
 
-# The case this project started from
+# The bug for which this project was started
 
 
 @pytest.mark.parametrize(

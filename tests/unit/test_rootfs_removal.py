@@ -1,4 +1,4 @@
-"""Trees removed: whole, whatever their depth, and nothing but them."""
+"""Trees are removed completely, at any depth, and nothing else is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_image.rootfs.removal import remove_tree
 from tests.support import filesystem
 from tests.support.tree import snapshot
 
-#: Deeper than Python's stack, the limit of open files below, and what one path can say.
+#: Deeper than Python's stack, than the limit of open files below, and than one path can be.
 DEPTH = 2_500
 
 
@@ -25,7 +25,7 @@ def parent(tmp_path: Path) -> Iterator[int]:
 
 
 def make_deep(parent: int, depth: int) -> None:
-    """A chain of directories, deeper than a path can say."""
+    """A chain of directories, longer than a path can be."""
     fd = os.dup(parent)
     for _ in range(depth):
         os.mkdir("d", dir_fd=fd)
@@ -36,7 +36,7 @@ def make_deep(parent: int, depth: int) -> None:
 
 
 @pytest.mark.rule(29)
-def test_a_tree_goes_with_all_it_holds_and_symlinks_are_not_followed(tmp_path: Path, parent: int) -> None:
+def test_a_tree_is_removed_with_all_its_content_and_symlinks_are_not_followed(tmp_path: Path, parent: int) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/file").write_text("kept")
     tree = tmp_path / "tree"
@@ -54,7 +54,7 @@ def test_a_tree_goes_with_all_it_holds_and_symlinks_are_not_followed(tmp_path: P
     assert snapshot(tmp_path / "outside") == before
 
 
-def test_depth_costs_neither_stack_nor_open_files(tmp_path: Path, parent: int) -> None:
+def test_depth_needs_neither_stack_nor_open_files(tmp_path: Path, parent: int) -> None:
     make_deep(parent, DEPTH)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 8, hard))
@@ -71,7 +71,7 @@ def test_depth_costs_neither_stack_nor_open_files(tmp_path: Path, parent: int) -
     assert (count, os.listdir(tmp_path)) == (DEPTH, [])
 
 
-def test_modes_that_lock_their_owner_out_do_not_stop_it(tmp_path: Path, parent: int) -> None:
+def test_modes_that_lock_their_owner_out_do_not_prevent_removal(tmp_path: Path, parent: int) -> None:
     (tmp_path / "tree/a/b").mkdir(parents=True)
     for mode, name in ((0o000, "tree/a/b"), (0o500, "tree/a"), (0o000, "tree")):
         (tmp_path / name).chmod(mode)
@@ -80,7 +80,7 @@ def test_modes_that_lock_their_owner_out_do_not_stop_it(tmp_path: Path, parent: 
 
 
 @pytest.mark.rule(36)
-def test_what_cannot_be_removed_is_an_error(tmp_path: Path, parent: int) -> None:
+def test_a_failed_removal_is_an_error(tmp_path: Path, parent: int) -> None:
     (tmp_path / "tree/a").mkdir(parents=True)
     (tmp_path / "tree/a/stubborn").touch()
     with filesystem.immutable(tmp_path / "tree/a/stubborn"):
@@ -89,7 +89,7 @@ def test_what_cannot_be_removed_is_an_error(tmp_path: Path, parent: int) -> None
         assert (tmp_path / "tree/a/stubborn").exists()
 
 
-def test_on_request_it_goes_on_and_tells(tmp_path: Path, parent: int) -> None:
+def test_on_request_removal_continues_and_reports_errors(tmp_path: Path, parent: int) -> None:
     (tmp_path / "tree/a").mkdir(parents=True)
     (tmp_path / "tree/b").mkdir()
     for name in ("tree/a/stubborn", "tree/a/file", "tree/b/file"):

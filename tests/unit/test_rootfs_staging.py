@@ -1,4 +1,4 @@
-"""Work in progress beside its final place: there at once and whole, or not at all."""
+"""Work in progress beside its final place: published whole, or removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tree import snapshot
 pytestmark = pytest.mark.rule(49)
 
 
-def test_what_is_published_appears_under_its_name_and_the_rest_goes(tmp_path: Path) -> None:
+def test_published_files_appear_under_their_names_and_the_rest_is_removed(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("stays")
     with Staging(tmp_path, Silence()) as staging:
         staged = Path(staging.path)
@@ -82,13 +82,13 @@ def test_a_destination_that_does_not_exist_is_made(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a/b") == []
 
 
-def test_a_destination_that_is_no_directory_is_an_error(tmp_path: Path) -> None:
+def test_a_destination_that_is_not_a_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="staging directory"), Staging(tmp_path / "file", Silence()):
         pass
 
 
-def test_what_resists_removal_is_told_and_hides_no_error(tmp_path: Path) -> None:
+def test_a_failed_removal_is_reported_and_hides_no_error(tmp_path: Path) -> None:
     notes = Notes()
     staging = Staging(tmp_path, notes)
     stubborn = Path(staging.path) / "rootfs/stubborn"

@@ -1,4 +1,4 @@
-"""What a name in a layer means: decided without a disk."""
+"""The meaning of names in a layer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_whiteout_hides_the_name_behind_its_prefix(path: bytes, hidden: bytes)
 
 @pytest.mark.rule(31)
 @pytest.mark.parametrize("name", [b".wh.", b".wh..", b".wh..."])
-def test_a_whiteout_of_nothing_nameable_is_an_error(name: bytes) -> None:
+def test_a_whiteout_of_no_valid_name_is_an_error(name: bytes) -> None:
     for path in (name, b"a/b/" + name):
         with pytest.raises(LayerError) as caught:
             whiteout.read(path)
@@ -50,7 +50,7 @@ def test_other_names_of_aufs_are_metadata(path: bytes) -> None:
 
 
 @pytest.mark.rule(37)
-def test_what_aufs_kept_for_hard_links_is_stashed() -> None:
+def test_the_hard_link_sources_of_aufs_are_stashed() -> None:
     assert whiteout.read(b".wh..wh.plnk")[0] is Mark.STASHED
     assert whiteout.read(b".wh..wh.plnk/12.34")[0] is Mark.STASHED
 
@@ -62,7 +62,7 @@ def test_an_entry_inside_a_whiteout_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("path", [b"a.wh.b", b"a/b.wh.", b"a.wh..wh..opq/b", b".whatever", b".wha"])
-def test_a_prefix_that_stands_elsewhere_means_nothing(path: bytes) -> None:
+def test_the_prefix_elsewhere_in_a_name_means_nothing(path: bytes) -> None:
     assert whiteout.read(path) == (Mark.ENTRY, path)
     assert not whiteout.may_mark(b".whatever/.w.h")
 

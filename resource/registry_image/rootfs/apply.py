@@ -1,4 +1,4 @@
-"""Layers onto a root, oldest first, each in the order of its tar (docs/layers.md has the rules and why)."""
+"""Applies layers to a root, oldest first, each in the order of its tar (docs/layers.md has the rules and reasons)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from registry_image.archive.entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
 from registry_image.errors import CorruptLayer, UnsafePath, quote
@@ -19,39 +19,36 @@ from registry_image.rootfs.root import Root
 from registry_image.rootfs.whiteout import Mark
 
 _NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
-#: Not root, a user namespace, no CAP_MKNOD; a number beyond what Linux has room for (layers.md 47).
+#: Reasons: not root, a user namespace, no CAP_MKNOD, a number that is too large for Linux (layers.md 47).
 _DEVICE_REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EINVAL})
-#: Bits of a device's major and minor number in Linux, of the 32 that a tar may hold.
+#: Bits of a device's major and minor number in Linux; a tar may have 32 for each.
 _MAJOR_BITS, _MINOR_BITS = 12, 20
-#: Hard links of one layer that stand before their source: each costs memory, and no disk. Archivers write the source
-#: first; only those that sort their names have any.
+#: The most hard links of one layer that precede their source: each takes memory. Only archivers that sort their names
+#: write any.
 MAX_MISSING = 100_000
 
 
 class LayerReader(Protocol):
-    """What `archive.tarstream.TarReader` is: the members of a layer, one after the other."""
+    """The members of a layer, one after the other (`archive.tarstream.TarReader`)."""
 
     def next(self) -> Entry | None: ...
 
     def body(self) -> Iterator[Buffer]: ...
 
 
-class _Link:
-    """A hard link whose source was not there when it was read (layers.md 40)."""
+class _Link(NamedTuple):
+    """A hard link that was read before its source (layers.md 40)."""
 
-    __slots__ = ("name", "parent", "source")
-
-    def __init__(self, parent: bytes, name: bytes, source: bytes) -> None:
-        self.parent = parent
-        self.name = name
-        self.source = source
+    parent: bytes
+    name: bytes
+    source: bytes
 
 
 class Applier:
     """Applies layers to ``root``: `apply` for each, oldest first, then `finish` once.
 
-    Raises ExtractionErrors only; whatever fails, the tree is then of no use. ``entries`` counts members,
-    ``bytes_written`` the data of files.
+    Raises ExtractionErrors only; the tree is unusable after one. ``entries`` counts members, ``bytes_written`` the data
+    of files.
     """
 
     def __init__(self, root: Root, listener: Listener) -> None:
@@ -60,9 +57,9 @@ class Applier:
         self._root = root
         self._listener = listener
         self._attributes = root.attributes
-        self._has_lower = False  # the first layer has nothing to hide, so it keeps no books
-        self._added: set[bytes] = set()  # what this layer wrote, and everything on the way there: resolved paths
-        self._swept: set[bytes] = set()  # directories in which nothing of lower layers is left
+        self._has_lower = False  # the first layer has nothing to hide, so it records nothing
+        self._added: set[bytes] = set()  # resolved paths that this layer wrote, with their ancestors
+        self._swept: set[bytes] = set()  # directories without anything of lower layers
         self._missing: dict[bytes, _Link] = {}
         self._stashed = False
         self._at = b""
@@ -86,7 +83,7 @@ class Applier:
         self._has_lower = True
 
     def finish(self) -> None:
-        """What must come last for the whole image: directories' times; and the warnings, one for each kind."""
+        """Sets directories' times, which must come last, and reports the warnings, one for each kind."""
         try:
             self._root.settle()
         except (OSError, LayerError) as error:
@@ -121,7 +118,7 @@ class Applier:
             self._make_node(parent, name, entry)
 
     def _add(self, parent: OpenDirectory, name: bytes) -> None:
-        """Books ``name`` as this layer's, with its ancestors (layers.md 34)."""
+        """Records ``name``, with its ancestors, as this layer's (layers.md 34)."""
         added = self._added
         added.add(parent.prefix + name)
         path = parent.path
@@ -129,13 +126,11 @@ class Applier:
             added.add(path)
             path = path.rpartition(b"/")[0]
 
-    # Things
+    # Files, directories and nodes
 
     def _set_top(self, entry: Entry) -> None:
         if entry.type != DIRECTORY:
-            raise LayerError(
-                UnsafePath, f"an entry of type {quote(entry.type)} for the root itself: expected a directory"
-            )
+            raise LayerError(UnsafePath, f"an entry of type {quote(entry.type)} for the root: expected a directory")
         self._attributes.set_on_directory(self._root.top.fd, entry, fresh=False)
         self._settle_later(b"", entry)
 
@@ -177,7 +172,7 @@ class Applier:
     # Hard links
 
     def _make_link(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
-        """Links now, or remembers to try when the whole layer is there. Its own attributes are not applied: the inode
+        """Links now, or at the end of the layer if the source is missing. The link's attributes are ignored: the inode
         has an entry of its own (layers.md 41)."""
         path = parent.prefix + name
         try:
@@ -189,7 +184,7 @@ class Applier:
                 self._root.remove(parent, name)
                 self._link(parent, name, entry.linkname)
         except FileNotFoundError:
-            # What has its name goes now, so that what has it in the end came later, and wins.
+            # Remove the old entry now: if the name exists at the end of the layer, a later entry made it, and wins.
             self._root.remove(parent, name)
             self._missing.pop(path, None)
             self._missing[path] = _Link(parent.path, name, entry.linkname)
@@ -197,7 +192,7 @@ class Applier:
                 raise LayerError(CorruptLayer, f"more than {MAX_MISSING} hard links before their sources") from None
 
     def _link(self, parent: OpenDirectory, name: bytes, target: bytes) -> None:
-        """Raises FileNotFoundError without the target, FileExistsError if ``name`` is taken."""
+        """Raises FileNotFoundError if the target is missing, FileExistsError if ``name`` is taken."""
         above, _, target_name = target.rpartition(b"/")
         source = self._root.find(above)
         if source is None:
@@ -221,7 +216,7 @@ class Applier:
             self._at = path
             parent = self._root.exact(link.parent)
             if parent is None:
-                continue  # a later entry of the layer took its directory away
+                continue  # a later entry of the layer removed its directory
             try:
                 self._link(parent, link.name, link.source)
             except FileExistsError:
@@ -234,7 +229,7 @@ class Applier:
     # Whiteouts
 
     def _is_mark(self, path: bytes) -> bool:
-        """Carries out what ``path`` says, if it is more than a name; False if it is to be made."""
+        """Applies ``path`` if it is a whiteout or belongs to AUFS; False if the entry is still to be made."""
         kind, path = whiteout.read(path)
         if kind is Mark.STASHED and not self._stashed:
             self._stashed = True
@@ -261,7 +256,7 @@ class Applier:
             self._sweep(directory)
 
     def _sweep(self, directory: OpenDirectory) -> None:
-        """Removes what lower layers have in ``directory``, at any depth; each once a layer (layers.md 38)."""
+        """Removes what lower layers have in ``directory``, at any depth; once in each layer (layers.md 38)."""
         todo = [directory.path]
         while todo:
             path = todo.pop()
@@ -286,7 +281,7 @@ def _device(entry: Entry) -> int:
 
 
 def _write_sparse(fd: int, segments: Iterable[tuple[int, int]], body: Iterator[Buffer]) -> int:
-    """Writes packed data where each of the (offset, length) segments belongs; the number of bytes."""
+    """Writes ``body`` to the (offset, length) segments of a file; the number of bytes."""
     total = 0
     data: Buffer = b""
     for start, length in segments:

@@ -1,48 +1,37 @@
-"""Owner, mode, extended attributes, times: what may be set here, in the one right order (layers.md 41 to 48).
+"""Owner, mode, extended attributes and times, set in the one right order (layers.md 41 to 48).
 
-The order is chown, chmod, xattrs, times: chown takes away setuid, setgid and ``security.capability``, even from root
-and even when the owner stays; and what comes before must not move the time again.
+The order is chown, chmod, xattrs, times: chown takes away setuid, setgid (umoci#169) and ``security.capability``
+(buildah#3320), even from root and even when the owner stays; and what comes before must not move the time again.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from errno import E2BIG, EACCES, EINVAL, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, ERANGE
 
 from registry_image.archive.entry import SYMLINK, Entry
 from registry_image.errors import quote
 
-#: What a missing directory gets that no layer describes: the same image gives the same tree twice (layers.md 46).
+#: Of a directory that no layer describes: fixed, so that the same image gives the same tree (layers.md 46).
 IMPLIED_MODE = 0o755
 IMPLIED_TIME_NS = 0
 
 _SPECIAL_BITS = 0o7000
-#: The seconds that the kernel's interface can carry; it clamps them itself to what the filesystem can keep.
+#: The kernel's interface has 64 bits for seconds; the kernel itself clamps to what the filesystem can store.
 _MAX_TIME_NS = (2**63 - 1) * 10**9
-#: Of the host rather than the image: its SELinux labels, its ACLs, and what only its administrator's tools write.
+#: Attributes of the host, not of the image: SELinux labels, ACLs, and those that only its administrator's tools write.
 _SKIPPED_XATTRS = (b"security.selinux", b"system.", b"trusted.")
-#: A filesystem without xattrs, or with too little room for this one; a user namespace; a name outside all namespaces;
-#: no /proc to reach what may not be opened.
-_XATTR_REFUSALS = frozenset(
-    {
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EACCES,
-        errno.EINVAL,
-        errno.E2BIG,
-        errno.ERANGE,
-        errno.ENOSPC,
-        errno.ENOENT,
-    }
-)
-#: No CAP_CHOWN, or an owner that the user namespace does not know.
-_OWNER_REFUSALS = frozenset({errno.EPERM, errno.EINVAL})
+#: Reasons: a filesystem without xattrs, or with too little room; a user namespace; a name outside all namespaces; no
+#: /proc, which symlinks and nodes need.
+_XATTR_REFUSALS = frozenset({EOPNOTSUPP, EPERM, EACCES, EINVAL, E2BIG, ERANGE, ENOSPC, ENOENT})
+#: Reasons: no CAP_CHOWN, or an owner that the user namespace does not map.
+_OWNER_REFUSALS = frozenset({EPERM, EINVAL})
 
 
 class Skipped:
-    """What could not be set or made here: how often, and the first of each kind. Told at the end, a line each."""
+    """What could not be set or made here: the number and the first example of each kind, for one warning each."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -58,9 +47,9 @@ class Skipped:
 
 
 class Attributes:
-    """Sets what an entry says about an inode that was just made, or about a directory that stays.
+    """Sets an entry's attributes on a new inode, or on a directory that exists already.
 
-    Owners are set by root only (layers.md 48). What the kernel would not do is added to ``skipped``.
+    Only root sets owners (layers.md 48). Attributes that the kernel refuses are added to ``skipped``.
     """
 
     def __init__(self, skipped: Skipped) -> None:
@@ -68,21 +57,21 @@ class Attributes:
         self._skipped = skipped
 
     def set_on_file(self, fd: int, entry: Entry) -> None:
-        """On a regular file that was created with the lower nine bits of its mode, and written."""
+        """On a regular file that was created with the low nine bits of its mode, and written."""
         mode = entry.mode
         if self.sets_owners:
             try:
                 os.fchown(fd, entry.uid, entry.gid)
             except OSError as error:
                 self._refuse_owner(error, entry)
-                # It stays root's, and nobody said that who runs it is to be root.
+                # The file stays owned by root, so keeping setuid would make it setuid root.
                 mode &= ~(stat.S_ISUID | stat.S_ISGID)
         if mode & _SPECIAL_BITS:
             os.fchmod(fd, mode)
         if entry.xattrs:
             locked = not self.sets_owners and not entry.mode & stat.S_IWUSR
             if locked:
-                # Who is not root needs to be let in even through an open file.
+                # Without root, setxattr needs write permission on the file, even through an open descriptor.
                 os.fchmod(fd, entry.mode | stat.S_IWUSR)
             self._set_xattrs(fd, entry, follow_symlinks=True)
             if locked:
@@ -91,7 +80,7 @@ class Attributes:
         os.utime(fd, ns=(time, time))
 
     def set_on_node(self, directory: int, name: bytes, entry: Entry) -> None:
-        """On a symlink, fifo or device ``name`` in an open directory: nothing that may be opened, or followed."""
+        """On a symlink, fifo or device ``name`` in an open directory, which is neither opened nor followed."""
         if self.sets_owners:
             try:
                 os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
@@ -100,15 +89,15 @@ class Attributes:
         if entry.type != SYMLINK:
             os.chmod(name, entry.mode, dir_fd=directory)
         if entry.xattrs:
-            # There is no setxattrat; /proc leads through our handle, and the last component is not followed.
+            # There is no setxattrat before Linux 6.13. /proc goes through our handle; the name is not followed.
             self._set_xattrs(b"/proc/self/fd/%d/%b" % (directory, name), entry, follow_symlinks=False)
         time = clamped(entry.mtime_ns)
         os.utime(name, ns=(time, time), dir_fd=directory, follow_symlinks=False)
 
     def set_on_directory(self, fd: int, entry: Entry, *, fresh: bool) -> None:
-        """On a directory; its time, and a mode that would lock us out, are for the end of the image.
+        """On a directory, except its time and a mode that would lock us out: `Root.settle` sets them at the end.
 
-        One that was there before loses the extended attributes that ``entry`` lacks (layers.md 28).
+        A directory that is not ``fresh`` loses the extended attributes that ``entry`` lacks (layers.md 28).
         """
         if self.sets_owners:
             try:
@@ -122,7 +111,7 @@ class Attributes:
             self._set_xattrs(fd, entry, follow_symlinks=True)
 
     def set_on_implied_directory(self, fd: int) -> None:
-        """On a missing parent: 0755 and root's, whatever the umask and wherever it was made (layers.md 26)."""
+        """On a missing parent: mode 0755, owned by root, whatever the umask and the directory above (layers.md 26)."""
         if self.sets_owners:
             os.fchown(fd, 0, 0)
         os.fchmod(fd, IMPLIED_MODE)
@@ -150,11 +139,11 @@ class Attributes:
                 if name not in kept and not name.startswith(_SKIPPED_XATTRS):
                     os.removexattr(fd, name)
         except OSError as error:
-            # What may not be removed is what the host's own security module put there.
+            # The host's security module may refuse to remove its own attributes.
             if error.errno not in _XATTR_REFUSALS:
                 raise
 
 
 def clamped(time_ns: int) -> int:
-    """A time, in nanoseconds, that the kernel takes; out of range it is the nearest one (layers.md 45)."""
+    """The time, in nanoseconds, nearest to ``time_ns`` that the kernel accepts (layers.md 45)."""
     return min(max(time_ns, -_MAX_TIME_NS), _MAX_TIME_NS)

@@ -1,7 +1,7 @@
-"""The directories of a root filesystem that are open, and the way from one to another (layers.md 23 to 27).
+"""Finds the directories of a root filesystem, and keeps them open (layers.md 23 to 27).
 
-A directory is found as a process would find it that had been chroot'ed here: symlinks are followed by hand, one
-component at a time, and every component is opened with O_NOFOLLOW beneath the one before.
+A directory is found as in a chroot: symlinks are resolved here, one component at a time, and every component is opened
+with O_NOFOLLOW beneath the one before.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import errno
 import os
 
+from registry_image.archive.names import MAX_PATH
 from registry_image.errors import StorageError, UnsafePath, quote
 from registry_image.rootfs.layer_errors import LayerError
 
-#: Symlinks followed on the way to one directory: as in Linux. More is a circle, or might as well be.
+#: Symlinks followed on the way to one directory, as in Linux.
 MAX_SYMLINKS = 40
-#: Components that those symlinks may add to one way, so that no entry costs more than milliseconds.
+#: Components that these symlinks may add to one path, so that no entry costs more than milliseconds.
 MAX_SYMLINK_COMPONENTS = 4096
-#: The longest path of a directory once symlinks are resolved, in bytes: Linux's PATH_MAX, less its closing NUL.
-MAX_PATH = 4095
-#: Directories held open. Consecutive entries share a parent, or lie a step away; each costs a file descriptor.
+#: Directories kept open, with a file descriptor each. Consecutive entries have the same parent, or one nearby.
 MAX_HANDLES = 64
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -27,8 +26,8 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 class OpenDirectory:
     """An open directory beneath the root. ``path`` has no symlinks in it; b"" is the root itself.
 
-    ``prefix`` + a name is that name's resolved path. The handle is closed when nobody holds the object any more, so one
-    that falls out of the cache while it is in use stays good.
+    ``prefix`` + a name is that name's resolved path. The handle is closed with the last reference to the object, so it
+    stays open while it is in use, even if the cache drops it.
     """
 
     __slots__ = ("fd", "path", "prefix")
@@ -43,14 +42,14 @@ class OpenDirectory:
 
 
 class Handles:
-    """Finds directories beneath ``top``, and keeps those it found open, up to MAX_HANDLES. Makes nothing."""
+    """Finds directories beneath ``top``, and keeps up to MAX_HANDLES of them open. Creates nothing."""
 
     def __init__(self, top: OpenDirectory) -> None:
         self.top = top
         self._open: dict[bytes, OpenDirectory] = {}  # by resolved path, the least recently used first
 
     def exact(self, path: bytes) -> OpenDirectory | None:
-        """The directory at ``path``, if it is one and every component on its way is: a path resolved before."""
+        """The directory at the resolved ``path``; None unless it and all its ancestors are directories."""
         directory, names = self._nearest(path)
         while names:
             below = self.open(directory, names.pop())
@@ -60,14 +59,14 @@ class Handles:
         return directory
 
     def walk(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
-        """Goes as far as there are directories; also the names that are then missing, or something else."""
+        """The deepest directory on ``path``, symlinks followed, and the names after it, which are no directories."""
         directory, names = self._nearest(path)
         missing: list[bytes] = []
         symlinks = components = 0
         while names:
             name = names.pop()
             if name == b"..":
-                # A way through what does not exist yet goes back by its words, as everywhere in the layer's names.
+                # `..` after a component that does not exist yet is resolved lexically, as in entry names.
                 if missing:
                     missing.pop()
                 else:
@@ -85,9 +84,7 @@ class Handles:
             symlinks += 1
             components += len(further)
             if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
-                raise LayerError(
-                    UnsafePath, f"directory {quote(path)}: too many symlinks on the way, or a circle of them"
-                )
+                raise LayerError(UnsafePath, f"directory {quote(path)}: too many symlinks, or a loop of symlinks")
             if target.startswith(b"/"):
                 directory = self.top
             names += reversed(further)
@@ -97,14 +94,14 @@ class Handles:
         above = self.exact(directory.path.rpartition(b"/")[0])
         if above is None:
             raise StorageError(
-                f"directory {quote(directory.path)}: its parent is gone: does something else write here?"
+                f"directory {quote(directory.path)}: its parent vanished: does something else write here?"
             )
         return above
 
     def _nearest(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
-        """The deepest directory on ``path`` that is open already, and the names from there on, the last one first.
+        """The deepest directory on ``path`` in the cache, and the names from there on, the last one first.
 
-        Paths of the cache are chains of directories, so one that is found holds no symlink.
+        Cached paths are resolved, so no symlink is missed.
         """
         names: list[bytes] = []
         while path:
@@ -116,7 +113,7 @@ class Handles:
         return self.top, names
 
     def cached(self, path: bytes) -> OpenDirectory | None:
-        """The directory at ``path`` if it is open; it is then the last to be closed."""
+        """The directory at ``path`` if it is in the cache, where it becomes the most recently used."""
         if not path:
             return self.top
         directory = self._open.pop(path, None)
@@ -125,7 +122,7 @@ class Handles:
         return directory
 
     def open(self, parent: OpenDirectory, name: bytes) -> OpenDirectory | None:
-        """The directory ``name`` in ``parent``; None if there is none, a symlink included."""
+        """The directory ``name`` in ``parent``; None if it is missing, a symlink or anything else."""
         try:
             fd = os.open(name, DIRECTORY, dir_fd=parent.fd)
         except (FileNotFoundError, NotADirectoryError):
@@ -143,7 +140,7 @@ class Handles:
         return directory
 
     def forget(self, path: bytes) -> None:
-        """The directory at ``path`` and all beneath it are to be removed."""
+        """Drops the directory at ``path`` and all beneath it, before they are removed."""
         for open_path in [key for key in self._open if key == path or key.startswith(path + b"/")]:
             del self._open[open_path]
 

@@ -1,4 +1,4 @@
-"""What goes wrong while layers are laid out: which path, what was wrong, what to do."""
+"""Errors of applying layers: the path, the cause, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 
 from registry_image.errors import ExtractionError, UnsafePath, quote, storage_error
 
-#: What helps where something is laid out; `StorageError` knows what helps anywhere.
+#: Advice by errno for the destination; `StorageError` has the general advice.
 DESTINATION_HINTS = {
     errno.EROFS: "the destination is mounted read-only: give a directory that can be written",
     errno.EPERM: "a file may be immutable (`lsattr`), or a security policy refuses",
@@ -15,7 +15,7 @@ DESTINATION_HINTS = {
 
 
 class LayerError(Exception):
-    """A layer asks for what cannot be. Who knows the layer's name puts it in front and raises ``kind``."""
+    """A layer cannot be applied. The caller prefixes the layer's name and raises ``kind``."""
 
     def __init__(self, kind: type[ExtractionError], message: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class LayerError(Exception):
 
 
 def extraction_error(error: OSError | LayerError, what: str, path: bytes | None = None) -> ExtractionError:
-    """``error`` as the pipeline's author reads it; ``what`` was being done, ``path`` was being unpacked.
+    """``error`` for the pipeline's author: it came while doing ``what``, and while unpacking ``path`` if given.
 
     >>> str(extraction_error(OSError(errno.ENOSPC, "No space left on device"), "layer 1", b"usr/bin/git"))
     "layer 1: unpack 'usr/bin/git': No space left on device"

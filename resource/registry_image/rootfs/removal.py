@@ -1,10 +1,11 @@
-"""Directories removed with all they hold: through handles, never through a symlink, at any depth (layers.md 29)."""
+"""Removes directory trees: through handles, never through a symlink, at any depth (layers.md 29)."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -18,21 +19,18 @@ def remove_tree(
 ) -> None:
     """Removes the directory at ``path``: its last component is its name in the directory open as ``parent``.
 
-    ``removed`` hears the path of each directory that is gone; what it raises ends the work. ``failed`` hears what could
-    not be removed, and the work goes on; without it the first OSError is raised.
+    ``removed`` is called with the path of each directory that was removed; an error of its own ends the removal.
+    ``failed`` is called with each OSError, and the removal continues; without it the first OSError is raised.
     """
     _Removal(removed, failed).run(parent, path)
 
 
-class _Level:
-    """A directory on the way down: who it is, and what is left to go into."""
+class _Level(NamedTuple):
+    """A directory on the way down, with the subdirectories still to be removed."""
 
-    __slots__ = ("identity", "path", "subdirectories")
-
-    def __init__(self, path: bytes, identity: tuple[int, int], subdirectories: list[bytes]) -> None:
-        self.path = path
-        self.identity = identity
-        self.subdirectories = subdirectories
+    path: bytes
+    identity: tuple[int, int]
+    subdirectories: list[bytes]
 
 
 class _Removal:
@@ -69,8 +67,8 @@ class _Removal:
         self._remove_empty(parent, path)
 
     def _clear(self, fd: int, path: bytes) -> _Level:
-        """Unlinks everything but directories in the directory at ``path``, open as ``fd``; remembers those."""
-        # All names are read before the first is unlinked: some filesystems lose their place in between.
+        """Unlinks everything in the directory at ``path``, open as ``fd``, but its subdirectories."""
+        # All names are read before the first is unlinked: on some filesystems the scan would skip names otherwise.
         with os.scandir(fd) as entries:
             children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
         subdirectories = []
@@ -100,15 +98,15 @@ class _Removal:
 
 
 def _enter(parent: int, path: bytes) -> int:
-    """A handle on a directory about to be emptied, its mode made to allow that: who is not root needs it."""
+    """A handle on a directory that is about to be emptied; without root, its mode must be changed to allow that."""
     name = _name(path)
     try:
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
     except PermissionError:
-        # A directory in a tree that only we write: nobody puts a symlink in its place meanwhile.
+        # Only we write to this tree, so nobody puts a symlink in place of the directory meanwhile.
         os.chmod(name, 0o700, dir_fd=parent)
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
-    with contextlib.suppress(PermissionError):
+    with suppress(PermissionError):
         os.fchmod(fd, 0o700)
     return fd
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 
 from registry_image.errors import InvalidWhiteout, StorageError, quote, storage_errors
@@ -22,28 +22,27 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class Root:
-    """The root filesystem in the making, at ``path``: a directory that is empty, and that nobody else writes to.
+    """The root filesystem under construction at ``path``, an empty directory that nobody else writes to.
 
-    While it is entered the process's umask is 0: modes are the layers' (layers.md 43). OSError and
-    LayerError go through to the caller, who knows what was being done.
+    As a context manager it sets the process's umask to 0, because the layers decide modes (layers.md 43). OSError and
+    LayerError pass through to the caller, which knows what was being done.
     """
 
     def __init__(self, path: str | bytes) -> None:
         self.path = os.path.abspath(os.fsencode(path))
         self.skipped = Skipped()
         self.attributes = Attributes(self.skipped)
-        self._last: tuple[bytes, OpenDirectory] | None = None  # the way last asked for, and where it led
+        self._last: tuple[bytes, OpenDirectory] | None = None  # the last path looked up, and its directory
         self._settling: dict[bytes, tuple[int, int | None]] = {}  # directories' times, and modes that would lock us out
         self._umask: int | None = None
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
             self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
             self._prepare_top()
         self._handles = Handles(self.top)
-        #: The directory at a path that was resolved before, or None: `Handles.exact`.
         self.exact = self._handles.exact
 
     def _prepare_top(self) -> None:
-        """Undoes what the destination's own setgid bit, default ACL and umask made of this directory."""
+        """Undoes the effect of the destination's setgid bit, default ACL and umask on this directory."""
         if os.listdir(self.top.fd):
             raise StorageError("open the root filesystem: it is not empty: expected a fresh directory")
         self.attributes.set_on_implied_directory(self.top.fd)
@@ -70,7 +69,7 @@ class Root:
     # Finding directories
 
     def directory(self, path: bytes) -> OpenDirectory:
-        """The directory that ``path``, of no ``..``, leads to; what is missing, or no directory, becomes one."""
+        """The directory at ``path``, without ``..``. Makes missing ones, and replaces what is not a directory."""
         if self._last is not None and self._last[0] == path:
             return self._last[1]
         directory = self._handles.cached(path)
@@ -82,7 +81,7 @@ class Root:
         return directory
 
     def find(self, path: bytes) -> OpenDirectory | None:
-        """The directory that ``path`` leads to, if there is one; nothing is made."""
+        """The directory at ``path``, if there is one. Makes nothing."""
         try:
             directory, missing = self._handles.walk(path)
         except LayerError:
@@ -91,15 +90,14 @@ class Root:
 
     def _imply(self, parent: OpenDirectory, name: bytes) -> OpenDirectory:
         if whiteout.is_reserved(name):
-            raise LayerError(
-                InvalidWhiteout, f"directory {quote(parent.prefix + name)}: no directory can have that name"
-            )
+            path = quote(parent.prefix + name)
+            raise LayerError(InvalidWhiteout, f"directory {path}: no directory can have that name")
         directory, _ = self.make_directory(parent, name)
         self.attributes.set_on_implied_directory(directory.fd)
         self.settle_later(directory.path, IMPLIED_TIME_NS, None)
         return directory
 
-    # Making things
+    # Creating
 
     def make_directory(self, parent: OpenDirectory, name: bytes) -> tuple[OpenDirectory, bool]:
         """The directory ``name`` in ``parent``, and whether it is new. Anything else by that name is replaced."""
@@ -113,13 +111,12 @@ class Root:
             os.mkdir(name, 0o700, dir_fd=parent.fd)
         made = self._handles.open(parent, name)
         if made is None:
-            raise LayerError(
-                StorageError, f"directory {quote(parent.prefix + name)}: gone again: does something else write here?"
-            )
+            path = quote(parent.prefix + name)
+            raise LayerError(StorageError, f"directory {path}: vanished: does something else write here?")
         return made, True
 
     def create_file(self, parent: OpenDirectory, name: bytes, mode: int) -> int:
-        """A new regular file, open for writing; whatever had its name is removed first (layers.md 29)."""
+        """A new regular file, open for writing. Anything of that name is removed first (layers.md 29)."""
         try:
             return os.open(name, _NEW_FILE, mode, dir_fd=parent.fd)
         except FileExistsError:
@@ -144,12 +141,12 @@ class Root:
             self.remove(parent, name)
             make()
 
-    # Taking things away
+    # Removing
 
     def remove(self, parent: OpenDirectory, name: bytes) -> None:
-        """Removes whatever ``name`` is, with all it holds; nothing if there is no such thing.
+        """Removes ``name`` with all its content, if it exists.
 
-        Ways that led through it are forgotten: a symlink's with `_last`, a directory's with all handles beneath it.
+        Paths through it are forgotten: through a symlink with `_last`, through a directory with all handles beneath it.
         """
         self._last = None
         try:
@@ -164,20 +161,19 @@ class Root:
     def _forget(self, path: bytes) -> None:
         self._settling.pop(path, None)
 
-    def children(self, directory: OpenDirectory) -> Iterator[tuple[bytes, bool]]:
+    def children(self, directory: OpenDirectory) -> list[tuple[bytes, bool]]:
         """Names in a directory, and whether each is itself a directory."""
         with os.scandir(directory.fd) as entries:
-            found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
-        return iter(found)
+            return [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
 
-    # Last things
+    # Settling
 
     def settle_later(self, path: bytes, mtime_ns: int, mode: int | None) -> None:
-        """Remembers a directory's time, which everything made in it would move, and its mode if it is not set yet."""
+        """Remembers a directory's time, which every new entry would change, and its mode if it is not set yet."""
         self._settling[path] = mtime_ns, mode
 
     def settle(self) -> None:
-        """Gives directories their times, and the modes that were held back, the deepest first (layers.md 46)."""
+        """Sets the remembered times, then the remembered modes, the deepest first (layers.md 46)."""
         modes = []
         for path, (mtime_ns, mode) in self._settling.items():
             time = clamped(mtime_ns)
@@ -198,5 +194,5 @@ class Root:
         above, _, name = path.rpartition(b"/")
         parent = self.exact(above)
         if parent is None:
-            raise LayerError(StorageError, f"directory {quote(above)}: gone: does something else write here?")
+            raise LayerError(StorageError, f"directory {quote(above)}: vanished: does something else write here?")
         return parent, name

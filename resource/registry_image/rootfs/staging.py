@@ -14,20 +14,20 @@ from registry_image.progress import Listener
 from registry_image.rootfs.layer_errors import DESTINATION_HINTS
 from registry_image.rootfs.removal import remove_tree
 
-#: Begins the name of every staging directory: what is left of a killed run is told by it.
+#: Begins the name of every staging directory, so that one left by a killed run is recognised.
 STAGING_PREFIX = ".registry-image-"
-#: How long cleaning up may take, in seconds: Concourse kills a step ten seconds after it asked it to end, and two of
-#: them are for stopping the work.
+#: The most seconds for cleaning up: Concourse kills a step ten seconds after it asks it to end, and stopping the work
+#: may take two of them.
 CLEANING_SECONDS = 8.0
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Staging:
-    """A fresh directory in ``destination``, hence on the same filesystem. Use it in a ``with``; `path` is it.
+    """A context manager: a fresh directory `path` in ``destination``, hence on the same filesystem.
 
-    `publish` moves what is finished to its final name; an error or a signal takes it back. What is left at the end of
-    the ``with`` is removed; a removal that fails, or takes too long, is told to ``listener`` and hides no other error.
+    `publish` moves finished files to their final names; an error or a signal moves them back. At the end the directory
+    is removed. If that fails or takes too long, ``listener`` gets a note, and no other error is hidden.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Staging:
         return self
 
     def require_absent(self, name: str) -> None:
-        """Raises StorageError if ``name`` is in the destination already: better before the work than after it."""
+        """Raises StorageError if ``name`` is in the destination already. Call it before the work too."""
         if os.path.lexists(os.path.join(self.destination, name)):
             raise StorageError(
                 f"{quote(name)} is in {quote(self.destination)} already: expected no such file or directory",
@@ -56,14 +56,14 @@ class Staging:
             )
 
     def publish(self, name: str) -> None:
-        """Renames ``name``, made in `path`, to its final place. Raises StorageError if something is there."""
+        """Moves ``name`` from `path` to its final place. Raises StorageError if something is there."""
         self.require_absent(name)
         source, final = os.path.join(self.path, name), os.path.join(self.destination, name)
-        self._published.append(name)  # before it is true: a signal may come at any moment
+        self._published.append(name)  # before the rename: a signal may come at any moment
         try:
             mode = stat.S_IMODE(os.lstat(source).st_mode)
             if mode & 0o700 != 0o700:
-                # Moving a directory changes its "..", which who is not root may only do where they may write.
+                # Renaming a directory rewrites its "..": without root that needs write permission on it.
                 os.chmod(source, mode | 0o700)
             os.rename(source, final)
             if mode & 0o700 != 0o700:

@@ -1,8 +1,7 @@
-"""What a name in a layer means: the only place that knows ``.wh.`` (layers.md 30, 31, 33, 37). Pure.
+"""The meaning of names in a layer: the only place that knows ``.wh.`` (layers.md 30, 31, 33, 37). Pure.
 
-A layer is a set of changes; what it takes away it says with names. ``.wh.motd`` hides ``motd`` of lower layers,
-``.wh..wh..opq`` everything that they have in its directory. All other names that begin with ``.wh..wh.`` are what AUFS
-kept for itself, and left in the layers of its day.
+A layer removes things by special names: ``.wh.motd`` hides ``motd`` of lower layers, ``.wh..wh..opq`` everything that
+they have in its directory. Other names that begin with ``.wh..wh.`` are AUFS's own metadata, found in old layers.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ _OPAQUE = b".wh..wh..opq"
 
 
 class Mark(enum.Enum):
-    """What a name that holds ``.wh.`` turns out to be. The second half of `read`'s answer goes with it."""
+    """The meaning of a name with ``.wh.`` in it, and the path that `read` returns with it."""
 
-    ENTRY = enum.auto()  #: an ordinary name, such as ``a.wh.b``; the path as it is
+    ENTRY = enum.auto()  #: an ordinary name, such as ``a.wh.b``; the path unchanged
     WHITEOUT = enum.auto()  #: the path that is hidden
     OPAQUE = enum.auto()  #: the directory whose content is hidden
-    STASHED = enum.auto()  #: a source for hard links, gone when the layer ends; the path as it is
-    METADATA = enum.auto()  #: of AUFS: nothing is made; the path as it is
+    STASHED = enum.auto()  #: a source for hard links, removed at the end of the layer; the path unchanged
+    METADATA = enum.auto()  #: of AUFS: nothing is made; the path unchanged
 
 
 def may_mark(path: bytes) -> bool:
-    """False for a path that is surely an ordinary name: all but a few, so this is quick."""
+    """False if ``path`` is certainly ordinary. Called for every entry, so it must be quick."""
     return _PREFIX in path
 
 
@@ -41,10 +40,10 @@ def is_reserved(name: bytes) -> bool:
 
 
 def read(path: bytes) -> tuple[Mark, bytes]:
-    """What the entry at ``path``, normalised, is, whatever its type says.
+    """The meaning of the entry at the normalised ``path``, whatever its type.
 
-    Raises LayerError for a whiteout that hides nothing nameable, and for an entry inside one: a name that begins
-    with ``.wh.`` cannot be made, so neither can what lies in it.
+    Raises LayerError for a whiteout that hides no valid name, and for an entry inside a whiteout: no such directory can
+    be made.
     """
     *parents, name = path.split(b"/")
     if path == STASH or (parents and parents[0] == STASH):
