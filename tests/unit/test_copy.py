@@ -1,4 +1,4 @@
-"""Copies between layout directories: what is taken along, in which order, and what an error leaves."""
+"""Copies between layout directories: what is copied, in which order, and the state after an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOTH = index(on(ONE, "amd64"), on(TWO, "arm64"))
 
 
 class Diary:
-    """A writer into a layout that notes what it is given."""
+    """A writer into a layout that records the calls."""
 
     def __init__(self, directory: Path) -> None:
         self.inner = LayoutDirectory(str(directory))
@@ -97,7 +97,7 @@ def test_an_index_may_list_blobs(tmp_path: Path) -> None:
     assert Digest.parse(layer.digest) in graph_of(reader, root).blobs
 
 
-def test_referrers_are_taken_along_after_what_they_refer_to(tmp_path: Path) -> None:
+def test_referrers_are_copied_after_their_subjects(tmp_path: Path) -> None:
     signature = manifest_of(blob(b"{}"), [blob(b"signature")], subject=ONE.manifest.descriptor)
     countersignature = manifest_of(blob(b"{}"), [], subject=signature.manifest.descriptor)
     write_layout(tmp_path / "from", index(ONE, signature, countersignature))
@@ -151,7 +151,7 @@ def test_an_error_at_a_tag_says_which_were_pushed(tmp_path: Path) -> None:
         put_tags(writer, root, ["a", "b", "refused", "c"])
 
 
-def test_no_more_than_so_many_blobs_are_on_their_way(tmp_path: Path) -> None:
+def test_no_more_blobs_than_allowed_are_copied_at_once(tmp_path: Path) -> None:
     reader, root = layout(tmp_path, BOTH)
     running: set[Digest] = set()
     most = 0
@@ -161,7 +161,7 @@ def test_no_more_than_so_many_blobs_are_on_their_way(tmp_path: Path) -> None:
         nonlocal most
         running.add(descriptor.digest)
         most = max(most, len(running))
-        gate.wait()  # with four blobs, two by two: neither fewer nor more would ever pass
+        gate.wait()  # four blobs, two by two: fewer or more at once would wait for ever
         running.discard(descriptor.digest)
 
     for_each_blob(reader, graph_of(reader, root), act, 2)

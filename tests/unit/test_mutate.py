@@ -1,4 +1,4 @@
-"""Manifests made of others: annotated, thinned, assembled."""
+"""Manifests made from others: annotated, reduced, assembled."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_docker_list_cannot_be_annotated() -> None:
         annotate(parsed(index(on(image(LAYER, docker=True), "amd64"), docker=True)), {"a": "1"})
 
 
-def test_a_thinned_index_keeps_the_platforms_and_their_attestations() -> None:
+def test_a_reduced_index_keeps_the_platforms_and_their_attestations() -> None:
     before = whole(
         index(on(ONE, "amd64"), on(TWO, "arm64"), attestation(ONE), attestation(TWO), annotations={"keep": "me"})
     )
@@ -95,7 +95,7 @@ def test_a_thinned_index_keeps_the_platforms_and_their_attestations() -> None:
     assert json.loads(after.raw)["manifests"] == [json.loads(before.raw)["manifests"][position] for position in (1, 3)]
 
 
-def test_thinning_to_all_there_is_changes_nothing() -> None:
+def test_reducing_to_all_platforms_changes_nothing() -> None:
     before = whole(index(on(ONE, "amd64"), on(TWO, "arm64"), attestation(ONE)))
     assert select_platforms(before, [ARM, AMD]) is before
 
@@ -105,7 +105,7 @@ def test_an_entry_without_a_platform_counts_as_linux_amd64() -> None:
     assert [str(each.digest) for each in after.manifests] == [ONE.digest]
 
 
-def test_a_platform_that_is_missing_is_told_with_those_there_are() -> None:
+def test_a_missing_platform_is_reported_with_the_available_ones() -> None:
     with pytest.raises(
         NoMatchingPlatform, match="no image for platform linux/s390x: there is linux/amd64, linux/arm64"
     ):

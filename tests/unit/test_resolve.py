@@ -1,4 +1,4 @@
-"""The times at which images were made."""
+"""Creation times of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_nine_decimals_count() -> None:
     assert parsed[0] == parsed[1]
 
 
-def test_no_time_is_the_first_of_all() -> None:
+def test_a_missing_time_is_the_earliest() -> None:
     assert parse_moment("0001-01-01T00:00:00Z", "created") == NEVER
     assert (
         parse_moment("1970-01-01T00:00:00Z", "created")[0]
@@ -47,6 +47,6 @@ def test_no_time_is_the_first_of_all() -> None:
         *("0000-01-01T00:00:00Z", "2024-01-01T00:00:00.Z", "2024-01-01t00:00:00z"),
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidManifest, match="created"):
         parse_moment(text, "created")

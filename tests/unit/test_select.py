@@ -1,4 +1,4 @@
-"""From a digest and a platform to one image."""
+"""Selecting an image by digest and platform."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_index_child_without_platform_counts_as_linux_amd64() -> None:
     assert name_of(content, AMD64) == "a"
 
 
-def test_nothing_for_the_platform_is_an_error_that_lists_what_there_is() -> None:
+def test_a_missing_platform_is_an_error_that_lists_the_available_ones() -> None:
     content = images.index(
         images.on(image("a"), "amd64"), images.on(image("b"), "arm64"), images.on(image("c"), "unknown", "unknown")
     )
@@ -107,13 +107,13 @@ def test_indexes_nested_for_ever_are_an_error() -> None:
         name_of(images.index(content))
 
 
-def test_a_bush_of_indexes_is_an_error() -> None:
+def test_too_many_nested_indexes_are_an_error() -> None:
     leaves = [images.index(images.on(image(str(at)), "s390x")) for at in range(select.MAX_INDEXES + 1)]
     with pytest.raises(InvalidManifest, match="more than 100 nested indexes"):
         name_of(images.index(*leaves))
 
 
-def test_an_artifact_is_no_image() -> None:
+def test_an_artifact_is_not_an_image() -> None:
     chart = images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json")
     with pytest.raises(UnsupportedMediaType, match=r"helm\.config") as caught:
         name_of(images.manifest_of(chart, []))

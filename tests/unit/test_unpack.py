@@ -1,4 +1,4 @@
-"""Whole images into a directory: in order, verified to the last byte, many blobs at once, ended at once by errors."""
+"""Unpacking whole images: layers in order, all bytes verified, blobs in parallel, all ended by the first error."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ NOISE = random.Random(1).randbytes(1_000_000)
 
 @pytest.fixture(params=[inflate.MEMORY, 1], ids=["room", "no-room"], autouse=True)
 def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who hashes depends on who waits: without room it is mostly who decompresses. All that holds, holds both ways."""
+    """The idle thread hashes: without room in memory mostly the one that decompresses. Every test holds for both."""
     monkeypatch.setattr(inflate, "MEMORY", request.param)
 
 
 def unpacked(reader: MemoryReader, content: images.Content, into: Path, listener: Ear | None = None) -> Unpacked:
-    """``content`` as ``into``/rootfs; nothing else may be in ``into`` afterwards, however it ends."""
+    """``content`` unpacked to ``into``/rootfs; checks that nothing else is left in ``into``, even after an error."""
     image = select_image(reader, Digest.parse(content.digest), Platform.of_this_machine())
     ear = listener or Ear()
     (into / "rootfs").mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_more_than_memory_holds_of_every_layer_is_kept_and_arrives(
     assert files(tmp_path) == {f"f{number}": NOISE[number:] for number in range(8)}
 
 
-# What is wrong is found, and named by its cause
+# Errors name the cause
 
 PLAIN = tar.archive(tar.file("a", NOISE[:200_000]), tar.file("b", NOISE[:10]))
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
@@ -190,7 +190,7 @@ def test_layers_and_diff_ids_that_do_not_pair_up_are_found_before_anything_is_fe
     ],
 )
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_a_broken_layer_of_the_right_digest_is_what_it_is(
+def test_a_broken_layer_of_the_right_digest_is_reported_as_broken(
     tmp_path: Path, data: bytes, error: type[Exception], compression: images.Compression
 ) -> None:
     content = images.image(layer(tar.file("z")), images.layer(data, compression), layer(tar.file("y", NOISE)))
@@ -210,7 +210,7 @@ def test_truncated_compression_of_the_right_digest_is_a_corrupt_layer(tmp_path: 
 def corrupt_before_its_end(
     monkeypatch: pytest.MonkeyPatch, rest: Callable[[bytes], Iterator[Buffer]]
 ) -> tuple[MemoryReader, images.Content]:
-    """A layer of rubbish; ``rest`` gives what follows its first bytes, once those have been found to be no tar."""
+    """A layer of garbage; ``rest`` gives the bytes after the first ones, once these have been found not to be a tar."""
     data = b"rubbish" * 300_000
     content = images.image(images.layer(data, "none"))
     reader = MemoryReader(content)
@@ -231,7 +231,7 @@ def corrupt_before_its_end(
     return reader, content
 
 
-def test_a_corrupt_layer_is_read_on_to_see_whether_it_is_the_right_one(
+def test_a_corrupt_layer_is_downloaded_whole_to_check_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, content = corrupt_before_its_end(monkeypatch, lambda rest: iter([rest]))
@@ -243,7 +243,7 @@ def test_a_corrupt_layer_is_read_on_to_see_whether_it_is_the_right_one(
     assert isinstance(caught.value.__cause__, CorruptLayer)
 
 
-def test_when_the_network_fails_while_a_corrupt_layer_is_read_on_the_corruption_stays_the_error(
+def test_if_the_network_fails_while_a_corrupt_layer_is_downloaded_whole_the_corruption_stays_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(rest: bytes) -> Iterator[Buffer]:
@@ -255,7 +255,7 @@ def test_when_the_network_fails_while_a_corrupt_layer_is_read_on_the_corruption_
         unpacked(reader, content, tmp_path)
 
 
-# Many at once
+# In parallel
 
 
 def test_as_many_blobs_as_allowed_are_downloaded_at_once_and_no_more(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_as_many_blobs_as_allowed_are_downloaded_at_once_and_no_more(tmp_path: P
     assert len(files(tmp_path)) == 9
 
 
-def test_the_first_layer_is_unpacked_before_the_last_is_down(tmp_path: Path) -> None:
+def test_the_first_layer_is_unpacked_before_the_last_is_downloaded(tmp_path: Path) -> None:
     content = images.image(layer(tar.file("a")), layer(tar.file("b")))
     reader = MemoryReader(content)
     first = content.blobs[1].digest.removeprefix("sha256:")[:12]
@@ -306,7 +306,7 @@ def test_the_listener_hears_of_every_byte(tmp_path: Path) -> None:
     assert sorted(ear.finished) == sorted(expected)
 
 
-# Ended at once
+# The end of everything
 
 
 def test_an_error_in_a_later_layer_ends_everything_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Threads that end together: results in order, bounded, ended by the first failure, by a signal, or by leaving."""
+"""Groups of threads: results in order, a bounded number of threads, an end by failure, by a signal, or by leaving."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def fails() -> None:
     int("x")
 
 
-def test_a_failure_cancels_the_group_and_is_raised_by_whoever_checks() -> None:
+def test_a_failure_cancels_the_group_and_is_raised_by_check() -> None:
     with WorkerGroup() as group:
         group.check()
         group.start(fails, "fails")

@@ -1,4 +1,4 @@
-"""A graph of content from a reader to a writer: blobs at once, then manifests, children first; tags last."""
+"""Copies a graph of content from a reader to a writer: blobs in parallel, then manifests, children first, then tags."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
 from registry_image.transfer.fetch import PARALLEL
 from registry_image.transfer.workers import WorkerGroup
 
-#: How deep indexes may nest, and referrers refer to referrers.
+#: How deep indexes, and referrers of referrers, may nest.
 MAX_DEPTH = 8
-#: The most bytes that the manifests of one graph may have, all of which are held: an index of fifty platforms has some
-#: 200 kB with all that is below it.
+#: The most bytes of all manifests of one graph, which stay in memory: for an index of fifty platforms, some 200 kB.
 MAX_MANIFESTS_SIZE = 64 * 1024 * 1024
-#: Finds what refers to a digest (`RepositoryReader.referrers`).
+#: Finds the manifests that refer to a digest (`RepositoryReader.referrers`).
 Referrers: TypeAlias = Callable[[Digest], Iterable[Descriptor]]
-_Done = TypeVar("_Done")
+_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
 class Graph:
-    """What has to be where an image or index is to be: ``blobs`` by digest, ``manifests`` each after its children.
+    """All content of an image or index: ``blobs`` by digest, ``manifests`` each after its children.
 
-    Foreign layers are in no graph: they keep their URLs, and nobody but their publisher serves them.
-    ``manifests_size`` is how many bytes the manifests have.
+    Foreign layers are left out: they keep their URLs, and only their publisher serves them. ``manifests_size`` is in
+    bytes.
     """
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
@@ -55,7 +54,7 @@ class Copied:
 
 
 def graph_of(reader: Manifests, root: Manifest | Index, referrers: Referrers | None = None) -> Graph:
-    """``root`` and all it refers to; with ``referrers`` also what refers to any of these: signatures, attestations.
+    """``root`` and all it refers to; with ``referrers`` also manifests that refer to these: signatures, attestations.
 
     Raises InvalidManifest for a graph that is too deep or too large.
     """
@@ -90,23 +89,23 @@ def _add(graph: Graph, reader: Manifests, manifest: Manifest | Index, depth: int
 
 
 def copy_graph(source: BlobSource, writer: ContentWriter, graph: Graph, *, parallel: int = PARALLEL) -> Copied:
-    """Everything in ``graph``: first the blobs that ``writer`` lacks, ``parallel`` at once, then the manifests.
+    """Copies the blobs that ``writer`` lacks, ``parallel`` at once, then the manifests.
 
-    Raises the first error; no manifest is written then.
+    Raises the first error; after a failed blob no manifest is written.
     """
 
     def copy_blob(blob: Descriptor, source: BlobSource) -> int | None:
         return None if writer.has(blob) else writer.put_blob(blob, source)
 
-    taken = for_each_blob(source, graph, copy_blob, parallel)
+    sizes = for_each_blob(source, graph, copy_blob, parallel)
     for manifest in graph.manifests.values():
         writer.put_manifest(manifest)
-    sent = [size for size in taken if size]
-    return Copied(bytes_uploaded=sum(sent), blobs_uploaded=len(sent), blobs_reused=len(taken) - len(sent))
+    sent = [size for size in sizes if size]
+    return Copied(bytes_uploaded=sum(sent), blobs_uploaded=len(sent), blobs_reused=len(sizes) - len(sent))
 
 
 def verify_graph(source: BlobSource, graph: Graph, *, parallel: int = PARALLEL) -> None:
-    """Reads every blob. Raises ContentError unless each is what its digest says."""
+    """Reads every blob. Raises ContentError unless each matches its digest."""
 
     def verify(blob: Descriptor, source: BlobSource) -> None:
         with open_verified(source, blob, f"blob {blob.digest}") as pieces:
@@ -117,13 +116,11 @@ def verify_graph(source: BlobSource, graph: Graph, *, parallel: int = PARALLEL) 
 
 
 class TagWriter(Protocol):
-    """Keeps a manifest's exact bytes under a tag too."""
-
     def put_manifest(self, manifest: Manifest | Index, *, tag: str) -> None: ...
 
 
 def put_tags(writer: TagWriter, root: Manifest | Index, tags: Iterable[str]) -> None:
-    """Points each of ``tags`` at ``root``, whose content is there. An error says which were moved before it."""
+    """Points ``tags`` at ``root``, whose content is there already. An error lists the tags that moved before it."""
     moved: list[str] = []
     waiting = list(tags)
     try:
@@ -140,18 +137,18 @@ def _some(tags: list[str]) -> str:
 
 
 def for_each_blob(
-    source: BlobSource, graph: Graph, act: Callable[[Descriptor, BlobSource], _Done], parallel: int
-) -> list[_Done]:
-    """``act`` on every blob, large ones first, so that none is left to run alone at the end. Raises the first error."""
+    source: BlobSource, graph: Graph, act: Callable[[Descriptor, BlobSource], _Result], parallel: int
+) -> list[_Result]:
+    """``act`` on every blob, large ones first, so that none of them runs alone at the end. Raises the first error."""
     blobs = sorted(graph.blobs.values(), key=lambda blob: -blob.size)
-    # Left by a signal, too: what the caller removes then must not be written to any more.
+    # A signal leaves the group too: no thread may then write to files that the caller removes.
     with WorkerGroup() as group:
         cancellable = Cancellable(source, group.cancelled)
         return list(group.map(lambda blob: act(blob, cancellable), blobs, parallel, ahead=len(blobs)))
 
 
 class Cancellable:
-    """``source``, its blobs breaking off with Cancelled once ``cancelled`` is set."""
+    """``source``, whose blobs raise Cancelled once ``cancelled`` is set."""
 
     def __init__(self, source: BlobSource, cancelled: threading.Event) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Many blobs at once, each verified to its last byte, those ahead of their turn kept until it comes."""
+"""Downloads several blobs at once, verifies them, and buffers those that arrive before their turn."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from registry_image.oci.image import Layer
 from registry_image.storage.spool import Spool
 from registry_image.transfer.workers import WorkerGroup
 
-#: Blobs on their way at once, unless the caller says otherwise: enough to fill a link, few enough for any registry.
+#: The default number of blobs downloaded at once: enough to fill a link, few enough for any registry.
 PARALLEL = 4
-#: Bytes of one blob that wait in memory: what a connection brings while a large file is written to disk.
+#: Bytes of one blob buffered in memory: about what arrives while a large file is written to disk.
 MEMORY = 8 * 1024 * 1024
 
 
 class Downloads:
     """The blobs of ``layers``, fetched in order, several at once, by threads of ``group``.
 
-    What comes before its turn is kept in ``directory``, without a name, where memory does not do. That happens only
-    while the network is what everybody waits for: else it would be work for nothing.
+    Blobs that arrive early are buffered, first in memory, then in an unlinked file in ``directory``, which is used only
+    while the network is the bottleneck.
     """
 
     def __init__(self, group: WorkerGroup, source: BlobSource, layers: Sequence[Layer], directory: bytes) -> None:
@@ -40,19 +40,19 @@ class Downloads:
             self._group.start(self._work, f"download-{number}")
 
     def read(self, layer: Layer) -> Iterator[Buffer]:
-        """The blob as it comes, once. Only a blob that is what its descriptor says comes to an end."""
+        """The blob as it arrives, once. Raises before the end unless it matches its descriptor."""
         self._current = self._spools[layer.number]
         yield from self._current.read()
         del self._spools[layer.number]
 
     def _is_starved(self) -> bool:
-        """Whether who reads waits for the network."""
+        """Whether the reader waits for the network."""
         return self._current is not None and self._current.is_empty
 
     def verdict(self, layer: Layer) -> ContentError | None:
-        """Reads the rest of a layer that makes no sense: perhaps it is not the layer that was asked for.
+        """Downloads the rest of a layer that could not be unpacked, and cancels all other downloads.
 
-        Its digest is the cause then, and whatever its bytes did to us the consequence. Everything else is called off.
+        Returns the cause if the blob does not match its descriptor; None if the layer itself is corrupt.
         """
         self._only = layer
         spool = self._spools.get(layer.number)
@@ -73,14 +73,14 @@ class Downloads:
 
     def _download(self, layer: Layer) -> None:
         spool = self._spools[layer.number]
-        self._go_on(layer)
+        self._check_wanted(layer)
         with open_verified(self._source, layer.descriptor, str(layer)) as pieces:
             for piece in pieces:
-                self._go_on(layer)
+                self._check_wanted(layer)
                 spool.write(piece if isinstance(piece, bytes) else bytes(piece))
             spool.finish()
 
-    def _go_on(self, layer: Layer) -> None:
-        """Raises Cancelled if nobody waits for ``layer`` any more."""
+    def _check_wanted(self, layer: Layer) -> None:
+        """Raises Cancelled if ``layer`` is no longer needed."""
         if self._group.cancelled.is_set() or self._only not in (None, layer):
             raise Cancelled

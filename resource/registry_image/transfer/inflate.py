@@ -1,4 +1,4 @@
-"""Layers decompressed ahead of who reads them, and held against their diff IDs by whoever of the two would wait."""
+"""Decompresses layers ahead of their reader. The thread that would otherwise wait checks the diff IDs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from registry_image.storage.spool import Spool
 from registry_image.transfer.fetch import Downloads
 from registry_image.transfer.workers import WorkerGroup
 
-#: Uncompressed bytes that wait for who reads them: enough to bridge the making of a thousand small files.
+#: Uncompressed bytes buffered for the reader: enough for the time in which it creates a thousand small files.
 MEMORY = 4 * 1024 * 1024
 
 
 class SharedVerifier:
-    """A Verifier of pieces that one thread adds, and that it and another take turns in hashing, in their order."""
+    """A Verifier that two threads share: one adds pieces, both hash them, in order."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
@@ -32,7 +32,7 @@ class SharedVerifier:
         self._pieces.append(piece)
 
     def hash_one(self) -> bool:
-        """Hashes the oldest piece that is not hashed yet; False if there is none."""
+        """Hashes the oldest piece not hashed yet; False if there is none."""
         with self._lock:
             if not self._pieces:
                 return False
@@ -41,20 +41,21 @@ class SharedVerifier:
             return True
 
     def hash_up_to(self, count: int) -> None:
-        """Returns when the first ``count`` pieces are hashed; they have been added."""
+        """Returns when the first ``count`` pieces, all added before, are hashed."""
         while self._hashed < count:
             self.hash_one()
 
     def finish(self) -> None:
-        """To be called when all pieces are hashed. Raises DigestMismatch."""
+        """Call it when all pieces are hashed. Raises DigestMismatch."""
         self._verifier.finish()
 
 
 class Inflation:
     """The uncompressed bytes of ``layers``, one layer after the other, made by a thread of ``group``.
 
-    Where decompressing takes longest (large files in gzip), who reads hashes what it has just got into its cache to
-    write it. Where the reader does (small files), the thread finds no room for more, and hashes instead of waiting.
+    The idle side hashes. When decompression is the bottleneck (large files), the reader hashes each piece just before
+    it writes it, while the piece is in the CPU cache. When writing is the bottleneck (small files), memory is full, and
+    the thread that decompresses hashes instead of waiting.
     """
 
     def __init__(self, group: WorkerGroup, downloads: Downloads, layers: Sequence[Layer], listener: Listener) -> None:
@@ -68,13 +69,13 @@ class Inflation:
         }
 
     def start(self) -> None:
-        # glibc maps fresh pages for each block as large as ours, and gives them back, until it has seen a larger one
-        # freed (mallopt(3), M_MMAP_THRESHOLD). Without this line a tenth of the time goes into page faults.
+        # glibc maps fresh pages for every block of our size, and unmaps them, until a larger block has been freed
+        # (mallopt(3), M_MMAP_THRESHOLD). Without this line a tenth of the time goes into page faults.
         bytes(8 * PIECE_SIZE)
         self._group.start(self._inflate, "inflate")
 
     def read(self, layer: Layer) -> Iterator[Buffer]:
-        """The bytes of ``layer``, once; only a layer whose blob and diff ID are right comes to an end.
+        """The bytes of ``layer``, once. Raises before the end unless blob and diff ID are right.
 
         A failure anywhere in the group is raised at once.
         """
@@ -95,14 +96,14 @@ class Inflation:
             output, verifier = self._outputs[layer.number], self._verifiers[layer.number]
             try:
                 for piece in decompress(self._compressed(layer), str(layer)):
-                    kept = piece if isinstance(piece, bytes) else bytes(piece)
+                    data = piece if isinstance(piece, bytes) else bytes(piece)
                     while output.is_full and verifier.hash_one():
                         pass
-                    verifier.add(kept)
-                    output.write(kept)
+                    verifier.add(data)
+                    output.write(data)
             except Cancelled:
                 raise
-            except Exception as error:  # noqa: BLE001  raised again by who reads, after all that came before it
+            except Exception as error:  # noqa: BLE001  raised again in the reader, after all earlier bytes
                 output.finish(error)
                 return
             output.finish()

@@ -1,12 +1,13 @@
-"""Manifests made of others: annotated, cut down to some platforms, or put together into an index.
+"""Manifests made from others: annotated, reduced to some platforms, or assembled into an index.
 
-Every function is pure. What comes out has another digest than what went in, unless nothing was to be changed.
+Every function is pure. The result has a new digest, unless there was nothing to change.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import compress
 
 from registry_image.decode import JSON, parse_json
 from registry_image.errors import InvalidManifest, NoMatchingPlatform, RequestError, UnsupportedMediaType
@@ -30,7 +31,7 @@ _OCI_TYPES = {
 def annotate(manifest: Manifest | Index, annotations: Mapping[str, str]) -> Manifest | Index:
     """``manifest`` with ``annotations`` added, replacing those of the same name.
 
-    A Docker manifest knows none, so it becomes the OCI manifest of the same image; its blobs stay. Raises
+    A Docker manifest has no annotations, so it becomes the OCI manifest of the same image; its blobs stay. Raises
     UnsupportedMediaType for a Docker manifest list, whose images would have to become OCI images too.
     """
     if all(manifest.annotations.get(name) == value for name, value in annotations.items()):
@@ -44,7 +45,7 @@ def annotate(manifest: Manifest | Index, annotations: Mapping[str, str]) -> Mani
     if manifest.media_type == mediatype.DOCKER_MANIFEST:
         _make_oci(document)
     document["annotations"] = {**manifest.annotations, **annotations}
-    return _made(document)
+    return _parse(document)
 
 
 def _make_oci(document: dict[str, JSON]) -> None:
@@ -56,32 +57,31 @@ def _make_oci(document: dict[str, JSON]) -> None:
 
 
 def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
-    """``index`` with only the images for ``platforms`` and their attestations, in the order they have.
+    """``index`` with only the images for ``platforms`` and their attestations, in the same order.
 
     Raises NoMatchingPlatform.
     """
     images = [entry for entry in index.manifests if entry.media_type in mediatype.MANIFESTS]
-    offered = [entry.platform or DEFAULT_PLATFORM for entry in images]
-    kept: set[str] = set()
+    candidates = [entry.platform or DEFAULT_PLATFORM for entry in images]
+    chosen: set[str] = set()
     for platform in platforms:
-        position = choose(platform, offered)
+        position = choose(platform, candidates)
         if position is None:
-            available = [str(each) for each in offered if not each.is_unknown]
+            available = [str(candidate) for candidate in candidates if not candidate.is_unknown]
             raise NoMatchingPlatform(f"index {index.digest}", wanted=str(platform), available=available)
-        kept.add(str(images[position].digest))
-    keep = [str(entry.digest) in kept or entry.annotations.get(ATTESTS) in kept for entry in index.manifests]
+        chosen.add(str(images[position].digest))
+    keep = [str(entry.digest) in chosen or entry.annotations.get(ATTESTS) in chosen for entry in index.manifests]
     if all(keep):
         return index
     document = _document(index)
-    listed = document["manifests"]
-    if isinstance(listed, list):
-        document["manifests"] = [entry for entry, kept_here in zip(listed, keep, strict=True) if kept_here]
-    made = _made(document)
-    return made if isinstance(made, Index) else index
+    entries = document["manifests"]
+    if isinstance(entries, list):
+        document["manifests"] = list(compress(entries, keep))
+    return _parse_index(document)
 
 
 def assemble(entries: list[Descriptor]) -> Index:
-    """An index of ``entries``: Docker's manifest list if all are Docker's (Quay takes no mixture), else OCI's.
+    """An index of ``entries``: Docker's if all are Docker's, since Quay refused a mixture (quay#6070), else OCI's.
 
     Raises RequestError for two images of one platform.
     """
@@ -91,16 +91,13 @@ def assemble(entries: list[Descriptor]) -> Index:
         if platform and not platform.is_unknown and seen.setdefault(platform, entry.digest) != entry.digest:
             raise RequestError(f"params.images: two different images are for {platform}")
     docker = all(entry.media_type == mediatype.DOCKER_MANIFEST for entry in entries)
-    made = _made(
+    return _parse_index(
         {
             "schemaVersion": 2,
             "mediaType": mediatype.DOCKER_INDEX if docker else mediatype.OCI_INDEX,
             "manifests": [entry.as_json() for entry in entries],
         }
     )
-    if not isinstance(made, Index):
-        raise AssertionError("an index was written")
-    return made
 
 
 def _document(manifest: Manifest | Index) -> dict[str, JSON]:
@@ -110,7 +107,14 @@ def _document(manifest: Manifest | Index) -> dict[str, JSON]:
     return document
 
 
-def _made(document: dict[str, JSON]) -> Manifest | Index:
+def _parse(document: dict[str, JSON]) -> Manifest | Index:
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    # Half of a surrogate pair, which only an escape can spell, stays one.
+    # Half of a surrogate pair, which UTF-8 cannot encode, stays an escape.
     return parse_manifest(text.encode("utf-8", "backslashreplace"))
+
+
+def _parse_index(document: dict[str, JSON]) -> Index:
+    index = _parse(document)
+    if not isinstance(index, Index):
+        raise AssertionError("an index was written")
+    return index

@@ -1,4 +1,4 @@
-"""Many look-ups at once: tags to digests, images to the times they were made."""
+"""Look-ups in parallel: the digests of tags, the creation times of images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from registry_image.oci.platform import Platform
 from registry_image.progress import Silence
 from registry_image.transfer.workers import parallel_map
 
-#: Look-ups under way at once. With some 40 ms for each that is 400 a second, which registries bear; the pool of kept
-#: connections holds as many.
+#: Look-ups at once. At some 40 ms each that is 400 a second, which registries bear. The connection pool is as large.
 MAX_LOOKUPS = 16
 #: RFC 3339, 5.6, as Go writes and reads it: any number of decimals, of which nine count.
 _TIME = (
@@ -24,25 +23,25 @@ _TIME = (
 )
 #: Seconds since the year 1 began in UTC, and nanoseconds.
 Moment: TypeAlias = tuple[int, int]
-#: What Go's encoder writes for no time; a config without one counts as that.
+#: Go's zero time; a config without a time counts as that.
 NEVER: Moment = (0, 0)
 
 
 def resolve_tags(reader: RepositoryReader, tags: Sequence[str]) -> dict[str, Digest]:
-    """What each tag points at, in the order of ``tags``; those that are gone by now are left out.
+    """The digest of each tag, in the order of ``tags``; tags that no longer exist are left out.
 
-    Raises what ``reader`` raises: an answer without one tag would hide a version.
+    Raises what ``reader`` raises: a result without one tag would hide a version.
     """
-    found = parallel_map(reader.resolve, tags, MAX_LOOKUPS)
-    return {tag: descriptor.digest for tag, descriptor in zip(tags, found, strict=True) if descriptor is not None}
+    descriptors = parallel_map(reader.resolve, tags, MAX_LOOKUPS)
+    return {tag: descriptor.digest for tag, descriptor in zip(tags, descriptors, strict=True) if descriptor is not None}
 
 
 def creation_times(reader: ContentReader, digests: Iterable[Digest], platform: Platform) -> dict[Digest, Moment]:
-    """When the image for ``platform`` behind each digest was made; each is asked for once.
+    """The creation time of the image for ``platform`` at each digest, looked up once.
 
-    Raises what ``reader`` and `select_image` raise, and InvalidManifest for a time that is none.
+    Raises what ``reader`` and `select_image` raise, and InvalidManifest for an invalid time.
     """
-    # Only checks that sort by time need it.
+    # Imported here, as only checks that sort by time need it.
     from registry_image.transfer.select import select_image
 
     distinct = list(dict.fromkeys(digests))

@@ -1,4 +1,4 @@
-"""A digest and a platform to one image: through indexes, nested ones too, to the manifest and its config."""
+"""Selects an image by digest and platform: through indexes, nested ones too, to the manifest and its config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry_image.progress import Listener, Silence
 MAX_DEPTH = 8
 #: The most nested indexes that are read to find one image.
 MAX_INDEXES = 100
-#: What an index's child without a platform counts as: indexes were first made of such children.
+#: The platform of an index's child that names none, as in the first indexes.
 DEFAULT_PLATFORM = Platform("linux", "amd64")
 _SILENCE = Silence()
 
@@ -26,7 +26,7 @@ def select_image(reader: ContentReader, digest: Digest, platform: Platform, list
     """The image for ``platform`` at ``digest``, manifest and config verified.
 
     A single manifest is taken whatever its platform, with a note. Raises NoMatchingPlatform; UnsupportedMediaType for
-    an artifact that is no image; InvalidManifest; what ``reader`` raises.
+    an artifact; InvalidManifest; what ``reader`` raises.
     """
     return select_within(reader, reader.manifest(digest), platform, listener)
 
@@ -48,14 +48,14 @@ def select_within(
     what = f"config of {manifest.digest}"
     config = parse_config(read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE), what=what)
     image = Image(manifest=manifest, config=config)
-    _ = image.layers  # now is the time to find out that layers and diff IDs do not pair up
+    _ = image.layers  # raises now if layers and diff IDs do not pair up
     if manifest is root and choose(platform, [config.platform]) is None:
         listener.note(f"note: the image is for {config.platform}, not {platform}: it is the only one there is")
     return image
 
 
 class _Search:
-    """For a manifest for ``platform``. ``available`` are the platforms it has seen on its way."""
+    """A search for the manifest for ``platform``. ``available`` are the platforms that it has seen."""
 
     def __init__(self, reader: Manifests, root: Manifest | Index, platform: Platform) -> None:
         self.available: dict[str, None] = {}
@@ -65,24 +65,24 @@ class _Search:
         self._read = 0
 
     def descend(self, document: Manifest | Index, depth: int) -> Manifest | None:
-        """Children with a platform are looked at first, then nested indexes in order."""
+        """Tries the children with a platform first, then nested indexes in order."""
         if isinstance(document, Manifest):
             return document
         if depth >= MAX_DEPTH:
             raise InvalidManifest(f"index {self._root.digest}: nested more than {MAX_DEPTH} deep")
         known = mediatype.MANIFESTS | mediatype.INDEXES
         children = [child for child in document.manifests if child.media_type in known]
-        placed = [child for child in children if _is_placed(child)]
-        platforms = [child.platform or DEFAULT_PLATFORM for child in placed]
-        self.available |= dict.fromkeys(str(each) for each in platforms if not each.is_unknown)
+        candidates = [child for child in children if _has_platform(child)]
+        platforms = [child.platform or DEFAULT_PLATFORM for child in candidates]
+        self.available |= dict.fromkeys(str(platform) for platform in platforms if not platform.is_unknown)
         position = choose(self._platform, platforms)
         if position is not None:
-            return self.descend(self._child(placed[position]), depth + 1)
+            return self.descend(self._child(candidates[position]), depth + 1)
         for child in children:
-            if not _is_placed(child):
-                found = self.descend(self._child(child), depth + 1)
-                if found is not None:
-                    return found
+            if not _has_platform(child):
+                manifest = self.descend(self._child(child), depth + 1)
+                if manifest is not None:
+                    return manifest
         return None
 
     def _child(self, descriptor: Descriptor) -> Manifest | Index:
@@ -95,5 +95,5 @@ class _Search:
         return document
 
 
-def _is_placed(child: Descriptor) -> bool:
+def _has_platform(child: Descriptor) -> bool:
     return child.platform is not None or child.media_type in mediatype.MANIFESTS

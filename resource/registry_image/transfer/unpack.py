@@ -1,8 +1,8 @@
-"""An image's layers into a root, oldest first; downloads and decompression run ahead of the hand that writes.
+"""Unpacks an image's layers into a root, oldest first; downloads and decompression run ahead of the writer.
 
 socket → blob digest → spool ─┐  several at once, in threads of `fetch`
                               └→ decompress ─┬→ diff ID  in a thread of `inflate`
-                                             └→ diff ID → tar → Applier → Root  in the caller's own
+                                             └→ diff ID → tar → Applier → Root  in the caller's thread
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Unpacked:
 
 
 def unpack(source: BlobSource, image: Image, root: Root, listener: Listener, *, parallel: int = PARALLEL) -> Unpacked:
-    """Every layer of ``image`` into ``root``, ``parallel`` blobs being downloaded at once.
+    """Unpacks every layer of ``image`` into ``root``, and downloads ``parallel`` blobs at once.
 
-    A layer counts as done when its blob's digest and size, and its diff ID, have been verified to the last byte. The
-    first error ends everything, and it is the causal one: a blob that is not what was asked for is reported as that,
-    not as the corrupt archive it makes. Raises ContentError, ExtractionError, and what ``source`` raises.
+    A layer is done when its blob's digest and size, and its diff ID, are verified. The first error ends everything, and
+    names the cause: a blob with a wrong digest is reported as that, even if its bytes were a corrupt archive first.
+    Raises ContentError, ExtractionError, and what ``source`` raises.
     """
     applier = Applier(root, listener)
     layers = image.layers

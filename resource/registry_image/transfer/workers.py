@@ -1,4 +1,4 @@
-"""Threads that work on one thing and end together, after the errgroup of Go and the nursery of trio."""
+"""Threads that work together and end together, like Go's errgroup and trio's nursery."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from registry_image.errors import Cancelled
 
-#: Seconds that threads get to notice that they are cancelled. They are daemons, so none delays the end of the process.
+#: Seconds that threads get to notice a cancellation. They are daemons, so none delays the end of the process.
 GRACE = 1.0
-#: Seconds between looks at whether a signal has come: one that comes just before a wait does not interrupt it.
+#: Poll interval, in seconds: a signal that comes just before a wait does not interrupt it.
 POLL = 0.1
-#: The most threads of `map_on_processors`; beyond, one disk and one hash are the bottleneck.
+#: The most threads of `map_on_processors`: with more, the disk and the hash are the bottleneck.
 MAX_PROCESSORS = 8
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 class WorkerGroup:
     """A context manager. The first failure cancels all work, and so does leaving the group, by a signal too.
 
-    ``cancelled`` is set from then on; ``failure`` is what a thread failed with first, if one did.
+    ``cancelled`` is then set; ``failure`` is the first failure, if there is one.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class WorkerGroup:
             work()
         except Cancelled:
             pass
-        except BaseException as error:  # noqa: BLE001  raised again in the thread that has the group
+        except BaseException as error:  # noqa: BLE001  raised again in the group's own thread
             self.failure = self.failure or error
             self.cancelled.set()
         ended()
@@ -57,8 +57,8 @@ class WorkerGroup:
     def map(self, act: Callable[[_Item], _Result], items: Iterable[_Item], limit: int, ahead: int) -> Iterator[_Result]:
         """``act`` on each item, in at most ``limit`` threads, the results in the items' order.
 
-        Items are drawn in the caller's thread; at most ``ahead`` of them wait for their result to be taken.
-        Raises the first failure at once; no further item is begun then.
+        Items are taken in the caller's thread, at most ``ahead`` of them before the first of their results is used.
+        Raises the first failure at once, and begins no further item then.
         """
         tasks: SimpleQueue[tuple[int, _Item] | None] = SimpleQueue()
         finished: SimpleQueue[tuple[int, _Result] | None] = SimpleQueue()
@@ -116,9 +116,9 @@ def parallel_map(act: Callable[[_Item], _Result], items: Sequence[_Item], limit:
 
 
 def map_on_processors(act: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """A `map` over as many threads as we have processors, for work that releases the interpreter, as compression does.
+    """A `map` with one thread for each processor, for work that releases the interpreter lock, as compression does.
 
-    Items are drawn in the caller's thread, and no more than two for each thread wait at once.
+    Items are taken in the caller's thread, at most two for each thread in advance.
     """
     threads = min(MAX_PROCESSORS, len(os.sched_getaffinity(0)))
     with WorkerGroup() as group:
