@@ -1,4 +1,4 @@
-"""Typed reads of untrusted JSON: each says where in the document it stands when it finds something else.
+"""Typed reads of untrusted JSON: every error says where in the document it is.
 
 >>> reader = JSONReader({"size": 3}, "manifest layer 2")
 >>> reader.integer("size")
@@ -18,8 +18,9 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 #: How deep a document may nest. Real ones need about six; a decoder recurses with its input.
 MAX_DEPTH = 64
-#: One without its closing quote goes to the end, or the next search would begin inside it, time after time.
+#: A string without its closing quote matches to the end. Otherwise each later quote would start another search.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
 
 def parse_json(raw: bytes, what: str) -> JSON:
@@ -31,9 +32,9 @@ def parse_json(raw: bytes, what: str) -> JSON:
 
 
 def load_json(raw: bytes, parse_float: Callable[[str], float] = float) -> JSON:
-    """``raw`` as JSON. Raises ValueError, also if it is too deep; its text repeats nothing of ``raw``."""
+    """``raw`` as JSON. Raises ValueError, also if it is too deep; the error never quotes ``raw``."""
     text = raw.decode("utf-8")
-    # Most documents have fewer brackets in all, and need no counting.
+    # Most documents have fewer brackets in total, so their depth need not be counted.
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         depth = 0
         for byte in _STRING.sub(b"", raw):
@@ -52,7 +53,7 @@ def _no_constant(name: str) -> JSON:
 
 
 class JSONReader:
-    """One JSON object and where it stands. Every method raises InvalidManifest with that place in its message."""
+    """One JSON object and its place in the document. Every method raises InvalidManifest, which names the place."""
 
     __slots__ = ("_object", "where")
 
@@ -101,11 +102,11 @@ class JSONReader:
         return JSONReader(self._object.get(key), f"{self.where}: {key}")
 
     def json(self, key: str) -> str:
-        """The value written as JSON, for documents that are handed on as text."""
+        """The value as JSON text."""
         return json.dumps(self._object.get(key))
 
     def children(self, key: str) -> Iterator[JSONReader]:
-        """The objects of an array; none if it is absent or null, as Go's encoder writes an empty slice."""
+        """The objects of an array; empty if it is absent or null, which Go's encoder writes for an empty slice."""
         for position, value in enumerate(self._array(key)):
             yield JSONReader(value, f"{self.where}: {key}[{position}]")
 
@@ -144,14 +145,4 @@ class JSONReader:
 
 
 def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "an array",
-        dict: "an object",
-    }
-    return names.get(type(value), type(value).__name__)
+    return "nothing" if value is None else _KINDS.get(type(value), type(value).__name__)

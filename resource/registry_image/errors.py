@@ -8,18 +8,18 @@
     │   ├── Unauthorized          401, 403: who we are is not enough
     │   ├── RateLimited           429 (retryable)
     │   └── Unavailable           5xx (retryable)
-    ├── AuthError                 no credentials could be had: token server, cloud, half a pair
-    ├── ContentError              what came is not what was promised: permanent, whoever sent it
+    ├── AuthError                 no usable credentials: token server, cloud, a username without a password
+    ├── ContentError              content is not what was promised: permanent, whoever sent it
     │   ├── DigestMismatch
     │   ├── SizeMismatch
     │   ├── InvalidManifest       a manifest, index or config that breaks its specification
     │   ├── UnsupportedMediaType
     │   └── NoMatchingPlatform
-    ├── ExtractionError           the layers cannot be laid out
+    ├── ExtractionError           the layers cannot be unpacked
     │   ├── UnsafePath            a name or link that climbs out, or is empty
     │   ├── InvalidWhiteout
     │   ├── CorruptLayer          compression or tar that breaks its format
-    │   └── StorageError          the disk below us: full, read-only, refusing
+    │   └── StorageError          the disk: full, read-only, refusing
     └── SignatureError
 
 Messages read *what we were doing: what was wrong: expected, got*. Text that a user or a server wrote goes in
@@ -33,12 +33,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from errno import EDQUOT, EIO, EMFILE, ENOSPC
 
-#: How much of somebody else's text a message repeats, in characters: enough to recognise it, too little to flood a log.
+#: The most characters of untrusted text in a message: enough to recognise it, too little to flood a log.
 QUOTE_LIMIT = 200
 
 
 def quote(text: str | bytes, *, limit: int = QUOTE_LIMIT) -> str:
-    """Somebody else's text, made harmless to print: one line, in quotes, controls escaped, cut to ``limit``."""
+    """Untrusted text, made harmless to print: one line, in quotes, controls escaped, cut to ``limit`` characters."""
     shown = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
     return repr(shown if len(shown) <= limit else shown[:limit] + "…")
 
@@ -46,8 +46,8 @@ def quote(text: str | bytes, *, limit: int = QUOTE_LIMIT) -> str:
 class ResourceError(Exception):
     """A failure whose text is meant for the author of a pipeline.
 
-    ``hint`` is what they can do about it. ``retryable`` says whether the same call may succeed later; it is set by
-    where the failure came from, never by looking at its text.
+    ``hint`` is what they can do about it. ``retryable`` says whether the same call may succeed later: it depends on
+    where the failure came from, never on its text.
     """
 
     retryable = False
@@ -66,7 +66,7 @@ class RequestError(ResourceError):
 
 
 class TransportError(ResourceError):
-    """No whole answer came. ``retryable`` is false where trying again cannot help (TLS, a refused redirect)."""
+    """No complete answer came. ``retryable`` is false where trying again cannot help (TLS, a refused redirect)."""
 
     def __init__(self, message: str, *, hint: str | None = None, retryable: bool = True) -> None:
         super().__init__(message, hint=hint)
@@ -96,7 +96,7 @@ class RegistryError(ResourceError):
 
 
 class NotFound(RegistryError):
-    """404: there is no such repository, tag, manifest or blob, or we may not know of it."""
+    """404: there is no such repository, tag, manifest or blob, or we are not allowed to see it."""
 
 
 class Unauthorized(RegistryError):
@@ -104,27 +104,23 @@ class Unauthorized(RegistryError):
 
 
 class RateLimited(RegistryError):
-    """429: too many requests, for now."""
-
     retryable = True
 
 
 class Unavailable(RegistryError):
-    """5xx: the registry is in trouble of its own."""
-
     retryable = True
 
 
 class AuthError(ResourceError):
-    """No usable credentials: the token server or the cloud said no, or the request holds half a pair."""
+    """No usable credentials: the token server or the cloud refused, or a username lacks its password."""
 
 
 class ContentError(ResourceError):
-    """What came is not what was promised. Permanent: the same bytes would come again."""
+    """Content is not what was promised. Permanent: the same bytes would come again."""
 
 
 class DigestMismatch(ContentError):
-    """The bytes of ``what`` do not hash to the digest they were asked for by."""
+    """The bytes of ``what`` do not hash to the expected digest."""
 
     def __init__(self, what: str, *, expected: str, actual: str) -> None:
         super().__init__(f"{what}: digest mismatch: expected {expected}, got {actual}")
@@ -142,38 +138,38 @@ class InvalidManifest(ContentError):
 
 
 class UnsupportedMediaType(ContentError):
-    """Content of a kind that this operation does not know, such as a Docker schema 1 manifest."""
+    """Content of a kind that this operation does not support, such as a Docker schema 1 manifest."""
 
 
 class NoMatchingPlatform(ContentError):
-    """An index holds nothing for the wanted platform; the message lists what it holds."""
+    """An index has nothing for the wanted platform; the message lists what it has."""
 
     def __init__(self, what: str, *, wanted: str, available: list[str]) -> None:
-        there = ", ".join(available) if available else "nothing with a platform"
+        listed = ", ".join(available) or "nothing with a platform"
         super().__init__(
-            f"{what}: no image for platform {wanted}: there is {there}",
+            f"{what}: no image for platform {wanted}: there is {listed}",
             hint="set `platform` in source or params to one of these",
         )
         self.available = available
 
 
 class ExtractionError(ResourceError):
-    """The layers cannot be laid out as a root filesystem."""
+    """The layers cannot be unpacked into a root filesystem."""
 
 
 class UnsafePath(ExtractionError):
-    """A name or a link target that climbs above the root, or that no file can have (layers.md 17, 21, 27)."""
+    """A name or a link target that climbs above the root, or is invalid for any file (layers.md 17, 21, 27)."""
 
 
 class InvalidWhiteout(ExtractionError):
-    """A whiteout that hides nothing nameable (layers.md 31)."""
+    """A whiteout that hides no valid name (layers.md 31)."""
 
 
 class CorruptLayer(ExtractionError):
-    """A layer's compression or tar breaks its format. Never retried: the same bytes would come (rule 8)."""
+    """A layer's compression or tar breaks its format. Never retried: the same bytes would come again (layers.md 8)."""
 
 
-#: What helps whatever was being read or written.
+#: Advice by errno, whatever was being read or written.
 _DISK_HINTS = {
     ENOSPC: "free space, or inodes (`df -i`), on the volume of the build's files",
     EDQUOT: "raise the quota of the volume of the build's files",
@@ -183,7 +179,7 @@ _DISK_HINTS = {
 
 
 class StorageError(ExtractionError):
-    """The disk below us refuses: full, read-only, quota, an immutable file. ``errno`` says which."""
+    """The disk refuses: full, read-only, quota, an immutable file. ``errno`` says which."""
 
     def __init__(self, message: str, *, errno: int | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint or _DISK_HINTS.get(errno or 0))
@@ -191,7 +187,7 @@ class StorageError(ExtractionError):
 
 
 def storage_error(error: OSError, doing: str, hints: Mapping[int, str] = _DISK_HINTS) -> StorageError:
-    """``doing`` and what the disk said to it. ``hints``, by errno, go before the general ones."""
+    """A StorageError for ``error`` while ``doing``. ``hints``, by errno, take precedence over the general ones."""
     reason = error.strerror or str(error)
     return StorageError(f"{doing}: {reason}", errno=error.errno, hint=hints.get(error.errno or 0))
 
@@ -215,4 +211,4 @@ class SignatureError(ResourceError):
 
 
 class Cancelled(Exception):
-    """Ends a thread whose work nobody needs any more, as when another thread has failed. It is never reported."""
+    """Ends a thread whose work is no longer needed, as after another thread has failed. It is never reported."""

@@ -1,7 +1,4 @@
-"""The words in which long work tells how far it is: whoever works says them, whoever draws hears them.
-
-Nothing here draws. A listener must be quick and must never raise: it sits beside the data path, not in it.
-"""
+"""How long work reports its progress. Nothing here draws: `concourse.console` does."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Protocol
 class Listener(Protocol):
     """Hears of steps ("download", "unpack", "upload") on parts, each named by a short id such as a layer's digest.
 
-    Calls come from several threads.
+    Calls come from several threads, in the middle of the data path: a listener must be quick and must never raise.
     """
 
     def begin(self, step: str, part: str, total: int | None) -> None:
@@ -21,7 +18,7 @@ class Listener(Protocol):
         """``count`` more bytes of it are done."""
 
     def finish(self, step: str, part: str) -> None:
-        """It is done, and was verified."""
+        """It is done and verified."""
 
     def note(self, message: str) -> None:
         """A line for the reader of the log: a wait, a warning, a fallback."""

@@ -1,4 +1,4 @@
-"""What an image's documents may say to do harm: sizes no disk has, crowds, floods, words that a build log obeys."""
+"""Hostile documents of an image: impossible sizes, too many entries, too much data, control characters for the log."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_manifests_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.Mon
 
 
 def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached, "MAX_KEPT", 10_000)
+    monkeypatch.setattr(cached, "MAX_CACHED", 10_000)
     configs = [images.blob(bytes([number]) * 4000, mediatype.OCI_CONFIG) for number in range(5)]
     manifest = parse_manifest(images.manifest_of(configs[0], configs).manifest.data)
     assert isinstance(manifest, Manifest)
@@ -85,7 +85,7 @@ def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("media_type", [mediatype.OCI_MANIFEST, mediatype.OCI_INDEX])
-def test_an_index_of_ten_thousand_platforms_is_searched_in_no_time(media_type: str) -> None:
+def test_an_index_of_ten_thousand_platforms_is_searched_quickly(media_type: str) -> None:
     entries = [
         {
             "mediaType": media_type,
@@ -114,7 +114,7 @@ def test_half_of_a_surrogate_pair_stays_as_it_was_when_a_manifest_is_annotated()
 def test_a_tar_header_of_gigabytes_is_not_read(kind: bytes, tmp_path: Path) -> None:
     path = tmp_path / "image.tar"
     path.write_bytes(tar.header("long", size=2 << 30, type=kind))
-    os.truncate(path, 3 << 30)  # sparse: it takes no room
+    os.truncate(path, 3 << 30)  # sparse: it takes no space
     tracemalloc.start()
     try:
         with pytest.raises(ContentError), open_image(str(path), "image.tar"):

@@ -1,4 +1,4 @@
-"""The nouns: digests, references, platforms, descriptors, manifests and configs, read from what strangers write."""
+"""Digests, references, platforms, descriptors, manifests and configs, read from untrusted text."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def raw(document: object) -> bytes:
         f"sha256: {HEX[1:]}",
     ],
 )
-def test_what_is_no_digest_is_refused(text: str) -> None:
+def test_an_invalid_digest_is_refused(text: str) -> None:
     with pytest.raises(InvalidManifest, match="not a digest"):
         Digest.parse(text)
 
@@ -91,7 +91,7 @@ def test_a_verifier_refuses_the_first_byte_too_many_before_the_end() -> None:
         verifier.update(b"abc")
 
 
-def test_a_verifier_tells_too_short_from_wrong() -> None:
+def test_a_verifier_distinguishes_too_short_from_wrong() -> None:
     verifier = Verifier(Digest.of(b"ab"), 2, "blob")
     verifier.update(b"a")
     with pytest.raises(SizeMismatch, match="expected 2 bytes, got 1"):
@@ -141,13 +141,13 @@ def test_repository_names_are_read_as_docker_reads_them(text: str, host: str, pa
         "h.io:99999999/a",
     ],
 )
-def test_what_is_no_repository_name_is_refused_in_one_line(text: str) -> None:
+def test_an_invalid_repository_name_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         RepositoryName.parse(text)
     assert "\n" not in caught.value.message
 
 
-def test_a_reference_carries_tag_and_digest() -> None:
+def test_a_reference_has_tag_and_digest() -> None:
     reference = Reference.parse(f"localhost:5000/a/b:1.10@sha256:{HEX}")
     assert (reference.name, reference.tag, str(reference.digest)) == ("localhost:5000/a/b", "1.10", f"sha256:{HEX}")
     assert Reference.parse("alpine").tag is None
@@ -184,12 +184,12 @@ def test_platforms_are_normalised(written: str, normal: str) -> None:
     assert str(Platform.parse(written)) == normal
 
 
-def test_an_architecture_may_carry_its_variant() -> None:
+def test_an_architecture_may_include_its_variant() -> None:
     assert Platform.of("linux", "arm64/v8") == Platform.of("linux", "arm64")
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "a/b/c/d"])
-def test_what_is_no_platform_is_refused(text: str) -> None:
+def test_an_invalid_platform_is_refused(text: str) -> None:
     with pytest.raises(RequestError):
         Platform.parse(text)
 
@@ -215,7 +215,7 @@ def test_the_best_platform_of_an_index_is_chosen(wanted: str, offered: str, chos
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
-def test_a_manifest_keeps_the_bytes_it_came_as() -> None:
+def test_a_manifest_keeps_its_exact_bytes() -> None:
     body = b"  " + raw(manifest_document(layers=[DESCRIPTOR])) + b"\n"
     manifest = parse_manifest(body)
     assert isinstance(manifest, Manifest)
@@ -224,7 +224,7 @@ def test_a_manifest_keeps_the_bytes_it_came_as() -> None:
     assert manifest.layers[0] == Descriptor(media_type=mediatype.OCI_LAYER, digest=Digest("sha256", HEX), size=0)
 
 
-def test_a_manifest_asked_for_by_digest_is_held_against_it() -> None:
+def test_a_manifest_is_verified_against_the_requested_digest() -> None:
     body = raw(manifest_document())
     strong = Digest("sha512", hashlib.sha512(body).hexdigest())
     assert parse_manifest(body, digest=strong).digest == strong
@@ -241,7 +241,7 @@ def test_an_index_lists_platforms_and_null_lists_are_empty() -> None:
     assert parse_manifest(raw(manifest_document(layers=None))).raw
 
 
-def test_the_content_type_decides_where_the_document_is_silent() -> None:
+def test_the_content_type_decides_if_the_document_has_no_media_type() -> None:
     document = manifest_document()
     del document["mediaType"]
     manifest = parse_manifest(raw(document), content_type=mediatype.DOCKER_MANIFEST + "; charset=utf-8")
@@ -257,7 +257,7 @@ def test_the_content_type_decides_where_the_document_is_silent() -> None:
         b"\xff",
         b'{"schemaVersion":2,"x":NaN}',
         b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
-        # A string without an end, whose escaped quotes must not each be taken for the beginning of another.
+        # A string without an end: its escaped quotes must not each begin another search.
         b"[" + b"{}," * MAX_DEPTH + b'"' + rb"\"" * 500_000,
         raw(manifest_document(layers={})),
         raw(manifest_document(layers=[[]])),
@@ -274,7 +274,7 @@ def test_the_content_type_decides_where_the_document_is_silent() -> None:
     ],
     ids=lambda body: repr(body[:30]),
 )
-def test_what_is_no_manifest_is_refused_with_a_place(body: bytes) -> None:
+def test_an_invalid_manifest_is_refused_with_the_place(body: bytes) -> None:
     with pytest.raises(InvalidManifest, match=r"^here: "):
         parse_manifest(body, what="here")
 
@@ -339,7 +339,7 @@ def test_brackets_inside_strings_do_not_count_as_depth() -> None:
     assert parse_json(raw({"a": '[{"' * 100}), "here")
 
 
-def test_reads_say_where_they_stand() -> None:
+def test_errors_name_the_place_in_the_document() -> None:
     with pytest.raises(InvalidManifest, match=r"^here: a: expected a string, got a number$"):
         JSONReader({"a": 1}, "here").text("a")
 
@@ -358,7 +358,7 @@ def test_quoted_text_stays_on_one_line_and_short() -> None:
     assert quote(b"\xff") == r"'\\xff'"
 
 
-def test_a_descriptor_is_written_as_it_was_read_and_without_what_it_does_not_say() -> None:
+def test_a_descriptor_is_written_as_it_was_read_without_empty_fields() -> None:
     bare = {"mediaType": mediatype.OCI_LAYER, "digest": f"sha256:{HEX}", "size": 5}
     full = {
         **bare,

@@ -1,4 +1,4 @@
-"""Versions and constraints: held against answers recorded from Masterminds/semver 3.5.0, and against their own laws."""
+"""Versions and constraints, compared with recorded answers of Masterminds/semver 3.5.0 and with rules of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECORDED = json.loads((Path(__file__).parent / "data" / "constraints.json").read
 VERSIONS: list[str] = RECORDED["versions"]
 ADMITTED: dict[str, list[str] | None] = RECORDED["admitted"]
 
-#: As the specification orders them (semver.org, 11), with what it leaves open.
+#: In the order of the specification (semver.org, 11), with cases that it leaves open.
 ASCENDING = [
     "0.0.0-0",
     "0.0.0",
@@ -89,7 +89,7 @@ def test_a_version_is_read_leniently_and_written_in_its_normal_form(text: str, n
         *("1.2.3-01", "1.2.3-a.00", "18446744073709551616", "1.18446744073709551616", "1.2.3-" + "a" * 251),
     ],
 )
-def test_what_is_no_version_is_none(text: str) -> None:
+def test_an_invalid_version_is_none(text: str) -> None:
     assert SemVer.parse(text) is None
 
 
@@ -133,7 +133,7 @@ def test_a_refused_constraint_says_where_it_is_not_understood() -> None:
 @given(versions, versions)
 def test_comparisons_with_a_full_version_follow_the_order(version: SemVer, wanted: SemVer) -> None:
     def admits(operator: str) -> bool:
-        # Build metadata may stand in a constraint, and plays no part.
+        # A constraint may have build metadata, which is ignored.
         return Constraint.parse(f"{operator}{wanted}").admits(version)
 
     if version.prerelease and not wanted.prerelease:
@@ -159,5 +159,5 @@ def test_a_constraint_made_to_confuse_is_refused_at_once() -> None:
     for text in (spaces + "!", "1" * 511 + "!", "1-1." * 127 + "!", "1 - 2 " * 84 + "!"):
         with pytest.raises(RequestError):
             Constraint.parse(text)
-    # Seconds of CPU; an ambiguous expression would take years.
+    # Seconds of CPU time; an expression that backtracks would take years.
     assert time.process_time() - started < 5

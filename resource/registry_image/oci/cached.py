@@ -1,4 +1,4 @@
-"""A reader that is asked for the same small document once: a get looks at manifests and configs, then copies them."""
+"""A cache of manifests and configs: a get reads them to select the image, then copies them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 
-#: The most that is remembered, in bytes, of documents that real images have in kilobytes.
-MAX_KEPT = 32 * 1024 * 1024
+#: The most bytes in the cache. The documents of a real image have kilobytes.
+MAX_CACHED = 32 * 1024 * 1024
 
 
 class CachedReader:
-    """``reader``, its manifests and image configs being remembered, MAX_KEPT bytes of them. A ContentReader."""
+    """A ContentReader: ``reader``, with up to MAX_CACHED bytes of its manifests and image configs cached."""
 
     def __init__(self, reader: ContentReader) -> None:
         self._reader = reader
-        self._room = MAX_KEPT
+        self._room = MAX_CACHED
         self._manifests: dict[Digest, Manifest | Index] = {}
         self._configs: dict[Digest, bytes] = {}
 
@@ -44,8 +44,7 @@ class CachedReader:
         return nullcontext(iter((self._configs[descriptor.digest],)))
 
     def _has_room(self, size: int) -> bool:
-        """Whether ``size`` more bytes may be remembered; then they count. (Blobs are read by several threads, whose
-        race costs a few more.)"""
+        """Whether ``size`` more bytes may be cached; they then count. (Threads race here, and may cache a few more.)"""
         if size > self._room:
             return False
         self._room -= size

@@ -1,4 +1,4 @@
-"""Image configs (image spec, config.md): how an image is run, and what its layers hash to unpacked."""
+"""Image configs (image spec, config.md): how an image is run, and the digests of its uncompressed layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 
-#: The most that is read of an image config, in bytes. Real ones stay under 100 kB; history and labels can grow.
+#: The largest image config, in bytes. Real ones stay under 100 kB; history and labels can grow.
 MAX_CONFIG_SIZE = 8 * 1024 * 1024
 
 
@@ -40,7 +40,7 @@ def parse_config(raw: bytes, *, what: str = "image config") -> ImageConfig:
         raise InvalidManifest(f"{what}: rootfs: diff_ids: {error.message}") from error
     return ImageConfig(
         raw=raw,
-        platform=Platform.of(reader.text("os", ""), reader.text("architecture", ""), reader.text("variant", "")),
+        platform=Platform.read(reader),
         diff_ids=diff_ids,
         created=reader.text("created", ""),
         env=run.texts("Env"),

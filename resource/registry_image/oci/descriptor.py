@@ -1,4 +1,4 @@
-"""Descriptors (image spec, descriptor.md): what points at content."""
+"""Descriptors (image spec, descriptor.md): references to content."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 
-#: The largest blob that a descriptor may promise, in bytes (256 TiB): ten thousand of them still make an offset that a
-#: file can have, and a number that can be written.
+#: The largest blob, in bytes (256 TiB): the sum of ten thousand of them is still a valid offset in a file.
 MAX_BLOB_SIZE = 1 << 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """``size`` is in bytes. ``platform`` is as an index says it, normalised; None where it says nothing."""
+    """``size`` is in bytes. ``platform`` is normalised, and None if the index names none."""
 
     media_type: str
     digest: Digest
@@ -41,14 +40,14 @@ class Descriptor:
             media_type=reader.text("mediaType", ""),
             digest=digest,
             size=size,
-            platform=_platform(reader.child("platform")) if reader.has("platform") else None,
+            platform=Platform.read(reader.child("platform")) if reader.has("platform") else None,
             artifact_type=reader.text("artifactType", ""),
             urls=reader.texts("urls"),
             annotations=reader.text_map("annotations"),
         )
 
     def as_json(self) -> dict[str, JSON]:
-        """As it stands in an index or a manifest, without the fields that say nothing."""
+        """As it is written in an index or a manifest, without empty fields."""
         document: dict[str, JSON] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.urls:
             document["urls"] = list(self.urls)
@@ -60,7 +59,3 @@ class Descriptor:
         if self.annotations:
             document["annotations"] = dict(self.annotations)
         return document
-
-
-def _platform(reader: JSONReader) -> Platform:
-    return Platform.of(reader.text("os", ""), reader.text("architecture", ""), reader.text("variant", ""))

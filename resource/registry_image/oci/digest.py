@@ -41,15 +41,15 @@ class Digest:
 
     @property
     def short(self) -> str:
-        """Twelve digits, as tools show a digest to people."""
+        """Twelve digits, as tools display a digest."""
         return self.hex[:12]
 
 
 class Verifier:
-    """Is fed a stream in pieces and raises unless it has exactly ``size`` bytes (if given) and hashes to ``digest``.
+    """Checks that a stream, given in pieces, has exactly ``size`` bytes (if given) and hashes to ``digest``.
 
-    ``what`` names the stream in the errors, such as "layer 2 of 4 (sha256:…)". Never accepts a byte past ``size``,
-    so a caller that stops at the first error has read no more than the descriptor allows (layers.md 3).
+    ``what`` names the stream in the errors, such as "layer 2 of 4 (sha256:…)". The first byte past ``size`` is an
+    error, so a caller that stops there has read no more than the descriptor allows (layers.md 3).
     """
 
     __slots__ = ("_digest", "_hash", "_size", "_what", "seen")
@@ -69,14 +69,14 @@ class Verifier:
         self._hash.update(data)
 
     def checked(self, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
-        """``pieces`` as they come; only a stream that is what was promised comes to an end."""
+        """``pieces`` as they arrive. Raises before the end unless the stream matches."""
         for piece in pieces:
             self.update(piece)
             yield piece
         self.finish()
 
     def finish(self) -> None:
-        """To be called at the end of the stream. Raises SizeMismatch or DigestMismatch."""
+        """Call it at the end of the stream. Raises SizeMismatch or DigestMismatch."""
         if self._size is not None and self.seen != self._size:
             raise SizeMismatch(self._what, expected=self._size, actual=self.seen)
         if self._hash.hexdigest() != self._digest.hex:

@@ -1,4 +1,4 @@
-"""One platform's image: its manifest and config, the layers paired with their diff IDs."""
+"""One platform's image: its manifest and config, and the layers paired with their diff IDs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_image.oci.manifest import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """``descriptor`` is the blob as stored, ``diff_id`` the hash of what is in it unpacked. Counted from 1."""
+    """``descriptor`` is of the blob as stored, ``diff_id`` of its uncompressed bytes. ``number`` counts from 1."""
 
     number: int
     count: int

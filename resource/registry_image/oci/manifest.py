@@ -1,4 +1,4 @@
-"""Manifests and indexes (image spec, manifest.md and image-index.md), beside the exact bytes they came as."""
+"""Manifests and indexes (image spec, manifest.md and image-index.md), with their exact bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, verify
 
-#: The most that is read of a manifest, in bytes; the distribution spec asks registries to take 4 MiB.
+#: The largest manifest, in bytes: the distribution spec asks registries to accept 4 MiB.
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
 #: The most layers a manifest, or manifests an index, may list. Docker's own limit is 127 layers.
 MAX_CHILDREN = 10_000
@@ -19,11 +19,14 @@ MAX_CHILDREN = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawManifest:
-    """A manifest's or index's exact bytes: what was hashed is what is written, pushed and parsed."""
+    """What manifests and indexes share. ``raw`` are the exact bytes: the ones hashed are written, pushed and parsed."""
 
     raw: bytes
     media_type: str
     digest: Digest
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -36,9 +39,6 @@ class Manifest(RawManifest):
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
-    artifact_type: str = ""
-    subject: Descriptor | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_image(self) -> bool:
@@ -51,19 +51,15 @@ class Index(RawManifest):
     """Manifests and further indexes, in order."""
 
     manifests: tuple[Descriptor, ...]
-    artifact_type: str = ""
-    subject: Descriptor | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_manifest(
     raw: bytes, *, digest: Digest | None = None, content_type: str = "", what: str = "manifest"
 ) -> Manifest | Index:
-    """The manifest or index in ``raw``, held against ``digest`` before it is parsed; without one it gets its sha256.
+    """The manifest or index in ``raw``, verified before it is parsed if ``digest`` is given.
 
-    ``content_type`` is what the transport said, and must agree with the document's own ``mediaType`` if both are there.
-    Raises DigestMismatch, InvalidManifest, or UnsupportedMediaType for Docker schema 1 and for what is neither manifest
-    nor index.
+    ``content_type`` is the transport's, and must agree with the document's own ``mediaType`` if both are there.
+    Raises DigestMismatch, InvalidManifest, or UnsupportedMediaType for Docker schema 1 and any other document.
     """
     if len(raw) > MAX_MANIFEST_SIZE:
         raise InvalidManifest(f"{what}: larger than {MAX_MANIFEST_SIZE} bytes")
@@ -91,7 +87,7 @@ def _media_type(reader: JSONReader, content_type: str, what: str) -> str:
     if declared and content_type in known and declared != content_type:
         raise InvalidManifest(f"{what}: mediaType is {quote(declared)}, but it was served as {quote(content_type)}")
     media_type = declared or content_type
-    # OCI makes mediaType optional: then the fields tell (image spec, manifest.md, "mediaType").
+    # OCI makes mediaType optional: without it, the fields decide (image spec, manifest.md, "mediaType").
     if media_type not in known and not declared:
         media_type = mediatype.OCI_INDEX if reader.has("manifests") else mediatype.OCI_MANIFEST
     if media_type in mediatype.MANIFESTS and reader.has("manifests"):

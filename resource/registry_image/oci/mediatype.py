@@ -1,4 +1,4 @@
-"""Media types of manifests and layers: the OCI image spec's and Docker's of the same shape."""
+"""Media types of manifests and layers: those of the OCI image spec, and Docker's for the same documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
-#: What every request for a manifest accepts. docker-registry 2.8 answers 404 when the stored type is not listed.
+#: The types that every request for a manifest accepts. docker-registry 2.8 answers 404 if the stored type is not among
+#: them (distribution#4385).
 ACCEPT = (OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST)
 
 _NON_DISTRIBUTABLE = (
@@ -31,5 +32,5 @@ _NON_DISTRIBUTABLE = (
 
 
 def is_foreign_layer(media_type: str) -> bool:
-    """Whether a layer of this type is fetched from its ``urls`` and never uploaded."""
+    """Whether a layer of this type (OCI: non-distributable) is fetched from its ``urls`` and never uploaded."""
     return media_type.startswith(_NON_DISTRIBUTABLE)

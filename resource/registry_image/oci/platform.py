@@ -1,4 +1,4 @@
-"""Platforms, normalised as containerd does (platforms/database.go), and the choice within an index."""
+"""Platforms, normalised as containerd does (platforms/database.go), and the choice of one from an index."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from os import uname
 
+from registry_image.decode import JSONReader
 from registry_image.errors import RequestError, quote
 
 _OS = {"macos": "darwin"}
@@ -26,7 +27,7 @@ _DEFAULT_VARIANTS = {"arm64": {"8", "v8"}, "amd64": {"1", "v1"}}
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """``variant`` is "" where the architecture has none or it is the default (``arm64/v8`` = ``arm64``)."""
+    """``variant`` is "" if the architecture has none, or for the default one (``arm64/v8`` = ``arm64``)."""
 
     os: str
     architecture: str
@@ -34,7 +35,7 @@ class Platform:
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
-        """Normalised. ``architecture`` may carry its variant, as in ``arm64/v8``."""
+        """Normalised. ``architecture`` may include its variant, as in ``arm64/v8``."""
         architecture, _, carried = architecture.lower().partition("/")
         architecture, implied = _ARCHITECTURES.get(architecture, (architecture, None))
         variant = (variant or carried or implied or "").lower()
@@ -54,8 +55,12 @@ class Platform:
         return cls.of(*parts)
 
     @classmethod
+    def read(cls, reader: JSONReader) -> Platform:
+        return cls.of(reader.text("os", ""), reader.text("architecture", ""), reader.text("variant", ""))
+
+    @classmethod
     def of_this_machine(cls) -> Platform:
-        # The standard library's `platform` would tell no more, and imports subprocess and half a dozen others.
+        # The standard library's `platform` says no more, and imports subprocess and half a dozen other modules.
         return cls.of(uname().sysname, uname().machine)
 
     def __str__(self) -> str:
@@ -67,7 +72,7 @@ class Platform:
         return self.os == "unknown" or self.architecture == "unknown"
 
     def fallbacks(self) -> tuple[Platform, ...]:
-        """This platform and those whose programs it runs too, best first: an ``arm`` machine runs lower variants."""
+        """The platforms whose programs this one runs, best first: an ``arm`` machine runs lower variants too."""
         if self.architecture != "arm" or self.variant not in ("v8", "v7", "v6", "v5"):
             if self.variant:
                 # A machine of amd64/v3 or arm64/v9 runs the architecture's base.
@@ -77,19 +82,18 @@ class Platform:
         return tuple(Platform(self.os, "arm", f"v{level}") for level in range(highest, 4, -1))
 
 
-def choose(wanted: Platform, offered: Iterable[Platform]) -> int | None:
+def choose(wanted: Platform, candidates: Iterable[Platform]) -> int | None:
     """The position of the best match for ``wanted``, the first of equals; None if nothing matches.
 
-    Where no variant is wanted and only others than the default are offered, the first of those is taken, as
-    registry-image does.
+    If ``wanted`` has no variant and no candidate has the default one, the first variant counts, as in registry-image.
     """
     positions: dict[Platform, int] = {}
-    for position, platform in enumerate(offered):
+    for position, platform in enumerate(candidates):
         if not platform.is_unknown:
             positions.setdefault(platform, position)
-    for candidate in wanted.fallbacks():
-        if candidate in positions:
-            return positions[candidate]
+    for platform in wanted.fallbacks():
+        if platform in positions:
+            return positions[platform]
     if not wanted.variant:
         for platform, position in positions.items():
             if (platform.os, platform.architecture) == (wanted.os, wanted.architecture):

@@ -1,4 +1,4 @@
-"""Reading that tells how far it is."""
+"""Progress of reading."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from registry_image.progress import Listener
 
 
 class ProgressReader:
-    """A BlobSource: ``source``, with ``step`` on every blob told to ``listener``.
+    """A BlobSource: ``source``, with the progress of ``step`` on every blob reported to ``listener``.
 
-    A blob is finished when its reader leaves it without an error, and so has verified it (`open_verified`).
+    A blob counts as finished, and verified (`open_verified`), if the context is left without an error.
     """
 
     def __init__(self, source: BlobSource, listener: Listener, step: str) -> None:

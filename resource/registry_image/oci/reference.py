@@ -10,7 +10,7 @@ from registry_image.oci.digest import Digest
 
 DOCKER_HUB = "index.docker.io"
 _DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-#: What Docker Hub's API answers on.
+#: The host of Docker Hub's API.
 _DOCKER_HUB_API = "registry-1.docker.io"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -25,14 +25,14 @@ MAX_NAME_LENGTH = 255
 
 
 def registry_host(text: str) -> str:
-    """The host of `RepositoryName` in what people write for a registry: ``docker.io``, ``https://ghcr.io/v2/``, and
+    """The host of `RepositoryName` for a registry as people write it: ``docker.io``, ``https://ghcr.io/v2/``, or
     Docker's own key for Docker Hub, ``https://index.docker.io/v1/``."""
     host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
     return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
 
 
 def is_host(text: str) -> bool:
-    """Whether ``text`` is ``host`` or ``host:port`` as a name may begin with."""
+    """Whether ``text`` is ``host`` or ``host:port``, as at the start of a name."""
     return _HOST.fullmatch(text) is not None
 
 
@@ -43,7 +43,7 @@ def is_tag(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryName:
-    """A registry's host and a path in it: ``RepositoryName.parse("alpine")`` is ``index.docker.io/library/alpine``."""
+    """A registry's host and a path: ``RepositoryName.parse("alpine")`` is ``index.docker.io/library/alpine``."""
 
     host: str
     path: str
@@ -87,7 +87,7 @@ class RepositoryName:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``repository[:tag][@digest]`` as a user writes it; ``name`` is the text before tag and digest, as spelled."""
+    """``repository[:tag][@digest]`` as a user writes it; ``name`` is the unchanged text before tag and digest."""
 
     name: str
     repository: RepositoryName
@@ -96,7 +96,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Raises RequestError for what is no reference."""
+        """Raises RequestError unless ``text`` is a reference."""
         rest, at, digest_text = text.partition("@")
         try:
             digest = Digest.parse(digest_text) if at else None

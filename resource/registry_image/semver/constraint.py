@@ -1,7 +1,7 @@
 """Constraints on versions, such as ``>= 1.2, < 3.0.0 || ~4.2``, as Masterminds/semver v3.5 reads them.
 
-Alternatives are separated by ``||``, and the comparisons of each, which must all hold, by commas or spaces. Where a
-version is cut short or has ``x``, ``X`` or ``*`` in it, the comparison is about the numbers before that.
+``||`` separates alternatives; commas or spaces separate the comparisons of one, which must all hold. If a version is
+incomplete or has ``x``, ``X`` or ``*`` in it, only the numbers before that are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from registry_image.semver.version import SemVer
 MAX_CONSTRAINT_SIZE = 512
 MAX_ALTERNATIVES = 32
 
-# White space is what RE2 calls so: neither the vertical tab nor Unicode's spaces.
+# White space as in RE2: neither the vertical tab nor Unicode's spaces.
 _SPACE = r"[\t\n\f\r ]"
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _NUMBER = r"[0-9|xX*]+"
@@ -27,13 +27,13 @@ _HYPHEN_RANGE = re.compile(rf"{_SPACE}*({_PARTIAL}){_SPACE}+-{_SPACE}+({_PARTIAL
 _WILD = ("x", "X", "*")
 _SYNONYMS = {"=>": ">=", "=<": "<=", "~>": "~", "": "="}
 
-#: How many numbers a comparison's version gives before it is cut short or wild.
+#: How many numbers a comparison's version has before it ends or has a wildcard.
 _NONE, _MAJOR, _MINOR, _ALL = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """``operator`` is one of = != < <= > >= ~ ^; numbers of ``version`` beyond the ``given`` ones are 0."""
+    """``operator`` is one of = != < <= > >= ~ ^; numbers of ``version`` after the ``given`` ones are 0."""
 
     operator: str
     version: SemVer
@@ -80,7 +80,7 @@ class Comparison:
         if version.precedence < wanted.precedence:
             return False
         if (wanted.major, wanted.minor, wanted.patch) == (0, 0, 0) and self.given in (_NONE, _ALL):
-            # Masterminds takes ~0.0.0 for ~*, which is everything.
+            # Masterminds reads ~0.0.0 as ~*, which admits everything.
             return True
         return version.major == wanted.major and (self.given == _MAJOR or version.minor == wanted.minor)
 
@@ -93,19 +93,19 @@ class Comparison:
             return True
         if wanted.minor > 0 or self.given == _MINOR:
             return version.minor == wanted.minor
-        # So ^*, which Masterminds says means anything, admits 0.0.0 alone.
+        # So ^* admits only 0.0.0, as in Masterminds, whose documentation says that it admits everything.
         return (version.minor, version.patch) == (wanted.minor, wanted.patch)
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """Alternatives, of each of which all comparisons must hold."""
+    """Admits a version if all comparisons of one alternative hold."""
 
     alternatives: tuple[tuple[Comparison, ...], ...]
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Raises RequestError for what is no constraint."""
+        """Raises RequestError unless ``text`` is a constraint."""
         if len(text.encode("utf-8", "surrogatepass")) > MAX_CONSTRAINT_SIZE:
             raise RequestError(f"constraint {quote(text)}: longer than {MAX_CONSTRAINT_SIZE} bytes")
         parts = _without_hyphen_ranges(text).split("||")
@@ -125,9 +125,9 @@ class Constraint:
 def _without_hyphen_ranges(text: str) -> str:
     """``1.2 - 3`` is another way to write ``>= 1.2, <= 3``."""
     rewritten = text
-    for found in _HYPHEN_RANGE.finditer(text):
-        # The first place where such a text stands, as Masterminds does, not where this one was found.
-        rewritten = rewritten.replace(found[0], f">= {found[1]}, <= {found[6]} ", 1)
+    for match in _HYPHEN_RANGE.finditer(text):
+        # Like Masterminds, replace the first occurrence of the text, even where this match is a later one.
+        rewritten = rewritten.replace(match[0], f">= {match[1]}, <= {match[6]} ", 1)
     return rewritten
 
 
@@ -135,33 +135,33 @@ def _parse_alternative(text: str, whole: str) -> tuple[Comparison, ...]:
     comparisons = []
     position = 0
     while True:
-        found = _COMPARISON.match(text, position)
-        if found is None:
-            raise _improper(whole, text[position:])
-        comparisons.append(_parse_comparison(found, whole))
-        position = found.end()
+        match = _COMPARISON.match(text, position)
+        if match is None:
+            raise _invalid(whole, text[position:])
+        comparisons.append(_parse_comparison(match, whole))
+        position = match.end()
         if not text[position:].strip("\t\n\f\r "):
             return tuple(comparisons)
         separator = _SEPARATOR.match(text, position)
         if separator is None:
-            raise _improper(whole, text[position:])
+            raise _invalid(whole, text[position:])
         position = separator.end()
 
 
-def _parse_comparison(found: re.Match[str], whole: str) -> Comparison:
-    operator, written, *numbers, prerelease = found.groups(default="")
+def _parse_comparison(match: re.Match[str], whole: str) -> Comparison:
+    operator, written, *numbers, prerelease = match.groups(default="")
     given = 0
     while given < _ALL and numbers[given].removeprefix(".") not in ("", *_WILD):
         given += 1
-    # What follows the first missing number plays no part; neither does build metadata behind a wildcard.
+    # Numbers after the first missing one are ignored, and so is build metadata after a wildcard.
     text = written if given == _ALL else "".join(numbers[:given] or ["0"]) + ".0" * (_ALL - max(given, 1)) + prerelease
     version = SemVer.parse(text)
     if version is None:
-        raise _improper(whole, written)
+        raise _invalid(whole, written)
     return Comparison(operator=_SYNONYMS.get(operator, operator), version=version, given=given)
 
 
-def _improper(whole: str, part: str) -> RequestError:
+def _invalid(whole: str, part: str) -> RequestError:
     problem = (
         f"not understood at {quote(part.strip())}" if part.strip() else "a version is missing at its end or by `||`"
     )

@@ -1,4 +1,4 @@
-"""Semantic versions as registries' tags spell them, read as leniently as Masterminds/semver v3 reads them."""
+"""Semantic versions in tags, read as leniently as by Masterminds/semver v3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 #: The longest version, in characters.
 MAX_VERSION_LENGTH = 256
-#: Numbers go up to the largest 64-bit one; beyond it a text is no version.
+#: The largest number of a version: 64 bits.
 MAX_NUMBER = 2**64 - 1
 
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
@@ -20,7 +20,7 @@ Precedence: TypeAlias = tuple[int, int, int, bool, tuple[tuple[int, int, str], .
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemVer:
-    """``original`` is the text it was read from; ``str()`` is the normal form: three numbers, no ``v``."""
+    """``original`` is the text as read; ``str()`` is the normal form: three numbers, no ``v``."""
 
     major: int
     minor: int
@@ -31,8 +31,8 @@ class SemVer:
 
     @classmethod
     def parse(cls, text: str) -> SemVer | None:
-        """None for what is no version. Missing numbers are 0, and a leading ``v`` and leading zeros of the three
-        numbers are tolerated; those of a numeric pre-release identifier are not."""
+        """None unless ``text`` is a version. Missing numbers are 0. A leading ``v`` is allowed, and so are leading
+        zeros of the three numbers, but not of a numeric pre-release identifier."""
         match = _VERSION.fullmatch(text) if len(text) <= MAX_VERSION_LENGTH else None
         if match is None:
             return None
@@ -44,7 +44,7 @@ class SemVer:
 
     @property
     def precedence(self) -> Precedence:
-        """Versions compare as their precedences do; build metadata has no part in it (semver.org, 10 and 11)."""
+        """The sort key; build metadata is ignored (semver.org, 10 and 11)."""
         identifiers = tuple(map(_rank, self.prerelease.split("."))) if self.prerelease else ()
         return (self.major, self.minor, self.patch, not self.prerelease, identifiers)
 
@@ -55,7 +55,7 @@ class SemVer:
 
 
 def _rank(identifier: str) -> tuple[int, int, str]:
-    """Numbers by value and before words; a number that 64 bits do not hold counts as a word."""
+    """Numbers sort by value, before words; a number of more than 64 bits counts as a word."""
     if identifier.isdecimal() and (number := int(identifier)) <= MAX_NUMBER:
         return (0, number, "")
     return (1, 0, identifier)
