@@ -1,7 +1,7 @@
 """A real image: Debian by mmdebstrap, and layers on top that install, link, delete and replace real packages' files.
 
-Built once per version of this file and kept in the user's cache directory. Each layer is what GNU tar makes of the
-files that changed, extended attributes included, so it is independent of the code under test and of our tar builder.
+Built once per version of this file and kept in the user's cache directory. GNU tar packs the changed files of each
+layer, extended attributes included, so it is independent of the code under test and of our tar builder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PACKAGES = {"git": ("git",), "ping": ("iputils-ping", "libcap2-bin")}
 BUILD_SECONDS = 600
 NAME = "debian"
 
-# What the last layers take away of installed packages: `dpkg --verify` misses these and nothing else.
+# The files of installed packages that the last layers remove: `dpkg --verify` misses these and nothing else.
 OPAQUE = b"usr/share/doc/git"
 DELETED = b"usr/share/man/man1/git.1.gz"
 DELETED_DIRECTORY = b"usr/lib/git-core/mergetools"
@@ -36,16 +36,16 @@ State = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """How a layer comes about: ``change`` the tree, then pack what is different."""
+    """How a layer is made: ``change`` the tree, then pack the difference."""
 
     change: Callable[[Path, Path], None]
-    """Gets the tree and the directory of downloaded packages."""
+    """Called with the tree and the directory of downloaded packages."""
     compress: tuple[str, ...]
     newest_first: bool = False
     """Pack names in reverse order: children before directories, the other name of a hard link first."""
     opaque: Name | None = None
     renamed: Mapping[Name, Name] = field(default_factory=dict)
-    """Prefixes under which the layer names files otherwise than where they are: through a symlink."""
+    """Prefixes that the layer uses in place of the files' real ones: through a symlink."""
 
 
 def real_image() -> images.Content:
@@ -76,7 +76,7 @@ def codename() -> str:
 
 
 def sources() -> list[str]:
-    """The files in which this machine's apt finds its release, wherever it gets it from."""
+    """The files in which this machine's apt finds its release, from any mirror."""
     release = re.compile(rf"(?m)^(?!\s*#).*(?<![\w-]){codename()}(?![\w-])")
     apt = Path("/etc/apt")
     candidates = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
@@ -144,10 +144,10 @@ def _link_git_twice(tree: Path, _packages: Path) -> None:
 
 def _take_away_and_replace(tree: Path, _packages: Path) -> None:
     root = os.fsencode(tree)
-    # The motivating case: one name of git becomes a symlink to the other, by an absolute target.
+    # The bug for which this project was started: one name of git becomes an absolute symlink to the other.
     os.unlink(root + b"/usr/bin/git")
     os.symlink("/usr/lib/git-core/git", root + b"/usr/bin/git")
-    # A directory becomes a symlink to where its content now is.
+    # A directory becomes a symlink to the new place of its content.
     os.rename(root + b"/usr/share/git-core", root + b"/usr/lib/git-share")
     os.symlink("../lib/git-share", root + b"/usr/share/git-core")
     os.unlink(root + b"/" + DELETED)
@@ -186,7 +186,7 @@ STEPS = (
 
 
 def _states(tree: Path) -> dict[Name, State]:
-    """Everything below ``tree`` and what tells whether it changed."""
+    """Everything below ``tree``, with the fields that show a change."""
     root = os.fsencode(tree)
     top = os.lstat(root)
     found: dict[Name, State] = {b".": (top.st_mode, top.st_uid, top.st_gid, top.st_mtime_ns)}
@@ -199,7 +199,7 @@ def _states(tree: Path) -> dict[Name, State]:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
             else:
-                # The change time tells content, links and extended attributes: packing a new name of a file packs
+                # The change time shows new content, links and extended attributes: packing a new name of a file packs
                 # all its names, as overlay filesystems do.
                 state += (status.st_ino, status.st_ctime_ns)
             found[os.path.relpath(entry.path, root)] = state
@@ -207,7 +207,7 @@ def _states(tree: Path) -> dict[Name, State]:
 
 
 def _difference(tree: Path, before: Mapping[Name, State], after: Mapping[Name, State], step: Step) -> bytes:
-    """The layer that makes ``after`` of ``before``: whiteouts, then what GNU tar packs."""
+    """The layer that turns ``before`` into ``after``: whiteouts, then the files that GNU tar packs."""
     gone = sorted(before.keys() - after.keys())
     hidden = [path for path in gone if os.path.dirname(path) in {b"", *after} and _is_directory(after, path)]
     markers = [tar.whiteout(path) for path in hidden if os.path.dirname(path) != step.opaque]
@@ -226,7 +226,7 @@ def _difference(tree: Path, before: Mapping[Name, State], after: Mapping[Name, S
 
 
 def _is_directory(after: Mapping[Name, State], path: Name) -> bool:
-    """Whether the parent of ``path``, which is gone, is still a directory: what replaced it hides ``path`` already."""
+    """Whether the parent of the removed ``path`` is still a directory; otherwise its replacement hides ``path``."""
     parent = os.path.dirname(path)
     return parent == b"" or stat.S_ISDIR(after[parent][0])
 

@@ -1,4 +1,4 @@
-"""File systems for a test: mounted in a directory of its own, gone with it."""
+"""File systems for a test, mounted in a directory of its own and unmounted with it."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ Compression = Literal["gzip", "zstd", "none"]
 Json = Mapping[str, object]
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-"""This machine's, in the specification's words."""
+"""This machine's architecture, by its name in the specification."""
 CREATED = "2026-01-02T03:04:05Z"
 TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """Some bytes and what a descriptor says of them. A test that lies replaces ``digest`` or ``size``."""
+    """Bytes with their descriptor's fields. A test replaces ``digest`` or ``size`` to make them wrong."""
 
     media_type: str
     data: bytes = field(repr=False)
@@ -75,17 +75,17 @@ class Content:
 
 
 def digest_of(data: bytes) -> str:
-    """The sha256 digest of ``data`` as it stands in a descriptor."""
+    """The sha256 digest of ``data``, as in a descriptor."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def blob(data: bytes, media_type: str = "application/octet-stream", **extra: object) -> Blob:
-    """``data`` truthfully described; ``extra`` are further descriptor fields."""
+    """``data`` with its right descriptor; ``extra`` are further descriptor fields."""
     return Blob(media_type=media_type, data=data, digest=digest_of(data), size=len(data), extra=extra)
 
 
 def compressed(data: bytes, compression: Compression) -> bytes:
-    """``data`` as one gzip member or one zstd frame, or as it is; the same bytes every time."""
+    """``data`` as one gzip member or one zstd frame, or unchanged; the same bytes every time."""
     if compression == "gzip":
         return gzip.compress(data, compresslevel=6, mtime=0)
     if compression == "zstd":
@@ -94,7 +94,7 @@ def compressed(data: bytes, compression: Compression) -> bytes:
 
 
 def layer(tar: bytes, compression: Compression = "gzip", *, docker: bool = False) -> Layer:
-    """A layer of the archive ``tar``, labelled as what it is."""
+    """A layer of the archive ``tar``, with the right media type."""
     suffix = {"gzip": "gzip", "zstd": "zstd", "none": ""}[compression]
     if docker:
         media_type = "application/vnd.docker.image.rootfs.diff.tar" + (f".{suffix}" if suffix else "")
@@ -146,7 +146,7 @@ def manifest_of(
     docker: bool = False,
     **extra: object,
 ) -> Content:
-    """The manifest that names ``config`` and ``layers``, whatever they are."""
+    """The manifest of any ``config`` and ``layers``."""
     kind = "docker.distribution.manifest.v2" if docker else "oci.image.manifest.v1"
     body: dict[str, object] = {
         "schemaVersion": 2,
@@ -163,7 +163,7 @@ def manifest_of(
 
 
 def on(content: Content, architecture: str, os: str = "linux", **more: object) -> Content:
-    """``content`` as an index lists it: for a platform."""
+    """``content`` as an entry of an index, for a platform."""
     described = {**content.manifest.extra, "platform": {"architecture": architecture, "os": os, **more}}
     return replace(content, manifest=replace(content.manifest, extra=described))
 

@@ -1,9 +1,9 @@
-"""Runs code under test where it can do no harm, even when it is broken: in a chroot.
+"""Runs code under test in a chroot, where it can do no harm even when it is broken.
 
-What unpacks hostile layers is tested as root. On the day it loses a check, an opaque marker behind a symlink to ``/``
-empties the machine it is tested on. So it only ever runs in a jail: the directory a test gives is the whole world,
-``/`` is that directory, and whatever escapes from the root filesystem meets the canaries beside it, not the machine.
-Who is not root gets a user namespace of their own to make the jail in, and no privileges in it.
+Code that unpacks hostile layers is tested as root. If it ever loses a check, an opaque marker behind a symlink to ``/``
+would empty the machine. So it only runs in a jail, whose ``/`` is the directory that the test gives: an escape from the
+root filesystem meets the canaries beside it, not the machine. Without root, the jail is made in a user namespace, and
+the code has no privileges in it.
 
 A worker process, started once, forks for each call; the tests' own process has threads and must not.
 """
@@ -32,7 +32,7 @@ _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
 
 def run(directory: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What ``function``, of the top of a module, returns or raises, when ``directory`` is all there is."""
+    """Calls a module's ``function`` with ``directory`` as ``/``; returns or raises what it does."""
     worker = _worker()
     assert worker.stdin is not None
     assert worker.stdout is not None
@@ -52,7 +52,7 @@ def run(directory: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kw
 @functools.cache
 def _worker() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.support.jail"]
-    # Source root and tests are found as pytest found them.
+    # Source root and tests are found as in pytest's process.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert worker.stdin is not None
@@ -73,9 +73,9 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _serve() -> None:
-    """The worker: a call after the other from stdin, its outcome to what was stdout."""
+    """The worker: reads calls from stdin, one after the other, and writes their outcomes to the original stdout."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that is printed gets between the answers
+    os.dup2(2, 1)  # so that printed text cannot mix with the answers
     privileged = os.geteuid() == 0
     try:
         if not privileged:

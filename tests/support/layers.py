@@ -1,4 +1,4 @@
-"""Layers laid out in a directory, by the code under test, with nothing around it."""
+"""Unpacks layers into a directory with the code under test alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import jail
 
 
 class Notes(Silence):
-    """The listener that keeps what it is told."""
+    """A listener that records the notes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -23,9 +23,9 @@ class Notes(Silence):
 
 
 def unpack(path: Path, *layers: bytes, umask: int = 0o022) -> list[str]:
-    """Applies whole tars, oldest first, to a fresh directory at ``path``; the warnings.
+    """Applies whole tars, oldest first, to a fresh directory at ``path``; returns the warnings.
 
-    It is done in a jail: ``path``'s parent is ``/``, and there is no ``/proc``.
+    It runs in a jail: ``path``'s parent is ``/``, and there is no ``/proc``.
     """
     return jail.run(path.parent, lay_out, f"/{path.name}", layers, umask)
 

@@ -1,4 +1,4 @@
-"""Content in memory, read over the same seam as a registry's, and broken where a test says so."""
+"""Content in memory, behind the same interface as a registry's, and broken where a test wants it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Pieces = Callable[[bytes], Iterator[Buffer]]
 
 
 class MemoryReader:
-    """A ContentReader. ``blobs`` may be changed under their digests; ``pieces`` says how one digest's blob comes.
+    """A ContentReader. ``blobs`` may be changed under their digests; ``pieces`` are those of one digest's blob.
 
-    ``most_open`` counts the blobs that were read at the same time, ``opened`` lists them in order.
+    ``most_open`` is the most blobs that were read at the same time, ``opened`` lists them in order.
     """
 
     def __init__(self, *contents: images.Content, piece: int = 64 * 1024) -> None:
@@ -64,7 +64,7 @@ class MemoryReader:
 
 
 class Ear(Silence):
-    """A listener that remembers: ``notes``, and of each (step, part) what was begun, advanced and finished."""
+    """A listener that records ``notes``, and for each (step, part) what was begun, advanced and finished."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -1,7 +1,7 @@
 """The slow, obvious model of an image: layers applied one by one to a dictionary of resolved paths.
 
-It shares nothing with the code under test, and tries to be plainly right rather than quick: a tree is a dict from path
-to inode, a hard link is the same inode under a second name, a directory removed is every key below it removed.
+It shares nothing with the code under test, and is meant to be obviously right, not quick: a tree is a dict from path to
+inode, a hard link is the same inode under a second name, removing a directory removes every key below it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One member of a layer, as a test says it. ``target`` is a symlink's, or a hard link's source."""
+    """One member of a layer, as a test describes it. ``target`` is a symlink's target or a hard link's source."""
 
     path: bytes
     kind: Kind = "file"
@@ -82,7 +82,7 @@ def archive(layer: Sequence[Member]) -> bytes:
 
 
 def tree(layers: Sequence[Sequence[Member]]) -> Tree:
-    """What the layers make, oldest first. Raises Refused."""
+    """The tree of the layers, oldest first. Raises Refused."""
     image = _Image()
     for layer in layers:
         image.apply(layer)
@@ -102,11 +102,11 @@ class _Image:
             self.place(member)
         for path, source in self.late:
             if self.kind(path[:-1]) != "directory":
-                continue  # something later in the layer took its directory away
+                continue  # a later entry of the layer removed its directory
             found = self.source(source)
             if found is None:
                 raise Refused(f"no source {source}")
-            if path not in self.nodes:  # else something later in the layer has its name
+            if path not in self.nodes:  # else a later entry of the layer has its name
                 self.link(path, found)
 
     def place(self, member: Member) -> None:
@@ -157,7 +157,7 @@ class _Image:
             self.link(path, found)
 
     def source(self, source: Path) -> Path | None:
-        """Where ``source`` leads, its last component not followed; None if there is nothing."""
+        """The resolved ``source``, its last component not followed; None if it does not exist."""
         if not source:
             raise Refused("a hard link to a directory")
         parent = self.find(source[:-1])
@@ -216,7 +216,7 @@ class _Image:
         return resolved
 
     def resolve(self, path: Path) -> Path:
-        """Where ``path`` leads in a chroot, as far as it exists, and by its words from there on."""
+        """``path`` resolved as in a chroot as far as it exists, lexically from there on."""
         done: list[bytes] = []
         todo = list(path)
         hops = 0

@@ -9,8 +9,8 @@
 ... )
 
 Every function returns the blocks of its member as bytes, so a stream is a concatenation and a broken one is a slice.
-`archive` joins them and adds the two zero blocks. Members are PAX unless told otherwise: ustar headers, with extended
-records only where ustar cannot say it. `header` is the raw block: each field takes a value or the bytes to put there.
+`archive` joins them and adds the two zero blocks. Members are PAX by default: ustar headers, with extended records only
+for values that ustar cannot express. `header` is the raw block: each field takes a value, or the bytes to put there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Records: TypeAlias = Mapping[str, Text] | Sequence[tuple[Text, Text]]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-#: A time that no machine's clock shows by accident, 2020-09-13T12:26:40Z.
+#: A time that no clock has by accident, 2020-09-13T12:26:40Z.
 MTIME = 1_600_000_000
 _MAGIC = {"v7": b"", "ustar": b"ustar\x0000", "pax": b"ustar\x0000", "gnu": b"ustar  \0"}
 
@@ -83,7 +83,7 @@ def header(
     checksum: bytes | None = None,
     dialect: Dialect = "ustar",
 ) -> bytes:
-    """One header block. ``rest`` is what stands from byte 345 on: ustar's prefix, GNU's times and sparse map."""
+    """One header block. ``rest`` are the bytes from 345 on: ustar's prefix, or GNU's times and sparse map."""
     block = b"".join(
         (
             raw(name)[:100].ljust(100, b"\0"),
@@ -133,7 +133,7 @@ def gnu_long(text: Text, *, type: bytes = b"L") -> bytes:
 
 
 class Attributes(TypedDict, total=False):
-    """What any member may have. ``mtime_ns`` (nanoseconds since the epoch) overrides ``mtime`` (seconds)."""
+    """Options of any member. ``mtime_ns`` (nanoseconds since the epoch) overrides ``mtime`` (seconds)."""
 
     mode: int
     uid: int
@@ -153,7 +153,7 @@ def member(
     device: tuple[int, int] = (0, 0),
     **attributes: Unpack[Attributes],
 ) -> bytes:
-    """Any member, its extended headers in front."""
+    """Any member, after its extended headers."""
     dialect = attributes.get("dialect", "pax")
     uid, gid = attributes.get("uid", 0), attributes.get("gid", 0)
     mtime_ns = attributes.get("mtime_ns", attributes.get("mtime", MTIME) * 10**9)
@@ -281,7 +281,7 @@ def pax_sparse(
 
 
 def archive(*members: bytes, end: bytes = END) -> bytes:
-    """A whole tar; ``end`` is what follows the last member."""
+    """A whole tar; ``end`` follows the last member."""
     return b"".join(members) + end
 
 
@@ -302,6 +302,6 @@ def zstd_skippable(data: bytes = b"skipped") -> bytes:
 
 
 def pieces(data: bytes, size: int) -> Iterable[memoryview]:
-    """``data`` cut in pieces of ``size`` bytes, as a socket may hand it over."""
+    """``data`` in pieces of ``size`` bytes, as from a socket."""
     view = memoryview(data)
     return (view[at : at + size] for at in range(0, len(data), size))

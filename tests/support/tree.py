@@ -1,4 +1,4 @@
-"""A tree on disk as a value: everything that can differ between two root filesystems, and nothing else.
+"""A tree on disk as a value: all that can differ between two root filesystems, and nothing else.
 
 >>> snapshot("rootfs")[b"usr/bin/git"].kind
 'file'
@@ -49,7 +49,7 @@ def content_of(data: bytes) -> bytes:
 
 
 def snapshot(path: str | os.PathLike[str]) -> Tree:
-    """Every name beneath ``path``, relative to it, and b"" for itself. Reads without following, and without a stack."""
+    """Every name beneath ``path``, relative to it, b"" for itself. Follows no symlink, and does not recurse."""
     top = os.fsencode(os.fspath(path))
     tree: Tree = {b"": _read(top)}
     inodes: dict[tuple[int, int], set[bytes]] = {}
@@ -93,7 +93,7 @@ def _read(path: bytes) -> Node:
 
 
 def differences(actual: Tree, expected: Tree) -> list[str]:
-    """What differs, one line each, so that a failed comparison says where."""
+    """The differences, one line each, for the message of a failed comparison."""
     found = [f"missing: {path!r}" for path in expected.keys() - actual.keys()]
     found += [f"too much: {path!r}" for path in actual.keys() - expected.keys()]
     for path in actual.keys() & expected.keys():
