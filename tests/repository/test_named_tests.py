@@ -22,6 +22,13 @@ def test_every_test_that_a_page_names_is_there(page: str) -> None:
     assert names - defined == set()
 
 
+def test_every_promise_has_a_row_of_evidence() -> None:
+    promises, evidence = (REPOSITORY / "SECURITY.md").read_text().split("## Evidence")
+    numbers = re.findall(r"^(\d+)\. ", promises, re.M)
+    assert numbers
+    assert set(re.findall(r"^\| (\d+) \|", evidence, re.M)) == set(numbers)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_row_of_a_page_is_without_a_test(page: str) -> None:
     rows = re.findall(r"^\| \d+ \|.*$", (REPOSITORY / page).read_text(), re.M)
