@@ -28,7 +28,24 @@ def test_every_example_is_understood() -> None:
 
 def test_links_between_our_pages_lead_somewhere() -> None:
     pages = [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text())]
-    ours = [(page, link) for page, link in links if "://" not in link]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)", page.read_text())]
+    ours = [(page, *link.partition("#")[::2]) for page, link in links if "://" not in link]
     assert len(ours) > 10
-    assert [(page.name, link) for page, link in ours if not (page.parent / link).exists()] == []
+    broken = []
+    for page, path, anchor in ours:
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append((page.name, path, anchor))
+    assert broken == []
+
+
+def anchors(markdown: str) -> set[str]:
+    """The headings' ids, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", markdown, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_first_line_of_every_page_says_whom_it_is_for() -> None:
+    pages = [tables.TOP / "SECURITY.md", tables.TOP / "CONTRIBUTING.md", *(tables.TOP / "docs").rglob("*.md")]
+    silent = [page.name for page in pages if not re.match(r"# .+\n\n\*For .+", page.read_text())]
+    assert silent == []
