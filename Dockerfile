@@ -10,8 +10,8 @@ FROM ${base_image} AS build
 ARG SOURCE_DATE_EPOCH=0
 # `wheelhouse/` is there after `make wheelhouse`: then it is the only place that packages come from.
 COPY requirements.txt .ci/requirements-sbom.txt wheelhouse* /build/
-# Uninstalled: the source code that rich can colour and the Markdown that it can draw, guessing of encodings, a compiler of C
-# declarations, and a second cryptography. docs/image.md says how it was seen that nothing reaches them.
+# Uninstalled: guessing of encodings, a compiler of C declarations, and a second cryptography. docs/image.md says how it was
+# seen that nothing reaches them.
 RUN set -- /build/pip-*.whl \
  && if [ -e "$1" ]; then pip="$1/pip"; from="--no-index --find-links=/build"; else pip="-m pip"; from=""; fi \
  && python3 -m venv --without-pip /sbom && python3 -m venv --without-pip /out/opt/.venv \
@@ -19,7 +19,7 @@ RUN set -- /build/pip-*.whl \
  && python3 $pip --no-input --python /sbom/bin/python $install /build/requirements-sbom.txt \
  && pip="$pip --no-input --python /out/opt/.venv/bin/python" \
  && python3 $pip $install /build/requirements.txt \
- && python3 $pip uninstall --yes charset-normalizer markdown-it-py mdurl pyasn1 pyasn1-modules pycparser pygments
+ && python3 $pip uninstall --yes charset-normalizer pyasn1 pyasn1-modules pycparser
 COPY assets resource /out/opt/resource/
 COPY .ci/rootfs .ci/sbom pyproject.toml /build/
 ARG version=0.0.0

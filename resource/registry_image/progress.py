@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+#: Every step, in the order in which a part goes through those that it needs.
+STEPS = ("download", "verify", "unpack", "upload")
 
 
 class Listener(Protocol):
-    """Hears of steps ("download", "unpack", "upload") on parts, each named by a short id such as a layer's digest.
+    """Hears of STEPS on parts, each named by a short id such as a layer's digest.
 
     Calls come from several threads, in the middle of the data path: a listener must be quick and must never raise.
     """
 
+    def expect(self, step: str, parts: Mapping[str, int]) -> None:
+        """What is to come, each part with its size in bytes, so that a total can be shown from the start."""
+
     def begin(self, step: str, part: str, total: int | None) -> None:
-        """Work on ``part`` starts; ``total`` is its size in bytes, where known."""
+        """Work on ``part`` starts, or starts over; ``total`` is its size in bytes, where known."""
 
     def advance(self, step: str, part: str, count: int) -> None:
         """``count`` more bytes of it are done."""
 
     def finish(self, step: str, part: str) -> None:
-        """It is done and verified."""
+        """It is done and verified; if it was not begun, there was nothing to do."""
 
     def note(self, message: str) -> None:
         """A line for the reader of the log: a wait, a warning, a fallback."""
@@ -26,6 +33,9 @@ class Listener(Protocol):
 
 class Silence:
     """The listener that does nothing."""
+
+    def expect(self, step: str, parts: Mapping[str, int]) -> None:
+        pass
 
     def begin(self, step: str, part: str, total: int | None) -> None:
         pass

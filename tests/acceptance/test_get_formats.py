@@ -296,21 +296,54 @@ def test_a_mirror_that_dies_in_the_middle_of_a_layer_costs_no_byte_twice(tmp_pat
     assert [(ask.target.rpartition("/")[2], ask.headers["range"]) for ask in asked] == [(layer.digest, "bytes=200000-")]
 
 
-def test_the_last_line_sums_up(registry: Registry, repository_name: str, tmp_path: Path) -> None:
-    outcome = get(registry, repository_name, AMD, tmp_path)
-    pattern = r"1 layer, downloaded \d+ B; unpacked 1 file, 5 B; \d+\.\d s, 3 requests\n$"
-    assert re.search(pattern, outcome.stderr), outcome.stderr
+def test_the_first_line_says_what_is_got_and_the_last_line_what_came_of_it(
+    registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    outcome = get(registry, repository_name, AMD, tmp_path, progress="bars")
+    first, last = lines_of(outcome)
+    assert re.fullmatch(
+        rf"getting {registry.host}/{repository_name}:latest@sha256:{AMD.digest[7:19]}… for linux/amd64: 1 layer, \d+ B",
+        first,
+    )
+    assert re.fullmatch(r"done in \d+\.\d s: 1 file, 5 B, every digest verified; 3 requests", last)
 
 
-@pytest.mark.parametrize("progress", ["bars", "plain", "none"])
+def lines_of(outcome: runner.Outcome) -> list[str]:
+    return [line for line in outcome.stderr.splitlines() if not line.startswith("warning: not root")]
+
+
+@pytest.mark.parametrize(("progress", "lines"), [("bars", 2), ("plain", 2), ("none", 1)])
 def test_a_get_that_is_done_at_once_draws_nothing(
-    registry: Registry, repository_name: str, tmp_path: Path, progress: str
+    registry: Registry, repository_name: str, tmp_path: Path, progress: str, lines: int
 ) -> None:
     outcome = get(registry, repository_name, AMD, tmp_path, progress=progress)
     assert outcome.status == 0
-    lines = [line for line in outcome.stderr.splitlines() if not line.startswith("warning: not root")]
-    assert len(lines) == 1
+    assert len(lines_of(outcome)) == lines
+    assert lines_of(outcome)[-1].startswith("done in ")
     assert "\x1b" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("formats", "what"),
+    [
+        (["oci"], "1 layer, "),
+        (["oci-layout"], "2 manifests, 4 blobs, "),
+        (["oci-layout", "oci", "rootfs"], "2 manifests, 4 blobs, "),
+    ],
+)
+def test_the_first_line_counts_what_the_formats_need(
+    registry: Registry, repository_name: str, tmp_path: Path, formats: list[str], what: str
+) -> None:
+    outcome = get(registry, repository_name, BOTH, tmp_path, {"formats": formats}, progress="plain")
+    assert f"linux/amd64: {what}" in lines_of(outcome)[0]
+    assert "every digest verified" in lines_of(outcome)[-1]
+
+
+def test_a_get_of_no_layer_says_so(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+    outcome = get(registry, repository_name, AMD, tmp_path, {"skip_download": True}, progress="plain")
+    first, last = lines_of(outcome)
+    assert first.endswith(" for linux/amd64: nothing is downloaded")
+    assert re.fullmatch(r"done in \d+\.\d s: nothing is downloaded; 2 requests", last)
 
 
 def test_debug_is_lines_instead(registry: Registry, repository_name: str, tmp_path: Path) -> None:

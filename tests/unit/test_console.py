@@ -1,27 +1,30 @@
-"""What is shown on stderr while a step works: lines, counts, bars; and that none of it can hurt."""
+"""What is shown on stderr while a step works: lines, counts, frames; and that none of it can hurt."""
 
 from __future__ import annotations
 
-import io
+import json
 import os
 import re
-import time
+import threading
 
 import pytest
 
-from registry_image.concourse.connect import open_console
-from registry_image.concourse.console import log as console
-from registry_image.concourse.console.bars import Bars
-from registry_image.concourse.console.counter import Counting, Plain, Tally
-from registry_image.concourse.console.live import DRAW_AFTER, Drawn
-from registry_image.concourse.console.log import Console, Debug, size_text
+from registry_image.concourse.connect import open_console, open_lines
+from registry_image.concourse.console import log
+from registry_image.concourse.console.console import Console, Debug
+from registry_image.concourse.console.frame import MAX_ROWS, frame, line, standing, time_text
+from registry_image.concourse.console.live import DRAW_AFTER, FRAME_INTERVAL, PLAIN_INTERVAL, Bars, Live, Plain
+from registry_image.concourse.console.log import size_text
+from registry_image.concourse.console.tally import Tally
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.source import Source
+from tests.support import page, terminal
+
+FIRST, SECOND = "86a06361c17c", "07a418ad275d"
+LAYERS = {FIRST: 10_000_000, SECOND: 30_000_000}
 
 
 def source(**fields: object) -> Source:
-    import json
-
     return parse_check(json.dumps({"source": {"repository": "alpine", **fields}}).encode()).source
 
 
@@ -35,181 +38,514 @@ class Clock:
         return self.now
 
 
-def plain_text(drawn: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn)
+class Get:
+    """A get of two layers, each of which is downloaded and unpacked as the test says, a second at a time."""
+
+    def __init__(self, *steps: str, layers: dict[str, int] = LAYERS) -> None:
+        self.clock = Clock()
+        self.tally = Tally(self.clock)
+        self.layers = layers
+        for step in steps or ("download", "unpack"):
+            self.tally.expect(step, layers)
+
+    def moves(self, step: str, name: str, *pieces: int) -> None:
+        self.tally.begin(step, name, self.layers[name])
+        for piece in pieces:
+            self.clock.now += 1
+            self.tally.advance(step, name, piece)
+            self.tally.sample()
+
+    def does(self, step: str, name: str) -> None:
+        self.moves(step, name, self.layers[name])
+        self.tally.finish(step, name)
 
 
-def work(listener: Console, clock: Clock) -> None:
-    """Two layers of 30 and 10 MB, the first half down."""
-    listener.expect("download", {"aaaa": 30_000_000, "bbbb": 10_000_000})
-    listener.begin("download", "aaaa", 30_000_000)
-    clock.now += 3
-    listener.advance("download", "aaaa", 15_000_000)
+def bar(row: str) -> str:
+    return re.sub("[^█▓░]", "", row)
+
+
+def said(row: str) -> str:
+    """What stands beside the bar."""
+    return re.sub("^.*[█▓░] +", "", row)
+
+
+class Written:
+    """Stands for stderr: every write as one piece."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def __call__(self, text: str) -> None:
+        self.pieces.append(text.encode())
+
+    @property
+    def bytes(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+# Numbers.
 
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (34_100_000, "34.1 MB"), (5_000_000_000_000, "5000.0 GB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (34_199_999, "34.1 MB"),
+        (5 * 10**12, "5.0 TB"),
+        (10**16, "10000.0 TB"),
+    ],
 )
-def test_sizes_are_in_powers_of_ten(size: int, text: str) -> None:
+def test_sizes_are_in_powers_of_ten_and_rounded_down(size: int, text: str) -> None:
     assert size_text(size) == text
 
 
-def test_the_total_counts_what_has_not_begun_and_foretells_the_end() -> None:
-    clock = Clock()
-    tally = Tally(clock=clock)
-    listener = Counting(tally)
-    assert tally.summary("download") == ""
-    work(listener, clock)
-    assert tally.summary("download") == "download 15.0 MB of 40.0 MB, 0 of 2 done, 5.0 MB/s, 5 s left"
-    listener.advance("download", "aaaa", 15_000_000)
-    listener.finish("download", "aaaa")
-    listener.begin("unpack", "aaaa", None)
-    listener.advance("unpack", "aaaa", 60_000_000)
-    assert "1 of 2 done" in tally.summary("download")
-    assert tally.summary("unpack") == "unpack 60.0 MB, 0 of 1 done, 20.0 MB/s"
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.1, "1 s"), (59.4, "59 s"), (59.6, "1 min"), (3569, "59 min"), (3571, "1 h"), (10**9, "999 h")],
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert time_text(seconds) == text
 
 
-def test_plain_progress_is_a_line_every_few_seconds(capfd: pytest.CaptureFixture[str]) -> None:
-    clock = Clock()
-    listener = Plain(Tally(clock=clock))
-    work(listener, clock)
-    assert capfd.readouterr().err == ""
-    for _ in range(100):
-        clock.now += 0.1
-        listener.advance("download", "aaaa", 1000)
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith("download 15.") for line in lines)
+# The frame.
 
 
-def test_debug_logs_each_step_instead(capfd: pytest.CaptureFixture[str]) -> None:
-    with open_console(source(debug=True)) as listener:
-        assert isinstance(listener, Debug)
-        work(listener, Clock())
-        listener.finish("download", "aaaa")
-        listener.begin("unpack", "aaaa", None)
-    assert capfd.readouterr().err.splitlines() == ["download aaaa: 30.0 MB", "download aaaa: done", "unpack aaaa"]
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert frame(Tally()) == []
+    assert line(Tally()) == ""
+    assert standing(Tally()) == ("", "")
+
+
+def test_a_row_says_what_is_downloaded_and_what_is_unpacked() -> None:
+    get = Get()
+    get.does("download", FIRST)
+    get.moves("unpack", FIRST, 5_000_000)
+    get.moves("download", SECOND, 7_500_000)
+    first, second, total = frame(get.tally)
+    assert first == f"{FIRST} {'█' * 12}{'▓' * 12}   5.0 of 10.0 MB unpacked"
+    assert second == f"{SECOND} {'▓' * 6}{'░' * 18}   7.5 of 30.0 MB"
+    assert total.startswith(f"total        {'█' * 3}{'▓' * 7}{'░' * 14}  17.5 of 40.0 MB, ")
+
+
+def test_a_layer_that_was_downloaded_waits_to_be_unpacked() -> None:
+    get = Get()
+    get.does("download", SECOND)
+    first, second, total = frame(get.tally)
+    assert said(first) == "10.0 MB, to be downloaded"
+    assert (bar(second), said(second)) == ("▓" * 24, "30.0 MB, to be unpacked")
+    assert said(total).startswith("30.0 of 40.0 MB")
+
+
+def test_a_whole_row_differs_from_an_empty_one_without_colour() -> None:
+    get = Get()
+    assert {bar(row) for row in frame(get.tally)} == {"░" * 24}
+    for step in ("download", "unpack"):
+        for name in LAYERS:
+            get.does(step, name)
+    rows = frame(get.tally, final=True)
+    assert {bar(row) for row in rows} == {"█" * 24}
+    assert [said(row) for row in rows] == ["10.0 MB", "30.0 MB", "40.0 MB, 20.0 MB/s"]
+
+
+def test_a_bar_is_full_only_when_the_part_is_done_and_verified() -> None:
+    get = Get("download")
+    get.moves("download", FIRST, 9_999_999)
+    assert bar(frame(get.tally)[0]) == "█" * 23 + "░"
+    assert said(frame(get.tally)[0]) == "9.9 of 10.0 MB"
+    get.tally.finish("download", FIRST)
+    assert bar(frame(get.tally)[0]) == "█" * 24
+
+
+def test_a_put_verifies_before_it_uploads_and_says_what_was_there() -> None:
+    put = Get("verify", "upload")
+    put.moves("verify", FIRST, 4_000_000)
+    assert said(frame(put.tally)[0]) == "4.0 of 10.0 MB verified"
+    for name in LAYERS:
+        put.does("verify", name)
+    assert said(frame(put.tally)[0]) == "10.0 MB, to be uploaded"
+    assert "left" not in frame(put.tally)[-1]
+    put.tally.finish("upload", FIRST)
+    put.moves("upload", SECOND, 15_000_000)
+    first, second, total = frame(put.tally)
+    assert (bar(first), said(first)) == ("█" * 24, "10.0 MB, was there")
+    assert said(second) == "15.0 of 30.0 MB"
+    assert said(total) == "25.0 of 40.0 MB, 15.0 MB/s, 1 s left"
+
+
+def test_a_part_that_breaks_off_begins_again() -> None:
+    get = Get("download")
+    get.moves("download", FIRST, 8_000_000)
+    get.moves("download", FIRST, 1_000_000)
+    assert said(frame(get.tally)[0]) == "1.0 of 10.0 MB"
+
+
+def test_a_size_that_nobody_knows_is_no_obstacle() -> None:
+    tally = Tally()
+    tally.begin("download", FIRST, None)
+    tally.advance("download", FIRST, 8_100_000)
+    assert (bar(frame(tally)[0]), said(frame(tally)[0])) == ("░" * 24, "8.1 MB")
+    tally.finish("download", FIRST)
+    assert bar(frame(tally)[0]) == "█" * 24
+
+
+def test_of_many_layers_the_busy_ones_are_drawn_and_a_sum_of_the_others() -> None:
+    layers = {f"{number:012x}": 1_000_000 for number in range(200)}
+    get = Get(layers=layers)
+    busy = [f"{number:012x}" for number in (150, 151, 152)]
+    for name in busy:
+        get.moves("download", name, 500_000)
+    rows = frame(get.tally)
+    assert len(rows) == MAX_ROWS + 1
+    assert [row[:12] for row in rows if "0.5 of 1.0 MB" in row] == busy
+    assert rows[-2].startswith("191 more     ░")
+    assert said(rows[-1]).startswith("1.5 of 200.0 MB")
+    for step in ("download", "unpack"):
+        for name in layers:
+            get.does(step, name)
+    rows = frame(get.tally, final=True)
+    assert len(rows) == MAX_ROWS + 1
+    assert {bar(row) for row in rows} == {"█" * 24}
+    assert said(rows[-2]) == "191.0 MB"
+
+
+# The estimate.
+
+
+def test_the_estimate_is_of_the_whole_step() -> None:
+    get = Get()
+    get.does("download", FIRST)
+    get.does("download", SECOND)
+    get.moves("unpack", FIRST, 2_000_000, 2_000_000, 2_000_000)
+    assert said(frame(get.tally)[-1]) == "6.0 of 40.0 MB unpacked, 17 s left"
+
+
+def test_unpacking_that_only_waits_for_the_network_does_not_stretch_the_estimate() -> None:
+    get = Get()
+    get.tally.begin("unpack", FIRST, LAYERS[FIRST])
+    get.tally.begin("download", FIRST, LAYERS[FIRST])
+    get.tally.begin("download", SECOND, LAYERS[SECOND])
+    for _ in range(9):
+        get.clock.now += 1
+        get.tally.advance("download", FIRST, 1_000_000)
+        get.tally.advance("unpack", FIRST, 1_000_000)
+        get.tally.advance("download", SECOND, 3_000_000)
+        get.tally.sample()
+    # 31 MB are left to unpack, at the 1 MB/s in which they came it would take half a minute.
+    assert said(frame(get.tally)[-1]) == "36.0 of 40.0 MB, 4.0 MB/s, 1 s left"
+
+
+def test_nothing_is_foretold_where_nothing_moves() -> None:
+    get = Get("download")
+    get.moves("download", FIRST, 0, 0)
+    assert said(frame(get.tally)[-1]) == "0.0 of 40.0 MB"
+
+
+# The line, and the sentence at an early end.
+
+
+def test_a_line_has_all_of_it() -> None:
+    get = Get()
+    get.does("download", FIRST)
+    get.moves("unpack", FIRST, 5_000_000)
+    get.moves("download", SECOND, 7_500_000)
+    assert re.fullmatch(r"17\.5 of 40\.0 MB downloaded, 5\.0 MB unpacked, \d+\.\d MB/s, \d+ s left", line(get.tally)), (
+        line(get.tally)
+    )
+
+
+def test_the_sentence_says_what_the_work_was_at() -> None:
+    get = Get()
+    get.does("download", FIRST)
+    get.moves("unpack", FIRST, 5_000_000)
+    get.moves("download", SECOND, 7_500_000)
+    assert standing(get.tally) == (
+        f"downloading {SECOND}; unpacking {FIRST}",
+        "17.5 of 40.0 MB downloaded, 5.0 MB unpacked",
+    )
+
+
+def test_the_sentence_lists_few_names() -> None:
+    get = Get("download", layers={f"{number:012x}": 1_000_000 for number in range(9)})
+    for name in get.layers:
+        get.moves("download", name, 1)
+    assert standing(get.tally) == (
+        "downloading 000000000000, 000000000001, 000000000002, 000000000003 and 5 more",
+        "0.0 of 9.0 MB downloaded",
+    )
+
+
+# What is written.
+
+
+def test_frames_are_drawn_over_and_the_last_one_stays() -> None:
+    get, written = Get(), Written()
+    bars = Bars(written)
+    bars.note("getting alpine")
+    bars.show(get.tally)
+    for step in ("download", "unpack"):
+        for name in LAYERS:
+            get.does(step, name)
+            bars.show(get.tally)
+    bars.close(get.tally)
+    bars.note("done")
+    expected = ["getting alpine", *frame(get.tally, final=True), "done"]
+    assert terminal.rows(written.bytes) == expected
+    assert page.rows(written.bytes) == [*expected, ""]
+
+
+def test_at_any_moment_page_and_terminal_show_the_lines_and_one_frame() -> None:
+    get, written = Get(), Written()
+    bars = Bars(written)
+    bars.note("getting alpine")
+    lines = ["getting alpine"]
+    log = b""
+    for number in range(40):
+        get.moves("download", SECOND, 100_000)
+        bars.show(get.tally)
+        expected = frame(get.tally)
+        if number % 7 == 3:
+            # The terminal wraps what is longer than a row, the page does not.
+            lines.append(f"warning {number}: " + "x" * (20 * number))
+            bars.note(lines[-1])
+        log += b"".join(written.pieces)
+        written.pieces.clear()
+        assert page.rows(log) == [*lines, *expected, ""]
+        wrapped = [line[start : start + 80] for line in lines for start in range(0, len(line), 80)]
+        assert terminal.rows(log) == [*wrapped, *expected]
+
+
+def test_a_frame_is_one_write_and_only_of_the_rows_that_changed() -> None:
+    get, written = Get(), Written()
+    bars = Bars(written)
+    bars.show(get.tally)
+    bars.show(get.tally)
+    assert len(written.pieces) == 1
+    get.moves("download", SECOND, 100_000)
+    bars.show(get.tally)
+    assert len(written.pieces) == 2
+    assert SECOND.encode() in written.pieces[1]
+    assert FIRST.encode() not in written.pieces[1]
+
+
+def test_only_what_the_page_knows_is_written() -> None:
+    get, written = Get(), Written()
+    bars = Bars(written)
+    bars.show(get.tally)
+    bars.note("a line")
+    get.does("download", FIRST)
+    bars.show(get.tally)
+    bars.close(get.tally)
+    assert set(re.findall(rb"\x1b(\[[0-9;]*.|.)", written.bytes)) <= {
+        *(b"[%dA" % number for number in range(1, 9)), b"[K", b"[B", b"[32m", b"[36m", b"[90m", b"[0m"
+    }  # fmt: skip
+
+
+def test_a_line_above_the_frame_obeys_nothing() -> None:
+    written = Written()
+    Bars(written).note("a\x1b[2Jb\nc")
+    assert written.bytes == rb"a\x1b[2Jb\nc" + b"\n"
+
+
+# The consoles.
 
 
 @pytest.mark.parametrize(
-    ("fields", "draws", "kind"),
+    ("fields", "kind", "display"),
     [
-        ({}, True, Drawn),
-        ({"progress": "bars"}, True, Drawn),
-        ({"progress": "plain"}, True, Plain),
-        ({"progress": "none"}, True, Console),
-        ({"progress": "none", "debug": True}, True, Debug),
-        ({}, False, Console),
+        ({}, Live, Bars),
+        ({"progress": "bars"}, Live, Bars),
+        ({"progress": "plain"}, Live, Plain),
+        ({"progress": "none"}, Console, None),
+        ({"progress": "none", "debug": True}, Debug, None),
     ],
 )
-def test_the_source_says_what_is_drawn(fields: dict[str, object], draws: bool, kind: type[Console]) -> None:
-    with open_console(source(**fields), draws=draws) as listener:
-        assert type(listener) is kind
+def test_the_source_says_what_is_shown(fields: dict[str, object], kind: type[Console], display: type | None) -> None:
+    console = open_console(source(**fields))
+    assert type(console) is kind
+    assert type(getattr(console, "_display", None)) is (display or type(None))
 
 
-def test_warnings_of_the_source_come_first(capfd: pytest.CaptureFixture[str]) -> None:
-    with open_console(source(username="u")) as listener:
-        listener.note("work")
-    lines = plain_text(capfd.readouterr().err).splitlines()
-    assert lines[0] == "warning: source: username without password: going on anonymously"
+@pytest.mark.parametrize("opened", [open_console, open_lines])
+def test_warnings_of_the_source_come_first(opened: object, capfd: pytest.CaptureFixture[str]) -> None:
+    assert callable(opened)
+    opened(source(username="u")).note("work")
+    assert capfd.readouterr().err == "warning: source: username without password: going on anonymously\nwork\n"
 
 
-def test_bars_show_each_part_and_the_total() -> None:
-    stream, clock = io.StringIO(), Clock()
-    counting = Counting(Tally(clock=clock))
-    work(counting, clock)
-    counting.begin("unpack", "aaaa", None)
-    counting.advance("unpack", "aaaa", 2_000_000)
-    bars = Bars(counting.tally, stream.write)
-    bars.start()
-    bars.print("a [line] of text")
-    bars.stop()
-    drawn = plain_text(stream.getvalue())
-    assert "a [line] of text" in drawn
-    assert re.search(r"aaaa +download [━╺╸]+ +15\.0 MB +unpack [━╺╸]+ +2\.0 MB", drawn)
-    assert re.search(r"bbbb +download ━+", drawn)
-    assert "download 15.0 MB of 40.0 MB, 0 of 2 done, 5.0 MB/s, 5 s left" in drawn
+@pytest.mark.parametrize(
+    ("progress", "announced"),
+    [({"progress": "none"}, False), ({"progress": "plain"}, True), ({}, True), ({"debug": True}, True)],
+)
+def test_what_is_announced_is_shown_but_where_no_progress_is(
+    progress: dict[str, object], announced: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open_console(source(**progress)) as console:
+        console.announce("getting alpine")
+        console.note("warning")
+        console.done("all")
+    expected = (["getting alpine"] if announced else []) + ["warning", "done in 0.0 s: all"]
+    assert capfd.readouterr().err.splitlines() == expected
 
 
-def test_an_image_of_many_layers_is_drawn_in_bounded_height() -> None:
-    stream = io.StringIO()
-    counting = Counting(Tally())
-    counting.expect("download", {f"layer-{number:03}": 1 for number in range(200)})
-    counting.begin("download", "layer-150", 1)
-    bars = Bars(counting.tally, stream.write)
-    bars.start()
-    bars.print("now")
-    drawn = plain_text(stream.getvalue())
-    bars.stop()
-    assert "layer-150" in drawn
-    assert drawn.count("layer-") == 24
+def test_debug_logs_each_step_instead(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_console(source(debug=True)) as console:
+        console.expect("download", {FIRST: 30_000_000})
+        console.begin("download", FIRST, 30_000_000)
+        console.advance("download", FIRST, 30_000_000)
+        console.finish("download", FIRST)
+        console.begin("unpack", FIRST, None)
+    assert capfd.readouterr().err.splitlines() == [
+        f"download {FIRST}: 30.0 MB", f"download {FIRST}: done", f"unpack {FIRST}",
+    ]  # fmt: skip
+
+
+def live(get: Get, display: Bars | Plain) -> Live:
+    """A live console whose thread never comes to show anything: the test ticks."""
+    display.interval = threading.TIMEOUT_MAX
+    return Live(get.tally, display)
+
+
+def end_by(error: BaseException, console: Console) -> None:
+    """Leaves ``console`` by ``error``."""
+    with pytest.raises(type(error)), console:
+        raise error
+
+
+def test_only_work_that_takes_a_while_is_drawn() -> None:
+    get, written = Get(), Written()
+    with live(get, Bars(written)) as console:
+        get.does("download", FIRST)
+        get.clock.now = 100 + DRAW_AFTER - 0.001
+        console.tick()
+        console.note("early")
+        assert written.bytes == b"early\n"
+        get.clock.now = 100 + DRAW_AFTER
+        console.tick()
+        assert page.rows(written.bytes) == ["early", *frame(get.tally), ""]
+
+
+def test_a_step_that_is_done_sooner_leaves_no_frame(capfd: pytest.CaptureFixture[str]) -> None:
+    get, written = Get(), Written()
+    with live(get, Bars(written)) as console:
+        get.does("download", FIRST)
+        console.tick()
+        console.done("all")
+    assert written.pieces == []
+    assert capfd.readouterr().err == "done in 1.0 s: all\n"
+
+
+def test_the_last_line_is_below_the_last_frame(capfd: pytest.CaptureFixture[str]) -> None:
+    get = Get("download")
+    with live(get, Bars()) as console:
+        get.does("download", SECOND)
+        get.clock.now += DRAW_AFTER
+        console.tick()
+        get.does("download", FIRST)
+        console.done("all")
+        console.tick()
+    rows = page.rows(capfd.readouterr().err.encode())
+    assert [bar(row) for row in rows[:-2]] == ["█" * 24] * 3
+    assert rows[-2:] == ["done in 4.0 s: all", ""]
+
+
+@pytest.mark.parametrize("display", [Bars, Plain])
+def test_a_step_that_fails_says_how_far_it_was(display: type[Bars | Plain], capfd: pytest.CaptureFixture[str]) -> None:
+    get = Get("download")
+    console = live(get, display())
+    get.moves("download", SECOND, 15_000_000, 5_000_000, 1_000_000, 1_000_000, 1_000_000)
+    console.tick()
+    end_by(RuntimeError(), console)
+    rows = page.rows(capfd.readouterr().err.encode())
+    assert rows[-2] == f"failed after 5 s, downloading {SECOND}: 23.0 of 40.0 MB downloaded"
+    if display is Bars:
+        assert said(rows[1]) == "23.0 of 30.0 MB"
+        assert said(rows[2]) == "23.0 of 40.0 MB, 4.6 MB/s"
+
+
+@pytest.mark.parametrize("fields", [{}, {"progress": "plain"}, {"progress": "none"}, {"debug": True}])
+def test_a_step_that_is_stopped_says_what_it_was_at(
+    fields: dict[str, object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    console = open_console(source(**fields))
+    end_by(KeyboardInterrupt(), console)
+    assert capfd.readouterr().err == "stopped after 1 s, at the beginning\n"
+    console.at("pushing tags")
+    end_by(KeyboardInterrupt(), console)
+    assert capfd.readouterr().err == "stopped after 1 s, pushing tags\n"
+
+
+def test_what_failed_before_anything_was_begun_speaks_for_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    console = open_console(source())
+    console.at("pushing tags")
+    end_by(RuntimeError(), console)
+    assert capfd.readouterr().err == ""
+
+
+def test_plain_progress_is_a_line_every_few_seconds(capfd: pytest.CaptureFixture[str]) -> None:
+    get = Get()
+    assert Plain().interval == PLAIN_INTERVAL
+    with live(get, Plain()) as console:
+        console.tick()
+        get.moves("download", SECOND, 1_000_000, 1_000_000)
+        console.tick()
+        assert capfd.readouterr().err == ""
+        get.clock.now = 100 + PLAIN_INTERVAL
+        console.tick()
+    assert re.fullmatch(r"2\.0 of 40\.0 MB downloaded, .*\n", capfd.readouterr().err)
 
 
 def test_at_most_two_frames_a_second_are_drawn() -> None:
-    stream = io.StringIO()
-    begun = time.monotonic()
-    counting = Counting(Tally())
-    counting.begin("download", "aaaa", 10**9)
-    bars = Bars(counting.tally, stream.write)
-    bars.start()
-    while time.monotonic() - begun < 0.7:
-        counting.advance("download", "aaaa", 1)
-    bars.stop()
-    assert 1 <= stream.getvalue().count("aaaa") <= 2 * (time.monotonic() - begun) + 2
+    assert Bars().interval == FRAME_INTERVAL >= 0.5
 
 
-def broken(text: str) -> None:
-    """Fails as a closed pipe does."""
-    raise BrokenPipeError
+# None of it can hurt.
 
 
-def test_a_stream_that_breaks_is_not_the_works_problem() -> None:
-    counting = Counting(Tally())
-    work(counting, Clock())
-    bars = Bars(counting.tally, broken)
-    bars.start()
-    bars.print("lost")
-    bars.stop()
+def test_a_thread_shows_what_others_do(capfd: pytest.CaptureFixture[str]) -> None:
+    get, drawn = Get(), threading.Event()
+
+    class Told(Plain):
+        interval = 0.001
+
+        def show(self, tally: Tally) -> None:
+            super().show(tally)
+            drawn.set()
+
+    with Live(get.tally, Told()) as console:
+        get.moves("download", FIRST, 1_000_000, *[0] * 9)
+        assert drawn.wait(30)
+        console.done("all")
+        written = capfd.readouterr().err
+        console.tick()
+    assert written.startswith("1.0 of 40.0 MB downloaded")
+    assert written.endswith("done in 10.0 s: all\n")
+    assert capfd.readouterr().err == ""
 
 
-def test_bars_that_cannot_be_drawn_are_left_out() -> None:
-    stream = io.StringIO()
-    tally = Tally()
-    tally.steps["download"] = {"aaaa": None}  # type: ignore[dict-item]  # a bug, as far as drawing is concerned
-    bars = Bars(tally, stream.write)
-    bars.start()
-    bars.print("still said")
-    bars.stop()
-    assert "still said" in stream.getvalue()
+def test_a_frame_that_cannot_be_drawn_is_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken(Bars):
+        def show(self, tally: Tally) -> None:
+            raise ZeroDivisionError
 
+        def close(self, tally: Tally) -> None:
+            raise ZeroDivisionError
 
-def test_only_work_that_takes_a_while_is_drawn(capfd: pytest.CaptureFixture[str]) -> None:
-    clock = Clock()
-    with Drawn(Tally(clock=clock)) as drawn:
-        drawn.expect("download", {"aaaa": 30_000_000})
-        drawn.begin("download", "aaaa", 30_000_000)
-        drawn.advance("download", "aaaa", 15_000_000)
-        clock.now += DRAW_AFTER
-        drawn.advance("download", "aaaa", 1)
-        drawn.note("early")
-        assert capfd.readouterr().err == "early\n"
-        clock.now += 0.1
-        drawn.advance("download", "aaaa", 1)
-        drawn.note("late")
-        said = capfd.readouterr().err
-        assert "\x1b[" in said
-        assert "late" in plain_text(said)
-        assert "15.0 MB of 30.0 MB" in plain_text(said)
-    drawn.note("over")
-    assert plain_text(capfd.readouterr().err).endswith("over\n")
+    get = Get()
+    with live(get, Broken()) as console:
+        get.clock.now += DRAW_AFTER
+        console.tick()
+        console.note("still said")
+        console.done("all")
+    assert capfd.readouterr().err == "still said\ndone in 2.0 s: all\n"
 
 
 def test_a_line_is_written_even_when_stderr_is_closed() -> None:
     child = os.fork()
     if child == 0:
         os.close(2)
-        console.write_line("nobody hears")
+        log.write_line("nobody hears")
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -222,10 +558,3 @@ def test_whatever_a_line_repeats_it_stays_a_line(progress: str, capfd: pytest.Ca
     assert line.startswith(r"the image is for \x1b[2J\x1b]0;owned\x07\nerror: \r\u202elinux/amd64 über\ud800xxx")
     assert line.endswith("x…")
     assert len(line) < 5000
-
-
-def test_a_line_above_the_bars_obeys_nothing_either() -> None:
-    drawn = io.StringIO()
-    bars = Bars(Tally(), drawn.write)
-    bars.print("a\x1b[2Jb\nc")
-    assert drawn.getvalue().rstrip("\n") == r"a\x1b[2Jb\nc"

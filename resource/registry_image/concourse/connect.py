@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.concourse.console.log import Console, Debug, write_line
+from registry_image.concourse.console.log import Lines, write_line
 from registry_image.concourse.request.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
@@ -22,6 +21,7 @@ from registry_image.registry.repository import Repository
 
 if TYPE_CHECKING:
     from registry_image.auth.clouds import Clouds
+    from registry_image.concourse.console.console import Console
     from registry_image.oci.content import ContentReader
 
 #: A check is asked again within minutes: it gives up sooner than a build's get and put.
@@ -55,25 +55,26 @@ class Connection:
         return MirroredRepository(self.mirror, self.origin, self.listener, tag=tag or None)
 
 
-@contextmanager
-def open_console(source: Source, *, draws: bool = True) -> Iterator[Console]:
-    """The listener that the source asks for; a check is too short to draw anything."""
+def open_lines(source: Source) -> Lines:
+    """The listener of a check, which is too short to show how far it is."""
     for warning in source.warnings:
         write_line(f"warning: {warning}")
+    return Lines()
+
+
+def open_console(source: Source) -> Console:
+    """The listener of a get or put, as the source asks for it."""
+    from registry_image.concourse.console.console import Console, Debug
+    from registry_image.concourse.console.tally import Tally
+
+    open_lines(source)
     if source.debug:
-        yield Debug()
-    elif not draws or source.progress == "none":
-        yield Console()
-    elif source.progress == "plain":
-        from registry_image.concourse.console.counter import Plain, Tally
+        return Debug(Tally())
+    if source.progress == "none":
+        return Console(Tally())
+    from registry_image.concourse.console.live import Bars, Live, Plain
 
-        yield Plain(Tally())
-    else:
-        from registry_image.concourse.console.counter import Tally
-        from registry_image.concourse.console.live import Drawn
-
-        with Drawn(Tally()) as drawn:
-            yield drawn
+    return Live(Tally(), Plain() if source.progress == "plain" else Bars())
 
 
 def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PATIENCE) -> Connection:

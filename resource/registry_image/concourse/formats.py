@@ -9,11 +9,19 @@ from contextlib import ExitStack, contextmanager
 from registry_image.concourse.metadata import Taken
 from registry_image.concourse.request.get import PRODUCTS, GetRequest
 from registry_image.oci.content import BlobSource, ContentReader
+from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.progress import Listener
 from registry_image.storage.layout import LayoutDirectory
 from registry_image.storage.loadable import LoadableTarball
 from registry_image.transfer.copy import Graph, copy_graph, graph_of
+
+
+def blobs_to_download(request: GetRequest, reader: ContentReader, taken: Taken) -> tuple[Descriptor, ...]:
+    """All that `write_formats` will read."""
+    if "oci-layout" in request.formats:
+        return tuple(graph_of(reader, taken.root).blobs.values())
+    return (taken.manifest.config, *taken.manifest.layers) if taken.manifest is not None else ()
 
 
 @contextmanager

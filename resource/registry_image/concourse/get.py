@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 from registry_image.concourse.connect import Connection, connect
-from registry_image.concourse.console.log import Console, size_text
+from registry_image.concourse.console.console import Console
 from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
+from registry_image.concourse.report import getting, got
 from registry_image.concourse.request.get import PRODUCTS, GetRequest
 from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType, storage_errors
 from registry_image.oci.cached import CachedReader
 from registry_image.oci.content import BlobSource, ContentReader
+from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.progress_reader import ProgressReader
@@ -50,12 +51,12 @@ def get(request: GetRequest, console: Console) -> Response:
 
 
 def _get(request: GetRequest, connection: Connection, source: ContentReader, console: Console) -> Response:
-    begun = time.monotonic()
     products = [] if request.skip_download else [PRODUCTS[each] for each in request.formats]
     with Staging(request.destination, console) as staging:
         for name in (*SMALL_FILES, *products):
             staging.require_absent(name)
         reader = CachedReader(source)
+        console.at(f"reading the manifest of {connection.name}@{request.version.digest}")
         root = reader.manifest(request.version.digest)
         image = _image(reader, root, request, console)
         taken = Taken(name=connection.name, version=request.version, root=root, image=image)
@@ -65,15 +66,18 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
         files = small_files(taken)
         if PRODUCTS["rootfs"] in products and image is not None:
             files["metadata.json"] = task_metadata(image.config)
-        unpacked = _download(request, reader, taken, staging.path, console) if products else None
+        blobs = _blobs(request, reader, taken)
+        console.announce(getting(taken, blobs))
+        console.at("writing files")
+        unpacked = _download(request, reader, taken, blobs, staging.path, console) if products else None
         _write(staging.path, files)
         # Nothing is left that takes time: from here a signal could only make a finished get look like a stopped one.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         for name in (*files, *products):
             staging.publish(name)
-    if products:
-        _sum_up(connection, taken, unpacked, console, time.monotonic() - begun)
+    traffic = connection.client.traffic
+    console.done(got(taken, blobs, unpacked, traffic.requests, traffic.quota))
     return Response(version=request.version, metadata=metadata)
 
 
@@ -90,17 +94,30 @@ def _image(reader: ContentReader, root: Manifest | Index, request: GetRequest, l
         raise
 
 
+def _blobs(request: GetRequest, reader: ContentReader, taken: Taken) -> tuple[Descriptor, ...]:
+    """What is going to be downloaded."""
+    if request.skip_download:
+        return ()
+    if request.formats == ("rootfs",):
+        return taken.manifest.layers if taken.manifest is not None else ()
+    from registry_image.concourse.formats import blobs_to_download
+
+    return blobs_to_download(request, reader, taken)
+
+
 def _download(
-    request: GetRequest, reader: ContentReader, taken: Taken, directory: str, console: Console
+    request: GetRequest,
+    reader: ContentReader,
+    taken: Taken,
+    blobs: tuple[Descriptor, ...],
+    directory: str,
+    console: Console,
 ) -> Unpacked | None:
     """Writes every format into ``directory``, each blob being downloaded once."""
     parallel = request.source.max_concurrent_downloads
-    if taken.manifest is not None:
-        sizes = {layer.digest.short: layer.size for layer in taken.manifest.layers}
-        if "oci-layout" not in request.formats:
-            console.expect("download", sizes)
-        if "rootfs" in request.formats:
-            console.expect("unpack", sizes)
+    console.expect("download", {blob.digest.short: blob.size for blob in blobs})
+    if "rootfs" in request.formats and taken.manifest is not None:
+        console.expect("unpack", {layer.digest.short: layer.size for layer in taken.manifest.layers})
     if request.formats == ("rootfs",):
         return _unpack(ProgressReader(reader, console, "download"), taken.image, directory, console, parallel)
     # Most gets make a rootfs and no more: what else there is takes a twentieth of their start-up to import.
@@ -129,20 +146,3 @@ def _write(directory: str, files: dict[str, bytes]) -> None:
         doing = f"write {name!r}"
         with storage_errors(doing, DESTINATION_HINTS), open(os.path.join(directory, name), "xb") as file:
             file.write(data)
-
-
-def _sum_up(connection: Connection, taken: Taken, unpacked: Unpacked | None, console: Console, seconds: float) -> None:
-    words = [f"downloaded {size_text(console.downloaded)}"]
-    if taken.manifest is not None:
-        words[0] = f"{_count(len(taken.manifest.layers), 'layer')}, {words[0]}"
-    if unpacked is not None:
-        words.append(f"unpacked {_count(unpacked.entries, 'file')}, {size_text(unpacked.bytes_written)}")
-    traffic = connection.client.traffic
-    words.append(f"{seconds:.1f} s, {_count(traffic.requests, 'request')}")
-    if traffic.quota is not None:
-        words.append(f"{traffic.quota} left of the registry's pull quota")
-    console.note("; ".join(words))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -87,8 +87,6 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Imag
         raise RequestError("params.platforms: only `from` can be thinned to some platforms")
     if request.from_reference is not None:
         return _promoted(request, connection, request.from_reference)
-    # Layers that are not compressed yet are now: that takes a while.
-    connection.listener.note(f"reading {request.image or f'{len(request.images)} images'}")
     if request.image:
         return stack.enter_context(_stored(request.directory, request.image, "params.image"))
     return _assembled(request, stack)

@@ -76,11 +76,10 @@ def _check(raw: bytes) -> JSON:
 
     request = parse_check(raw)
     from registry_image.concourse.check import check
-    from registry_image.concourse.connect import open_console
+    from registry_image.concourse.connect import open_lines
 
     _collect_garbage()
-    with open_console(request.source, draws=False) as console:
-        return [dict(version.as_json()) for version in check(request, console)]
+    return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
 
 
 def _get(raw: bytes, destination: str) -> JSON:

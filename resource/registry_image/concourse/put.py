@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry_image.concourse.connect import Connection, connect
+from registry_image.concourse.console.console import Console
 from registry_image.concourse.console.log import size_text
 from registry_image.concourse.image_source import ImageToPush, open_image_to_push
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
 from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
+from registry_image.concourse.report import count, pushed, putting, short, tag_lines
 from registry_image.concourse.request.put import IfExists, PutRequest
 from registry_image.concourse.request.version import Version
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
@@ -27,10 +29,11 @@ from registry_image.transfer.select import select_within
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What becomes of each tag: it ``moves`` to the new digest, was ``kept`` as it has that already, or is
-    ``skipped``, and then names the digest that it goes on to have."""
+    ``skipped``, and then names the digest that it goes on to have. One that moves has the digest that it has had, None
+    if it is new."""
 
     tags: tuple[str, ...]
-    moves: tuple[str, ...]
+    moves: dict[str, Digest | None]
     kept: tuple[str, ...]
     skipped: dict[str, Digest]
 
@@ -40,25 +43,30 @@ class Plan:
         return tuple(tag for tag in self.tags if tag not in self.skipped)
 
 
-def put(request: PutRequest, listener: Listener) -> Response:
+def put(request: PutRequest, console: Console) -> Response:
     """Raises ResourceError. Nothing is sent before everything that can be known of the request is known to be right."""
-    connection = connect(request.source, listener)
+    connection = connect(request.source, console)
     if request.create_repository and connection.create is None:
         raise RequestError("params.create_repository: only repositories of ECR are created before a push")
+    console.at("looking up tags")
     tags = _tags(request, connection)
+    console.at("reading the image")
+    if not request.from_reference:
+        # Layers that are not compressed yet are now: that takes a while.
+        console.announce(f"reading {request.image or count(len(request.images), 'image')}")
     with open_image_to_push(request, connection) as image:
+        console.at("looking up tags")
         plan = _plan(connection, tags, image.root.digest, request.if_exists)
         copied = Copied()
         if image.derived_from is not None:
-            listener.note(f"changed for this put: {image.derived_from} became {image.root.digest}")
+            console.announce(f"changed for this put: {image.derived_from} became {image.root.digest}")
         if request.dry_run:
             _tell(connection, image, plan)
-        else:
-            if plan.moves:
-                listener.note(f"pushing {image.form} as {image.root.digest} to {connection.origin.name}")
-                copied = _push(request, connection, image, plan)
-            _sum_up(image, plan, copied, listener)
-        return _answer(request, connection, image, plan, copied)
+        elif plan.moves:
+            copied = _push(request, connection, image, plan, console)
+        response = _answer(request, connection, image, plan, copied)
+        _sum_up(connection, image, plan, copied, console, dry_run=request.dry_run)
+        return response
 
 
 def _tags(request: PutRequest, connection: Connection) -> tuple[str, ...]:
@@ -86,7 +94,7 @@ def _plan(connection: Connection, tags: tuple[str, ...], digest: Digest, if_exis
         )
     skipped = others if if_exists == "skip" else {}
     kept = tuple(tag for tag in tags if there.get(tag) == digest)
-    moves = tuple(tag for tag in tags if tag not in kept and tag not in skipped)
+    moves = {tag: there.get(tag) for tag in tags if tag not in kept and tag not in skipped}
     return Plan(tags=tags, moves=moves, kept=kept, skipped=skipped)
 
 
@@ -101,11 +109,15 @@ def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest |
     return found.digest if found else None
 
 
-def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan) -> Copied:
-    graph = _verified_graph(image, connection.listener)
+def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, console: Console) -> Copied:
+    graph = image.graph()
+    console.announce(putting(image.form, image.root.digest, connection.origin.name, graph))
+    console.expect("upload", _sizes(graph))
+    _verify(image, graph, console)
     if request.create_repository and connection.create is not None and connection.create():
-        connection.listener.note(f"created repository {connection.origin.name}")
-    writer = RepositoryWriter(connection.origin, connection.listener, _mounts(request, connection, image))
+        console.note(f"created repository {connection.origin.name}")
+    console.at("pushing manifests and tags")
+    writer = RepositoryWriter(connection.origin, console, _mounts(request, connection, image))
     copied = copy_graph(image.reader, writer, graph)
     for tag, signature in image.signatures():
         copied += _push_signature(connection, writer, image, tag, signature)
@@ -113,11 +125,14 @@ def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan:
     return copied
 
 
-def _verified_graph(image: ImageToPush, listener: Listener) -> Graph:
-    graph = image.graph()
+def _verify(image: ImageToPush, graph: Graph, listener: Listener) -> None:
     if not image.verified:
+        listener.expect("verify", _sizes(graph))
         verify_graph(ProgressReader(image.reader, listener, "verify"), graph)
-    return graph
+
+
+def _sizes(graph: Graph) -> dict[str, int]:
+    return {blob.digest.short: blob.size for blob in graph.blobs.values()}
 
 
 def _push_signature(
@@ -146,8 +161,9 @@ def _tell(connection: Connection, image: ImageToPush, plan: Plan) -> None:
     note = connection.listener.note
     note(f"dry run: nothing is pushed to {connection.origin.name}")
     if plan.moves:
-        graph = _verified_graph(image, connection.listener)
-        writer = RepositoryWriter(connection.origin, connection.listener)
+        graph = image.graph()
+        _verify(image, graph, connection.listener)
+        writer = RepositoryWriter(connection.origin, Silence())
         missing = [blob for blob in graph.blobs.values() if not writer.has(blob)]
         note(
             f"dry run: would upload {len(missing)} of {len(graph.blobs)} blobs "
@@ -160,16 +176,22 @@ def _tell(connection: Connection, image: ImageToPush, plan: Plan) -> None:
             note(f"dry run: {tag}: " + ("has this digest already" if tag in plan.kept else "would be pushed"))
 
 
-def _sum_up(image: ImageToPush, plan: Plan, copied: Copied, listener: Listener) -> None:
-    if plan.moves:
-        listener.note(
-            f"pushed {', '.join(plan.moves)}: {copied.blobs_uploaded} blobs uploaded "
-            f"({size_text(copied.bytes_uploaded)}), {copied.blobs_reused} were there"
-        )
+def _sum_up(
+    connection: Connection, image: ImageToPush, plan: Plan, copied: Copied, console: Console, *, dry_run: bool
+) -> None:
+    requests = connection.client.traffic.requests
+    if dry_run:
+        console.done(f"nothing was pushed, as params.dry_run says; {count(requests, 'request')}")
+        return
+    # Below the last frame, not above it: it is what came of it.
+    console.close()
+    for line in tag_lines(image.root.digest, plan.moves):
+        console.announce(line)
     if plan.kept:
-        listener.note(f"unchanged, as already {image.root.digest}: {', '.join(plan.kept)}")
+        console.announce(f"unchanged, as already {short(image.root.digest)}: {', '.join(plan.kept)}")
     for tag, digest in plan.skipped.items():
-        listener.note(f"skipped {tag}: it exists, as {digest}")
+        console.announce(f"skipped {tag}: it exists, as {digest}")
+    console.done(pushed(image.root.digest, plan.pointing, copied, requests))
 
 
 def _answer(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, copied: Copied) -> Response:

@@ -64,7 +64,10 @@ class RepositoryWriter:
     def has(self, descriptor: Descriptor) -> bool:
         # 403 and 405 come from object stores behind the registry: then the upload will tell.
         request = self._request("HEAD", f"blobs/{descriptor.digest}", "look for", descriptor, accept=(403, 404, 405))
-        return self._repository.client.fetch(request, 0).status == 200
+        there = self._repository.client.fetch(request, 0).status == 200
+        if there:
+            self._listener.finish("upload", descriptor.digest.short)
+        return there
 
     def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
         """Raises ContentError if ``source`` does not have what ``descriptor`` says: the registry then keeps nothing.
@@ -75,6 +78,7 @@ class RepositoryWriter:
         for path in self._mounts:
             mounted, session = self._mount(descriptor, path, session)
             if mounted:
+                self._listener.finish("upload", descriptor.digest.short)
                 return 0
         attempts = self._repository.client.attempts()
         restarts_left = _MAX_RESTARTS

@@ -1,16 +1,15 @@
-"""stderr: log lines, and how far long work is, for a build log that interprets ANSI but is no terminal."""
+"""stderr: log lines, for a build log that interprets ANSI but is no terminal."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Mapping
 from contextlib import suppress
 
 from registry_image.progress import Silence
 
 #: The most of one line, in characters: a list of what there is may quote an index of 4 MiB.
 MAX_LINE = 4000
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def one_line(text: str) -> str:
@@ -40,37 +39,23 @@ def size_text(size: float) -> str:
     >>> size_text(34_100_000)
     '34.1 MB'
     """
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+    return " ".join(scaled(size))
 
 
-class Console(Silence):
-    """Lines as they come, and nothing of what lies between them. ``downloaded`` counts bytes."""
+def scaled(size: float, *, of: float | None = None) -> tuple[str, str]:
+    """``size`` as a number and its unit, the unit being that of the whole ``of`` if one is given; rounded down."""
+    power = 0
+    whole = size if of is None else of
+    while whole >= 1000 and power < len(_UNITS) - 1:
+        whole /= 1000
+        power += 1
+    if power == 0:
+        return f"{int(size)}", _UNITS[0]
+    return f"{int(size * 10 // 1000**power) / 10:.1f}", _UNITS[power]
 
-    def __init__(self) -> None:
-        self.downloaded = 0
-        self._lock = threading.Lock()
 
-    def advance(self, step: str, part: str, count: int) -> None:
-        if step == "download":
-            with self._lock:
-                self.downloaded += count
-
-    def expect(self, step: str, parts: Mapping[str, int]) -> None:
-        """What is to come, each part with its size in bytes, so that a total can be shown from the start."""
+class Lines(Silence):
+    """Notes as they come, and nothing of what lies between them."""
 
     def note(self, message: str) -> None:
         write_line(message)
-
-
-class Debug(Console):
-    """Each step on each part as a line."""
-
-    def begin(self, step: str, part: str, total: int | None) -> None:
-        write_line(f"{step} {part}" if total is None else f"{step} {part}: {size_text(total)}")
-
-    def finish(self, step: str, part: str) -> None:
-        write_line(f"{step} {part}: done")

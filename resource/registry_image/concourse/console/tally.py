@@ -1,0 +1,168 @@
+"""How far the work is: counted by the threads that do it, read by the one that shows it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from registry_image.progress import STEPS
+
+#: A part with fewer bytes than this left to unpack waits for its download.
+_STARVED = 1_000_000
+#: Seconds over which a speed is averaged.
+_SMOOTHING = 3.0
+
+
+@dataclass(slots=True)
+class Part:
+    """Bytes of one step on one part; ``total`` is None where nobody knows it. Counted by one thread at a time."""
+
+    total: int | None = None
+    done: int = 0
+    started: bool = False
+    finished: bool = False
+
+    @property
+    def reached(self) -> int:
+        """The bytes that are behind us, whether they had to be moved or not."""
+        if self.total is None:
+            return self.done
+        return self.total if self.finished else min(self.done, self.total)
+
+
+#: The parts of every step, in the order in which they were expected.
+Steps = Mapping[str, Mapping[str, Part]]
+
+
+def summed(parts: Iterable[Part]) -> Part:
+    """``parts`` as one."""
+    each = list(parts)
+    totals = [part.total for part in each if part.total is not None]
+    return Part(
+        total=sum(totals) if len(totals) == len(each) else None,
+        done=sum(part.reached for part in each),
+        started=any(part.started for part in each),
+        finished=all(part.finished for part in each),
+    )
+
+
+class Tally:
+    """What every step has done, and how fast."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._steps: dict[str, dict[str, Part]] = {}
+        self._paces: dict[str, _Pace] = {}
+        self._opened = clock()
+
+    def steps(self) -> Steps:
+        # Other threads add to the dictionaries; nothing can interrupt a copy.
+        return {step: dict(self._steps[step]) for step in STEPS if step in self._steps}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the tally was made."""
+        return self._clock() - self._opened
+
+    def expect(self, step: str, parts: Mapping[str, int]) -> None:
+        """``parts`` are to come, or to come again; each with its size in bytes."""
+        self._steps.setdefault(step, {}).update({name: Part(total=total) for name, total in parts.items()})
+
+    def begin(self, step: str, name: str, total: int | None) -> None:
+        """Once more if it broke off: then from its first byte."""
+        part = self._part(step, name)
+        self._paces.setdefault(step, _Pace(self._clock()))
+        if not part.finished:
+            part.started = True
+            part.done = 0
+            part.total = total if total is not None else part.total
+
+    def advance(self, step: str, name: str, count: int) -> None:
+        self._part(step, name).done += count
+
+    def finish(self, step: str, name: str) -> None:
+        """Without `begin`: there was nothing to do."""
+        part = self._part(step, name)
+        part.finished = True
+        if part.started:
+            self._paces[step].end = self._clock()
+
+    def _part(self, step: str, name: str) -> Part:
+        return self._steps.setdefault(step, {}).setdefault(name, Part())
+
+    def sample(self) -> None:
+        """To be called now and then: measures how fast the steps are at the moment."""
+        now = self._clock()
+        before: Mapping[str, Part] = {}
+        for step, parts in self.steps().items():
+            if step in self._paces:
+                moved = sum(part.done for part in parts.values())
+                self._paces[step].sample(now, moved, limited=_waits_for(before, parts))
+            before = parts
+
+    def speed(self, step: str) -> float:
+        """Bytes a second at the moment, 0.0 where it is not known."""
+        return self._paces[step].speed if step in self._paces else 0.0
+
+    def average(self, step: str) -> float:
+        """Bytes a second from the step's first byte to its last one so far."""
+        pace = self._paces.get(step)
+        moved = sum(part.done for part in dict(self._steps.get(step, {})).values())
+        return moved / max((pace.end or self._clock()) - pace.begin, 0.001) if pace else 0.0
+
+    def seconds_left(self) -> float | None:
+        """Until all steps are done with all parts; None where that cannot be said."""
+        longest: float | None = None
+        for step, parts in self.steps().items():
+            whole = summed(parts.values())
+            if whole.finished:
+                continue
+            pace = self._paces.get(step)
+            if pace is None or whole.total is None:
+                return None
+            if longest is not None and not pace.measured:
+                continue  # it only ever waited for the step before it, so it ends soon after that one
+            if not pace.speed:
+                return None
+            longest = max(longest or 0.0, (whole.total - whole.done) / pace.speed)
+        return longest
+
+
+def _waits_for(before: Mapping[str, Part], parts: Mapping[str, Part]) -> bool:
+    """Whether the part that ``parts`` are at has no bytes yet but those of the step ``before`` it."""
+    for name, part in parts.items():
+        if not part.finished:
+            source = before.get(name)
+            return source is not None and not source.finished and part.done + _STARVED > source.done
+    return False
+
+
+@dataclass(slots=True)
+class _Pace:
+    """The speed of a step. ``measured`` says that it is the step's own, not that of what it waits for."""
+
+    begin: float
+    end: float | None = None
+    speed: float = 0.0
+    measured: bool = False
+    _last: float = field(init=False)
+    _moved: int = 0
+
+    def __post_init__(self) -> None:
+        self._last = self.begin
+
+    def sample(self, now: float, moved: int, *, limited: bool) -> None:
+        window = now - self._last
+        if window <= 0:
+            return
+        speed = max(0, moved - self._moved) / window
+        self._last, self._moved = now, moved
+        if limited and self.measured:
+            return
+        if limited or not self.measured:
+            self.speed = speed
+        else:
+            self.speed += (speed - self.speed) * -math.expm1(-window / _SMOOTHING)
+        self.measured = not limited

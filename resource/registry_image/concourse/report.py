@@ -1,0 +1,82 @@
+"""The words of the lines that stay in a build log: what a get or put is about, and what came of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from registry_image.concourse.console.log import size_text
+from registry_image.concourse.metadata import Taken
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import Index
+
+if TYPE_CHECKING:
+    from registry_image.transfer.copy import Copied, Graph
+    from registry_image.transfer.unpack import Unpacked
+
+#: Tags of one put that have a line each.
+MAX_TAGS = 10
+
+
+def getting(taken: Taken, blobs: Collection[Descriptor]) -> str:
+    """Such as ``getting ghcr.io/org/app:1.2@sha256:356a52170700… for linux/amd64: 6 layers, 26.2 MB``."""
+    platform = f" for {taken.config.platform}" if taken.config is not None else ""
+    return f"getting {taken.tagged_name or taken.name}@{short(taken.root.digest)}{platform}: {contents(taken, blobs)}"
+
+
+def contents(taken: Taken, blobs: Collection[Descriptor]) -> str:
+    if not blobs:
+        return "nothing is downloaded"
+    size = size_text(sum(blob.size for blob in blobs))
+    manifest = taken.manifest
+    if manifest is not None and len(blobs) <= len(manifest.layers) + 1:
+        return f"{count(len(manifest.layers), 'layer')}, {size}"
+    manifests = len(taken.root.manifests) if isinstance(taken.root, Index) else 1
+    return f"{count(manifests, 'manifest')}, {count(len(blobs), 'blob')}, {size}"
+
+
+def got(
+    taken: Taken, blobs: Collection[Descriptor], unpacked: Unpacked | None, requests: int, quota: int | None
+) -> str:
+    """Such as ``6 files, 26.2 MB, every digest verified; 8 requests``."""
+    what = contents(taken, blobs)
+    if unpacked is not None:
+        what = f"{count(unpacked.entries, 'file')}, {size_text(unpacked.bytes_written)}"
+    if blobs:
+        what += ", every digest verified"
+    left = "" if quota is None else f"; {count(quota, 'pull')} left"
+    return f"{what}; {count(requests, 'request')}{left}"
+
+
+def putting(form: str, digest: Digest, repository: object, graph: Graph) -> str:
+    """Such as ``putting OCI layout 'image' as sha256:356a52170700… to ghcr.io/org/app: 7 blobs, 26.2 MB``."""
+    size = size_text(sum(blob.size for blob in graph.blobs.values()))
+    return f"putting {form} as {short(digest)} to {repository}: {count(len(graph.blobs), 'blob')}, {size}"
+
+
+def tag_lines(digest: Digest, before: Mapping[str, Digest | None]) -> list[str]:
+    """Where tags went that point at ``digest`` now, ``before`` being what each had."""
+    lines = [
+        f"tag {tag}: {f'moved from {short(old)}' if old else 'new'}, now {short(digest)}" for tag, old in before.items()
+    ]
+    return lines if len(lines) <= MAX_TAGS else [*lines[:MAX_TAGS], f"and {len(lines) - MAX_TAGS} more tags"]
+
+
+def pushed(digest: Digest, tags: Collection[str], copied: Copied, requests: int) -> str:
+    """Such as ``2 tags at sha256:356a52170700…; 3 blobs sent, 20.1 MB, 4 there before; 12 requests``."""
+    if not tags:
+        what = "no tag was moved"
+    else:
+        what = f"{next(iter(tags)) if len(tags) == 1 else count(len(tags), 'tag')} at {short(digest)}"
+    there = f", {copied.blobs_reused} there before" if copied.blobs_reused else ""
+    sent = f"{count(copied.blobs_uploaded, 'blob')} sent, {size_text(copied.bytes_uploaded)}{there}"
+    return f"{what}; {sent}; {count(requests, 'request')}"
+
+
+def short(digest: Digest) -> str:
+    return f"{digest.algorithm}:{digest.short}…"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
