@@ -41,9 +41,9 @@ def image() -> images.Content:
 
 
 @contextlib.contextmanager
-def slow_link(target: str) -> Iterator[str]:
-    """A relay to ``target``; the host and port to use instead. Both ways take half of LATENCY, downwards RATE a
-    connection."""
+def slow_link(target: str, *, rate: int = RATE, latency: float = LATENCY) -> Iterator[str]:
+    """A relay to ``target``; the host and port to use instead. Upwards 64 kB take ``latency`` seconds, downwards
+    ``rate`` bytes take one, for each connection."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     host, _, port = target.rpartition(":")
 
@@ -52,7 +52,7 @@ def slow_link(target: str) -> Iterator[str]:
             back = threading.Thread(target=downwards, args=(server, client), daemon=True)
             back.start()
             while data := client.recv(1 << 16):
-                time.sleep(LATENCY)
+                time.sleep(latency)
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
             back.join()
@@ -61,7 +61,7 @@ def slow_link(target: str) -> Iterator[str]:
         due = time.monotonic()
         with contextlib.suppress(OSError):
             while data := server.recv(_CHUNK):
-                due = max(due, time.monotonic() - _SLACK) + len(data) / RATE
+                due = max(due, time.monotonic() - _SLACK) + len(data) / rate
                 time.sleep(max(0.0, due - time.monotonic()))
                 client.sendall(data)
             client.shutdown(socket.SHUT_WR)
