@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 CODE := resource tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test lint format fuzz bench requirements wheelhouse image bundle clean
+.PHONY: help setup parts demo test lint format fuzz bench pictures requirements wheelhouse image bundle clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -54,6 +54,10 @@ fuzz: setup ## Fuzz the reader of layers for FUZZ_SECONDS, then run the property
 
 bench: setup ## Measure speed against other tools and against the machine's own floor
 	@PYTHONPATH=resource $(PY) -m benchmarks $(ARGS)
+
+# ARGS=--record runs the steps that they show once more, and draws what those write now.
+pictures: setup ## Draw docs/pictures/*.svg of the build logs recorded beside them
+	@$(PY) -m benchmarks.pictures $(ARGS)
 
 # The two files hold versions and hashes for every platform and Python that the project runs on.
 COMPILE = .cache/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \

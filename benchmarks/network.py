@@ -45,6 +45,8 @@ def slow_link(target: str, *, rate: int = RATE, latency: float = LATENCY) -> Ite
     """A relay to ``target``; the host and port to use instead. Upwards 64 kB take ``latency`` seconds, downwards
     ``rate`` bytes take one, for each connection."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    # Or megabytes that were sent wait here, where no real link would hold them.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     host, _, port = target.rpartition(":")
 
     def relay(client: socket.socket) -> None:

@@ -64,13 +64,15 @@ def tag_lines(digest: Digest, before: Mapping[str, Digest | None]) -> list[str]:
 
 
 def pushed(digest: Digest, tags: Collection[str], copied: Copied, requests: int) -> str:
-    """Such as ``2 tags at sha256:356a52170700…; 3 blobs sent, 20.1 MB, 4 there before; 12 requests``."""
+    """Such as ``2 tags at sha256:356a52170700…; 3 of 7 blobs sent, 20.1 MB; 12 requests``."""
     if not tags:
         what = "no tag was moved"
     else:
         what = f"{next(iter(tags)) if len(tags) == 1 else count(len(tags), 'tag')} at {short(digest)}"
-    there = f", {copied.blobs_reused} there before" if copied.blobs_reused else ""
-    sent = f"{count(copied.blobs_uploaded, 'blob')} sent, {size_text(copied.bytes_uploaded)}{there}"
+    blobs = copied.blobs_uploaded + copied.blobs_reused
+    sent = f"{copied.blobs_uploaded} of {count(blobs, 'blob')} sent, {size_text(copied.bytes_uploaded)}"
+    if not blobs:
+        sent = "nothing sent"
     return f"{what}; {sent}; {count(requests, 'request')}"
 
 

@@ -128,7 +128,8 @@ def _bar(each: list[Stages]) -> str:
     first = sum(next(iter(stages.values())).reached for stages in each)
     if all(part.finished for stages in each for part in stages.values()):
         return DONE * BAR_WIDTH
-    done = BAR_WIDTH * min(through, whole) // max(whole, 1)
+    # A bar is full when its parts are finished, and so verified, not when their last bytes are on the way.
+    done = min(BAR_WIDTH * min(through, whole) // max(whole, 1), BAR_WIDTH - 1)
     reached = max(done, BAR_WIDTH * min(first, whole) // max(whole, 1))
     return DONE * done + HALF_DONE * (reached - done) + TO_COME * (BAR_WIDTH - reached)
 
@@ -137,10 +138,16 @@ def _state(stages: Stages) -> str:
     for step, part in stages.items():
         if not part.finished:
             if not part.started and not part.done:
-                return f"{_progress(Part(total=part.total, finished=True), 5)}, to be {_DONE[step]}"
+                return f"{_whole(part)}, to be {_DONE[step]}"
+            if step == "upload" and part.done == part.total:
+                return f"{_whole(part)}, to be confirmed"
             return _progress(part, 5) + ("" if step in _TRANSFERS else f" {_DONE[step]}")
     step, last = list(stages.items())[-1]
     return _progress(last, 5) + (", was there" if step in _TRANSFERS and not last.started else "")
+
+
+def _whole(part: Part) -> str:
+    return _progress(Part(total=part.total, finished=True), 5)
 
 
 def _progress(part: Part, width: int = 0) -> str:

@@ -127,7 +127,7 @@ class Tally:
             if not pace.speed:
                 return None
             longest = max(longest or 0.0, (whole.total - whole.done) / pace.speed)
-        return longest
+        return longest or None
 
 
 def _waits_for(before: Mapping[str, Part], parts: Mapping[str, Part]) -> bool:
@@ -149,6 +149,7 @@ class _Pace:
     measured: bool = False
     _last: float = field(init=False)
     _moved: int = 0
+    _limited: bool = True
 
     def __post_init__(self) -> None:
         self._last = self.begin
@@ -158,11 +159,10 @@ class _Pace:
         if window <= 0:
             return
         speed = max(0, moved - self._moved) / window
-        self._last, self._moved = now, moved
-        if limited and self.measured:
-            return
-        if limited or not self.measured:
-            self.speed = speed
-        else:
+        # Between two moments of waiting there was some more of it.
+        waited = limited or self._limited
+        self._last, self._moved, self._limited = now, moved, limited
+        if not waited and self.measured:
             self.speed += (speed - self.speed) * -math.expm1(-window / _SMOOTHING)
-        self.measured = not limited
+        elif not waited or not self.measured:
+            self.speed, self.measured = speed, not waited
