@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 
 import pytest
 
@@ -577,3 +578,18 @@ def test_whatever_a_line_repeats_it_stays_a_line(progress: str, capfd: pytest.Ca
     assert line.startswith(r"the image is for \x1b[2J\x1b]0;owned\x07\nerror: \r\u202elinux/amd64 über\ud800xxx")
     assert line.endswith("x…")
     assert len(line) < 5000
+
+
+@pytest.mark.parametrize("layers", [6, 200])
+def test_drawing_takes_less_than_a_hundredth_of_the_time(layers: int) -> None:
+    get, written = Get(layers={f"{number:012x}": 10_000_000 for number in range(layers)}), Written()
+    console = live(get, Bars(written))
+    get.clock.now += DRAW_AFTER
+    spent = []
+    for name in list(get.layers)[:6]:
+        get.moves("download", name, 1_000_000)
+        begun = time.thread_time()
+        console.tick()
+        spent.append(time.thread_time() - begun)
+    assert len(written.pieces) == 6
+    assert min(spent) < FRAME_INTERVAL / 100
