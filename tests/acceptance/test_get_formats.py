@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import images, runner, tar
-from tests.support.fakeregistry import cut, drop, fake_registry
+from tests.support.fakeregistry import body, cut, drop, fake_registry
 from tests.support.images import Content
 from tests.support.registry import Registry
 from tests.support.runner import failed
@@ -342,6 +342,26 @@ def test_a_get_of_no_layer_says_so(registry: Registry, repository_name: str, tmp
     first, last = lines_of(outcome)
     assert first.endswith(" for linux/amd64: nothing is downloaded")
     assert re.fullmatch(r"done in \d+\.\d s: nothing is downloaded; 2 requests", last)
+
+
+@pytest.mark.parametrize("progress", ["bars", "plain", "none"])
+def test_a_get_that_fails_midway_says_how_far_it_was(tmp_path: Path, progress: str) -> None:
+    content = images.image(tar.archive(tar.file("hello", b"world")))
+    layer = content.blobs[1]
+    with fake_registry() as registry:
+        registry.add("some/name", content, "latest")
+        registry.script("GET", layer.digest, body(bytes(layer.size)), always=True)
+        source = {"repository": f"{registry.host}/some/name", "progress": progress}
+        outcome = runner.get({"source": source, "version": {"digest": content.digest}}, tmp_path)
+    assert outcome.status == 1
+    standing, error = [line for line in lines_of(outcome) if not line.startswith(("getting", "hint"))]
+    part = layer.digest[7:19]
+    assert re.fullmatch(
+        rf"failed after \d\.\d s, downloading {part}; unpacking {part}: "
+        rf"{layer.size} of {layer.size} B downloaded, \d+ B unpacked",
+        standing,
+    )
+    assert error.startswith("error: ")
 
 
 def test_debug_is_lines_instead(registry: Registry, repository_name: str, tmp_path: Path) -> None:

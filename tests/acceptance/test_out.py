@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -184,59 +185,26 @@ def test_the_same_image_again_is_success_and_writes_nothing(
 def test_only_the_tags_that_lack_the_digest_are_moved(
     registry: Registry, artifacts: Path, repository_name: str
 ) -> None:
-    images.push(registry, repository_name, ONE, "v1")
     write_layout(artifacts / "image", ONE)
-    (artifacts / "image" / "single-image-digest").write_text(ONE.digest)
-    before = registry.mark()
-    outcome = put(registry, repository_name, artifacts, {"image": "image", "tags": ["v1", "v2"]})
-    assert outcome.metadata["tags"] == "v1 v2"
-    assert outcome.metadata["blobs_reused"] == "3"
-    written = [request.target for request in registry.requests(before) if request.method == "PUT"]
-    assert [target.rpartition("/")[2] for target in written] == [ONE.digest, "v2"]
+    first = put(registry, repository_name, artifacts, {"image": "image"}, tag="v1")
+    outcome = put(registry, repository_name, artifacts, {"image": "image"}, tag="v1")
+    digest = f"{first.version['digest'][:19]}…"
+    *_, kept, last = outcome.stderr.splitlines()
+    assert kept == f"unchanged, as already {digest}: v1"
+    assert re.fullmatch(rf"done in \d+\.\d s: v1 at {digest}; nothing sent; \d+ requests?", last)
 
 
-@pytest.mark.parametrize(("if_exists", "status"), [("overwrite", 0), ("skip", 0), ("fail", 1)])
-def test_a_tag_that_exists_is_overwritten_skipped_or_an_error(
-    registry: Registry, artifacts: Path, repository_name: str, if_exists: str, status: int
-) -> None:
-    images.push(registry, repository_name, TWO, "old")
-    write_layout(artifacts / "image", index(BOTH))
-    before = registry.mark()
-    outcome = put(
-        registry, repository_name, artifacts, {"image": "image", "tags": ["old", "new"], "if_exists": if_exists}
-    )
-    assert outcome.status == status
-    if if_exists == "overwrite":
-        assert outcome.version == {"tag": "old", "digest": BOTH.digest}
-    elif if_exists == "skip":
-        assert outcome.version == {"tag": "new", "digest": BOTH.digest}
-        assert outcome.metadata["tags"] == "new"
-        assert digest_at(registry, repository_name, "old") == TWO.digest
-    else:
-        runner.failed(outcome, f"tags exist with another digest: old ({TWO.digest})", "if_exists: overwrite")
-        assert {request.method for request in registry.requests(before)} <= {"HEAD", "GET"}
-
-
-def test_a_put_whose_tags_are_all_skipped_answers_what_is_there(
-    registry: Registry, artifacts: Path, repository_name: str
-) -> None:
-    images.push(registry, repository_name, TWO, "old")
-    write_layout(artifacts / "image", index(BOTH))
-    outcome = put(registry, repository_name, artifacts, {"image": "image", "if_exists": "skip"}, tag="old")
-    assert outcome.version == {"tag": "old", "digest": TWO.digest}
-    assert "tags" not in outcome.metadata
-
-
-def test_a_dry_run_tells_the_plan_and_sends_nothing(registry: Registry, artifacts: Path, repository_name: str) -> None:
-    images.push(registry, repository_name, ONE, "old")
-    write_layout(artifacts / "image", index(BOTH))
-    before = registry.mark()
-    outcome = put(registry, repository_name, artifacts, {"image": "image", "tags": ["old", "new"], "dry_run": True})
-    assert outcome.version == {"tag": "old", "digest": BOTH.digest}
-    assert "dry run: would upload 1 of 4 blobs" in outcome.stderr
-    assert "dry run: new: would be pushed" in outcome.stderr
-    assert {request.method for request in registry.requests(before)} <= {"HEAD", "GET"}
-    assert digest_at(registry, repository_name, "old") == ONE.digest
+def test_a_put_that_fails_midway_says_how_far_it_was(artifacts: Path, tmp_path: Path) -> None:
+    write_layout(artifacts / "image", ONE)
+    with fake_registry() as registry:
+        registry.script("PUT", "/blobs/uploads/", lambda ask, answer: Reply(403), always=True)
+        source = {"repository": f"{registry.host}/some/name", "tag": "v1", "progress": "none"}
+        outcome = runner.put({"source": source, "params": {"image": "image"}}, artifacts)
+    assert outcome.status == 1
+    assert re.match(
+        r"failed after \d\.\d s, uploading .*: \d+ B verified, \d+ B sent\nerror: upload blob",
+        outcome.stderr,
+    ), outcome.stderr
 
 
 def test_a_spoiled_layout_is_refused_before_anything_is_sent(

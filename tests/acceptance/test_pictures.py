@@ -87,7 +87,7 @@ def test_a_get_that_is_stopped_leaves_its_frame_and_says_what_it_was_at() -> Non
     assert re.fullmatch(r"total +█+▓+░+ +\d\d\.\d of 26\.2 MB, \d+\.\d MB/s", total)
     assert row.endswith("kB, to be unpacked")
     assert re.fullmatch(
-        rf"stopped after \d+ s, downloading {second[7:19]}; unpacking {second[7:19]}: "
+        rf"stopped after \d+\.\d s, downloading {second[7:19]}; unpacking {second[7:19]}: "
         r"19\.2 of 26\.2 MB downloaded, \d+\.\d MB unpacked",
         standing,
     )

@@ -478,7 +478,7 @@ def test_a_step_that_fails_says_how_far_it_was(display: type[Bars | Plain], capf
     console.tick()
     end_by(RuntimeError(), console)
     rows = page.rows(capfd.readouterr().err.encode())
-    assert rows[-2] == f"failed after 5 s, downloading {SECOND}: 23.0 of 40.0 MB downloaded"
+    assert rows[-2] == f"failed after 5.0 s, downloading {SECOND}: 23.0 of 40.0 MB downloaded"
     if display is Bars:
         assert said(rows[1]) == "23.0 of 30.0 MB"
         assert said(rows[2]) == "23.0 of 40.0 MB, 4.6 MB/s"
@@ -490,10 +490,10 @@ def test_a_step_that_is_stopped_says_what_it_was_at(
 ) -> None:
     console = open_console(source(**fields))
     end_by(KeyboardInterrupt(), console)
-    assert capfd.readouterr().err == "stopped after 1 s, at the beginning\n"
+    assert capfd.readouterr().err == "stopped after 0.0 s, at the beginning\n"
     console.at("pushing tags")
     end_by(KeyboardInterrupt(), console)
-    assert capfd.readouterr().err == "stopped after 1 s, pushing tags\n"
+    assert capfd.readouterr().err == "stopped after 0.0 s, pushing tags\n"
 
 
 def test_what_failed_before_anything_was_begun_speaks_for_itself(capfd: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def put(request: PutRequest, console: Console) -> Response:
         if image.derived_from is not None:
             console.announce(f"changed for this put: {image.derived_from} became {image.root.digest}")
         if request.dry_run:
-            _tell(connection, image, plan)
+            _tell(connection, image, plan, console)
         elif plan.moves:
             copied = _push(request, connection, image, plan, console)
         response = _answer(request, connection, image, plan, copied)
@@ -156,13 +156,14 @@ def _mounts(request: PutRequest, connection: Connection, image: ImageToPush) -> 
     return (*image.mount_from, *request.mount_from)
 
 
-def _tell(connection: Connection, image: ImageToPush, plan: Plan) -> None:
+def _tell(connection: Connection, image: ImageToPush, plan: Plan, console: Console) -> None:
     """What would be pushed, asked of the registry but not sent to it."""
-    note = connection.listener.note
+    note = console.note
     note(f"dry run: nothing is pushed to {connection.origin.name}")
     if plan.moves:
         graph = image.graph()
-        _verify(image, graph, connection.listener)
+        _verify(image, graph, console)
+        console.close()
         writer = RepositoryWriter(connection.origin, Silence())
         missing = [blob for blob in graph.blobs.values() if not writer.has(blob)]
         note(

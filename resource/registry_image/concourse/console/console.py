@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 
-from registry_image.concourse.console.frame import standing, time_text
+from registry_image.concourse.console.frame import standing
 from registry_image.concourse.console.log import Lines, size_text, write_line
 from registry_image.concourse.console.tally import Tally
 
@@ -56,7 +56,7 @@ class Console(Lines):
         if error is not None and (far or not isinstance(error, Exception)):
             what = "failed" if isinstance(error, Exception) else "stopped"
             where = ": ".join(filter(None, (doing or self._doing or "at the beginning", far)))
-            write_line(f"{what} after {time_text(self.tally.elapsed)}, {where}")
+            write_line(f"{what} after {self.tally.elapsed:.1f} s, {where}")
 
     def close(self) -> None:
         """Nothing of what moves is shown any more: it stays as it is, and lines come below it."""

@@ -19,6 +19,8 @@ DONE, HALF_DONE, TO_COME = "█▓░"
 #: Each step's participles.
 _DONE = {"download": "downloaded", "unpack": "unpacked", "verify": "verified", "upload": "uploaded"}
 _DOING = {"download": "downloading", "unpack": "unpacking", "verify": "verifying", "upload": "uploading"}
+#: What was uploaded is stored only when the registry says so: until then it was sent.
+_COUNTED = _DONE | {"upload": "sent"}
 #: The steps that a log is about: their bytes need no word.
 _TRANSFERS = ("download", "upload")
 #: Names that a sentence lists.
@@ -82,9 +84,9 @@ def _sums(steps: Steps) -> list[str]:
     for number, (step, parts) in enumerate(steps.items()):
         whole = summed(parts.values())
         if number and not whole.finished and whole.total == summed(next(iter(steps.values())).values()).total:
-            words.append(f"{size_text(whole.done)} {_DONE[step]}")
+            words.append(f"{size_text(whole.done)} {_COUNTED[step]}")
         else:
-            words.append(f"{_progress(whole)} {_DONE[step]}")
+            words.append(f"{_progress(whole)} {_COUNTED[step]}")
     return words
 
 
