@@ -1,4 +1,4 @@
-"""check of whole repositories: answers as registry-image's, at the cost of as few requests as can be."""
+"""check of whole repositories: the answers of registry-image, with as few requests as possible."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Tagged:
     digests: list[str]
 
     def check(self, cursor: tuple[str, int] | None = None, /, **source: object) -> list[tuple[str, int]]:
-        """What a check answers, the images as their numbers; -1 in a cursor is an image that nobody has."""
+        """A check's answer with the images as numbers; -1 in a cursor is an image that no tag has."""
         document: dict[str, object] = {"source": {"repository": f"{self.registry.host}/{NAME}", **source}}
         if cursor is not None:
             tag, number = cursor
@@ -63,7 +63,7 @@ class Tagged:
         return [self._numbered(version) for version in versions]
 
     def looked_up(self) -> list[str]:
-        """The tags asked for so far, sorted: those of one batch come in any order."""
+        """The tags looked up so far, sorted, because those of one batch come in any order."""
         return sorted(ask.target.rpartition("/")[2] for ask in self.registry.asked("HEAD"))
 
     def _numbered(self, version: Version) -> tuple[str, int]:
@@ -95,7 +95,7 @@ def test_a_check_answers_what_registry_image_answers(registry: FakeRegistry, sce
         assert repository.check(cursor, **source) == [(tag, number) for tag, number in scenario["answer"]]
 
 
-# What is asked for.
+# The requests.
 
 
 def test_only_tags_that_can_be_answered_are_looked_up(registry: FakeRegistry) -> None:
@@ -117,7 +117,7 @@ def test_a_cursor_that_moved_makes_every_version_count_again(registry: FakeRegis
     assert repository.looked_up() == ["1.0", "1.1", "1.2"]
 
 
-def test_what_equals_a_cursor_that_stands_is_not_newer(registry: FakeRegistry) -> None:
+def test_a_version_equal_to_an_unmoved_cursor_is_not_newer(registry: FakeRegistry) -> None:
     repository = tagged(registry, {"1.2": 0, "1.2.0": 1, "v1.2": 2, "1.2.1": 3})
     assert repository.check(("1.2", 0)) == [("1.2", 0), ("1.2.1", 3)]
 
@@ -229,7 +229,7 @@ def test_a_rate_limit_that_one_look_up_meets_holds_the_others_back(registry: Fak
     assert time.waits == []
     assert repository.resolve("1.1") is not None
     assert time.waits == [7.0]
-    # Who tries only once, such as a mirror, does not wait either: there is somebody else to ask.
+    # A client without retries, such as a mirror's, does not wait either: it can ask the origin.
     registry.script("HEAD", "/1.0$", status(429, retry_after="7"))
     for tag in ("1.0", "1.0"):
         with contextlib.suppress(RateLimited):
@@ -238,13 +238,13 @@ def test_a_rate_limit_that_one_look_up_meets_holds_the_others_back(registry: Fak
 
 
 @pytest.mark.parametrize("field", ["tag_regex", "exclude_regex"])
-def test_an_expression_that_is_none_is_refused_with_the_place(registry: FakeRegistry, field: str) -> None:
+def test_an_invalid_expression_is_refused_with_the_place(registry: FakeRegistry, field: str) -> None:
     with pytest.raises(RequestError, match=rf"source\.{field}: '\^1\(\[a' .* at character 4"):
         tagged(registry, {"1.0": 0}).check(**{field: "^1([a"})
 
 
 @pytest.mark.parametrize("text", ["^(1", "[a|[a", "a**|b**"])
-def test_a_place_in_an_expression_is_told_only_where_there_is_one(text: str) -> None:
+def test_an_error_without_a_place_in_the_expression_names_none(text: str) -> None:
     with pytest.raises(RequestError) as caught:
         compile_pattern(text, "source.tag_regex")
     assert "at character" not in caught.value.message

@@ -1,4 +1,4 @@
-"""A blob comes whole over connections that break, and no byte of it twice from a server that knows ranges."""
+"""A blob over connections that break: it is complete, and a server with ranges sends no byte twice."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_reset_connection_goes_on_and_loses_no_byte_it_had(registry: FakeRegis
 
 
 @pytest.mark.parametrize("action", [drop, status(500), status(502), status(503), status(504), status(429), stall(HALF)])
-def test_trouble_that_may_pass_is_waited_out(registry: FakeRegistry, repository: Repository, action: Action) -> None:
+def test_temporary_trouble_is_waited_out(registry: FakeRegistry, repository: Repository, action: Action) -> None:
     registry.script("GET", "/blobs/", action)
     assert read(repository) == DATA
 
@@ -171,7 +171,7 @@ def test_a_part_instead_of_the_whole_is_refused(registry: FakeRegistry, reposito
 
 
 @pytest.mark.parametrize("length", [0, len(DATA) - 1, len(DATA) + 1, 10**15])
-def test_another_length_than_the_descriptors_is_a_lie_at_once(
+def test_another_length_than_the_descriptors_is_an_error_at_once(
     registry: FakeRegistry, repository: Repository, length: int
 ) -> None:
     registry.script("GET", "/blobs/", header("content-length", str(length)))
@@ -181,7 +181,7 @@ def test_another_length_than_the_descriptors_is_a_lie_at_once(
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "x", "", "-1", "٣"])
-def test_a_length_that_is_no_number_is_an_error_of_ours_or_passed_over(
+def test_an_invalid_length_is_an_error_of_ours_or_ignored(
     registry: FakeRegistry, repository: Repository, length: str
 ) -> None:
     reply = Reply(200, {"content-length": length, "connection": "close"}, DATA, cut_after=len(DATA))
@@ -192,7 +192,7 @@ def test_a_length_that_is_no_number_is_an_error_of_ours_or_passed_over(
 def test_a_short_blob_without_a_length_ends_and_is_not_asked_for_again(
     registry: FakeRegistry, repository: Repository
 ) -> None:
-    # The reader's verifier then says what is missing.
+    # The reader's verifier reports the missing bytes.
     registry.script("GET", "/blobs/", body([DATA[:HALF]]))
     assert read(repository) == DATA[:HALF]
     assert len(ranges(registry)) == 1
@@ -250,7 +250,7 @@ def test_a_blob_on_another_host_is_fetched_without_credentials(registry: FakeReg
 
 
 def test_each_new_connection_goes_through_the_registry_again(registry: FakeRegistry, repository: Repository) -> None:
-    # A presigned address may have expired, and another store may be nearer.
+    # The presigned address may have expired.
     with fake_registry() as store:
         store.add(NAME, images.image(images.layer(DATA, "none")))
         address = f"{store.url}/v2/{NAME}/blobs/{BLOB.digest}"
@@ -271,7 +271,7 @@ def test_a_redirect_leaves_the_connection_to_the_registry_open(registry: FakeReg
         repository = a_repository(counted, NAME)
         for _ in range(3):
             assert read(repository) == DATA
-        assert counted.connections == 2  # the first to find that it speaks no TLS
+        assert counted.connections == 2  # the first one tried TLS
 
 
 def test_a_presigned_address_is_not_in_the_log(registry: FakeRegistry, repository: Repository, ear: Ear) -> None:
@@ -289,7 +289,7 @@ def test_a_presigned_address_is_not_in_the_log(registry: FakeRegistry, repositor
     "address",
     ["https://{}.example/x", "http://[::1/x", "http://ü.{}/x", "http://127.0.0.1:1/x", "ftp://h/x", "http://h:0x/"],
 )
-def test_a_presigned_address_that_cannot_be_is_not_shown_either(
+def test_an_invalid_presigned_address_is_not_shown_either(
     registry: FakeRegistry, repository: Repository, ear: Ear, address: str
 ) -> None:
     location = address.format("a" * 300) + "?X-Signature=5ecret"
@@ -300,7 +300,7 @@ def test_a_presigned_address_that_cannot_be_is_not_shown_either(
         assert "5ecret" not in text
 
 
-def test_a_circle_of_redirects_ends(registry: FakeRegistry, repository: Repository) -> None:
+def test_a_loop_of_redirects_ends(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("GET", "/blobs/", redirect(f"/v2/{NAME}/blobs/{BLOB.digest}"), always=True)
     with pytest.raises(TransportError, match="redirected more than 10 times"):
         read(repository)

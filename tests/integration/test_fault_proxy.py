@@ -1,4 +1,4 @@
-"""The real registry behind a proxy that breaks connections where it is told."""
+"""The real registry behind a proxy that breaks connections at scripted bytes."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def read(repository: Repository) -> bytes:
 def test_a_download_survives_faults_at_many_places(proxy: FaultProxy, repository_name: str, how: How) -> None:
     ear = Ear()
     repository = through(proxy, repository_name, a_client(ear=ear))
-    assert repository.resolve("1") is not None  # and finds the scheme, undisturbed
+    assert repository.resolve("1") is not None  # finds the scheme before the first fault
     places = [1, 200, 5_000, 300_000] if how == "stall" else [0, 1, 100, 1000, 4096, 65_536, 100_000, 1_000_000]
     for place in places:
         proxy.break_next(after=place, how=how)
     assert read(repository) == DATA
     assert len(ear.notes) >= len(places) - 1
-    if how == "close":  # a reset throws away what the kernel still held
+    if how == "close":  # a reset discards the kernel's buffers
         assert proxy.sent < len(DATA) * 1.02 + 30_000
 
 
@@ -90,7 +90,7 @@ def test_a_mirror_killed_in_the_middle_of_a_layer_costs_one_warning_and_no_byte_
         manifest = reader.manifest(DIGEST)
         assert isinstance(manifest, Manifest)
         received = bytearray()
-        proxy.break_next(after=2_000_000, how="stall")  # or a quick machine had it all in socket buffers by then
+        proxy.break_next(after=2_000_000, how="stall")  # else a fast machine has the rest in socket buffers already
         with reader.blob(manifest.layers[0]) as pieces:
             for piece in pieces:
                 received += piece

@@ -1,4 +1,4 @@
-"""get's `oci-layout` and `oci` out of a real registry: read back by us and by others, every blob fetched once."""
+"""get's `oci-layout` and `oci` out of a real registry: read by us and by other tools, with every blob fetched once."""
 
 from __future__ import annotations
 

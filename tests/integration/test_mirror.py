@@ -1,4 +1,4 @@
-"""A mirror is asked first and is never the reason that something fails."""
+"""A mirror is asked first, and its failures never fail the step."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_mirror_that_has_everything_serves_everything(both: Both) -> None:
 
 
 @pytest.mark.parametrize("action", [drop, status(401), status(403), status(404), status(429), status(503)])
-def test_whatever_the_mirror_says_instead_the_origin_answers_after_one_warning(both: Both, action: Action) -> None:
+def test_the_origin_answers_after_one_warning_when_the_mirror_fails(both: Both, action: Action) -> None:
     for method in ("GET", "HEAD"):
         both.mirror.script(method, ".", action, always=True)
     found = both.reader.resolve("3")
@@ -90,7 +90,7 @@ def test_a_tag_that_neither_has_is_none(both: Both) -> None:
     assert both.reader.resolve("4") is None
 
 
-def test_what_neither_has_is_the_origins_error(both: Both) -> None:
+def test_a_manifest_that_neither_has_is_the_origins_error(both: Both) -> None:
     with pytest.raises(NotFound, match=both.origin.host):
         both.reader.manifest(Digest.of(b"nowhere"))
 
@@ -116,7 +116,7 @@ def test_a_mirror_that_dies_in_the_middle_is_replaced_at_the_same_byte(both: Bot
     assert both.read(manifest) == DATA
     assert both.read(manifest, 1) == DATA[::-1]
     first, second = both.origin.asked("GET", "/blobs/")
-    if not reset:  # a reset may throw away what had arrived, which then must come again
+    if not reset:  # a reset may discard received bytes, which must then come again
         assert first.headers["range"] == "bytes=70001-"
     assert "range" not in second.headers
     assert len(both.ear.notes) == 1

@@ -1,4 +1,4 @@
-"""The real parts themselves: docker-registry in each of the ways the tests use it."""
+"""docker-registry in each configuration that the tests use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.registry import Config, Registry
 
 
 def status_of(url: str, authorization: str | None = None, registry: Registry | None = None) -> tuple[int, Message]:
-    """The status and headers that a GET of ``url`` is answered with."""
+    """The status and headers of the answer to a GET."""
     request = urllib.request.Request(url, headers={"Authorization": authorization} if authorization else {})  # noqa: S310
     context = ssl.create_default_context(cafile=str(registry.ca)) if registry and registry.ca else None
     try:
@@ -96,7 +96,7 @@ def test_an_index_pushed_by_the_tests_is_there(
 
 
 def tags_of(registry: Registry, repository: str) -> list[str]:
-    """The tags skopeo finds."""
+    """The tags that skopeo lists."""
     command = [parts.need("skopeo"), "list-tags", "--tls-verify=false", f"docker://{registry.host}/{repository}"]
     if registry.username:
         command += [f"--creds={registry.username}:{registry.password}"]

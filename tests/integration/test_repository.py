@@ -1,4 +1,4 @@
-"""Tags, digests and lists, where registries differ from the specification or from each other."""
+"""Tags, digests and lists, where registries differ from the specification or from one another."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_manifest_type_is_accepted_and_no_encoding(registry: FakeRegistry,
 
 
 @pytest.mark.parametrize("action", [status(403), status(404), status(405), header("docker-content-digest", None)])
-def test_a_head_that_says_nothing_is_followed_by_a_get(
+def test_a_head_without_a_digest_is_followed_by_a_get(
     registry: FakeRegistry, repository: Repository, action: Action
 ) -> None:
     registry.script("HEAD", ".", action)
@@ -96,7 +96,7 @@ def test_without_a_header_the_digest_is_that_of_the_bytes(registry: FakeRegistry
 @pytest.mark.parametrize(
     "value", ["", "sha256:short", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:" + "A" * 64, "../x"]
 )
-def test_a_digest_that_is_none_is_not_used(registry: FakeRegistry, repository: Repository, value: str) -> None:
+def test_an_invalid_digest_is_not_used(registry: FakeRegistry, repository: Repository, value: str) -> None:
     for method in ("HEAD", "GET"):
         registry.script(method, ".", header("docker-content-digest", value))
     assert digest_of(repository) == BUILT.digest
@@ -125,20 +125,20 @@ def test_a_missing_tag_at_docker_hub_costs_one_head(registry: FakeRegistry, monk
     assert methods(registry) == ["HEAD"]
 
 
-def test_a_get_that_may_not_be_is_an_error(registry: FakeRegistry, repository: Repository) -> None:
+def test_a_forbidden_get_is_an_error(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("HEAD", ".", status(403))
     registry.script("GET", ".", status(403, '{"errors":[{"code":"DENIED","message":"not for you"}]}'))
     with pytest.raises(Unauthorized, match="not for you"):
         repository.resolve("1")
 
 
-def test_a_digest_that_resolves_to_another_is_a_lie(registry: FakeRegistry, repository: Repository) -> None:
+def test_a_digest_that_resolves_to_another_is_an_error(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("HEAD", ".", header("docker-content-digest", str(Digest.of(b"other"))))
     with pytest.raises(DigestMismatch):
         repository.resolve(str(DIGEST))
 
 
-def test_a_size_that_is_not_told_is_none(registry: FakeRegistry, repository: Repository) -> None:
+def test_a_missing_size_is_zero(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("HEAD", ".", header("content-length", None))
     found = repository.resolve("1")
     assert found is not None
@@ -270,7 +270,7 @@ def test_a_link_to_another_host_gets_no_credentials(registry: FakeRegistry) -> N
         assert "authorization" not in other.log[0].headers
 
 
-def test_a_circle_of_pages_ends(registry: FakeRegistry, repository: Repository) -> None:
+def test_a_loop_of_pages_ends(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("GET", "/tags/", header("link", f'</v2/{NAME}/tags/list?x>; rel="next"'), always=True)
     with pytest.raises(InvalidManifest, match="no end"):
         list(repository.tags())
@@ -289,7 +289,7 @@ def test_no_tags_are_an_empty_list(registry: FakeRegistry, repository: Repositor
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b'{"tags": "1"}', b'{"tags": [1]}', b"<html>", b'{"tags": [["1"]]}'])
-def test_a_list_that_is_none_is_an_error(registry: FakeRegistry, repository: Repository, document: bytes) -> None:
+def test_an_invalid_list_is_an_error(registry: FakeRegistry, repository: Repository, document: bytes) -> None:
     registry.script("GET", "/tags/", body(document))
     with pytest.raises(InvalidManifest, match=f"list tags of {registry.host}/{NAME}"):
         list(repository.tags())
@@ -316,7 +316,7 @@ def _linked(data: bytes, link: str) -> Action:
     return status(200, data, link=f'<{link}>; rel="next"')
 
 
-# What cannot be had at all.
+# No registry at all.
 
 
 def test_a_refused_connection_names_the_host(time: Time) -> None:

@@ -1,4 +1,4 @@
-"""Pushing into real registries, and into one that breaks: what arrives, what is asked, what a failure leaves."""
+"""Pushes into real registries, and into one that breaks."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_is_there_already_is_not_sent_again(registry: Registry, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["open", "token"])
-def test_blobs_are_mounted_from_where_they_are(
+def test_blobs_are_mounted_from_a_repository_that_has_them(
     start_registry: StartRegistry, tmp_path: Path, repository_name: str, kind: str
 ) -> None:
     registry = start_registry(KINDS[kind])
@@ -136,13 +136,13 @@ def test_a_mount_that_fails_becomes_an_upload(registry: Registry, tmp_path: Path
     before = registry.mark()
     writer = writer_to(registry, repository_name, f"{repository_name}/nothing-here")
     assert push(tmp_path / "layout", ONE, writer, "latest").blobs_uploaded == 3
-    # The session that the registry opened instead of mounting was used: no other was asked for.
+    # The upload used the session that the registry opened instead of mounting.
     posts = [request for request in registry.requests(before) if request.method == "POST"]
     assert len(posts) == 3
     assert all("mount=" in request.target for request in posts)
 
 
-def test_repositories_elsewhere_are_not_mounted_from(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_no_blob_is_mounted_from_another_registry(fake: FakeRegistry, tmp_path: Path) -> None:
     repository = a_repository(fake, "some/name")
     elsewhere = RepositoryName.parse("registry.example/some/other")
     push(tmp_path / "layout", ONE, RepositoryWriter(repository, Ear(), [elsewhere, repository.name]))
@@ -220,7 +220,7 @@ def test_an_upload_is_not_sent_to_another_host_inside_the_network(
             push(tmp_path / "layout", ONE, writer_to(fake, "some/name", *mount_from), "latest")
         assert canary.log == []
     assert "insecure" in (caught.value.hint or "")
-    assert len(fake.asked("POST")) <= 3  # one for each blob: it is not tried again
+    assert len(fake.asked("POST")) <= 3  # one for each blob: no retries
     assert fake.asked("PUT") == []
 
 
@@ -272,7 +272,7 @@ def test_a_busy_registry_is_waited_for(fake: FakeRegistry, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("code", [201, 202, 204])
-def test_every_answer_that_means_done_is_taken(fake: FakeRegistry, tmp_path: Path, code: int) -> None:
+def test_every_status_that_means_done_is_accepted(fake: FakeRegistry, tmp_path: Path, code: int) -> None:
     def done(ask: Ask, answer: Answer) -> Reply:
         return replace(answer(), status=code, body=b"")
 
@@ -281,16 +281,16 @@ def test_every_answer_that_means_done_is_taken(fake: FakeRegistry, tmp_path: Pat
     assert fake.repositories["some/name"].tags == {"latest": ONE.digest}
 
 
-def test_a_registry_that_keeps_something_else_is_found_out(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_registry_that_keeps_something_else_is_an_error(fake: FakeRegistry, tmp_path: Path) -> None:
     other = f"sha256:{'0' * 64}"
     fake.script("PUT", "/manifests/", fakeregistry.header("docker-content-digest", other), always=True)
     with pytest.raises(DigestMismatch, match=f"push .*: digest mismatch: expected {ONE.digest}, got {other}"):
         push(tmp_path / "layout", ONE, writer_to(fake, "some/name"), "latest")
 
 
-def test_no_address_to_send_to_is_an_error(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_missing_location_is_an_error(fake: FakeRegistry, tmp_path: Path) -> None:
     fake.script("POST", "/uploads/", fakeregistry.header("location", None), always=True)
-    with pytest.raises(TransportError, match="did not say where to"):
+    with pytest.raises(TransportError, match="gave no Location"):
         push(tmp_path / "layout", ONE, writer_to(fake, "some/name"), "latest")
 
 
@@ -302,7 +302,7 @@ def test_a_kind_of_manifest_that_is_refused_is_named(fake: FakeRegistry, tmp_pat
     assert "application/vnd.docker.distribution.manifest.v2+json" in (caught.value.hint or "")
 
 
-def test_a_blob_that_is_not_what_it_should_be_never_becomes_whole(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_wrong_blob_is_never_complete(fake: FakeRegistry, tmp_path: Path) -> None:
     write_layout(tmp_path / "layout", ONE)
     spoiled = ONE.blobs[2]
     path = tmp_path / "layout" / "blobs" / "sha256" / spoiled.digest[7:]

@@ -16,7 +16,7 @@ from registry_image.auth.challenge import choose_challenge, parse_challenges
 from registry_image.errors import ResourceError
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Headers, Reply
-from registry_image.net.origin import is_inward, is_private_network, origin_of, redirect_problem, resolve_location
+from registry_image.net.origin import is_internal, is_private_network, origin_of, redirect_problem, resolve_location
 from registry_image.net.redact import show_host, show_url
 from registry_image.net.retry import parse_retry_after
 from registry_image.oci import mediatype
@@ -149,6 +149,6 @@ def test_addresses(url: str) -> None:
         _, hostname, port = origin_of(url)
         assert 0 < port < 65_536
         is_private_network(hostname)
-        if is_inward(hostname):
+        if is_internal(hostname):
             assert redirect_problem(url, "ghcr.io", insecure=False)
     ends_well(lambda: resolve_location("https://ghcr.io/v2/", url))

@@ -116,7 +116,7 @@ def test_an_answer_that_drips_has_an_end(registry: FakeRegistry, repository: Rep
         repository.manifest(DIGEST)
 
 
-def test_what_an_error_says_has_an_end_too(time: Time) -> None:
+def test_an_error_body_that_drips_has_an_end(time: Time) -> None:
     class Drip(io.BytesIO):
         def read1(self, size: int | None = -1, /) -> bytes:
             time.seconds += 50.0
@@ -282,7 +282,7 @@ def test_whatever_a_registry_answers_only_our_errors_come_out(
 
 
 def failure_of(ask: Callable[[], object]) -> str:
-    """What our error says, or "" for none; any other error is not caught."""
+    """The text of our error, or "" without one; catches no other error."""
     try:
         ask()
     except ResourceError as error:

@@ -27,7 +27,7 @@ LOGINS: dict[str, dict[str, object]] = {
 
 
 def repeating(ask: Ask, answer: Answer) -> Reply:
-    """A server that says what it was sent, in the clear too."""
+    """A server that repeats the request, also decoded."""
     sent = ask.headers.get("authorization", "") + ask.body.decode()
     decoded = base64.b64decode(sent.removeprefix("Basic ")).decode() if sent.startswith("Basic ") else ""
     return status(403, json.dumps({"errors": [{"code": "DENIED", "message": f"no: {sent} {decoded}"}]}))(ask, answer)
@@ -45,7 +45,7 @@ FAILURES: dict[str, Action] = {
 
 
 def logged_in(action: Action) -> Action:
-    """What ``action`` does, to those only who have shown who they are."""
+    """``action``, but only for requests with credentials."""
 
     def act(ask: Ask, answer: Answer) -> Reply:
         return action(ask, answer) if "authorization" in ask.headers else answer()
@@ -83,7 +83,7 @@ def test_wrong_credentials_are_refused_without_being_told(step: Step, login: str
         registry.accounts = {"somebody": "else"}
         registry.add("some/name", CONTENT, "latest")
         outcome = run(step, registry, LOGINS[login], tmp_path)
-    # The token server lets anybody pull who says nothing of who they are.
+    # The token server lets anybody pull without credentials.
     assert outcome.status == (0 if (login, auth) == ("half", "token") and step != "out" else 1)
     assert_kept(outcome, tmp_path)
 
@@ -99,7 +99,7 @@ def test_right_credentials_are_told_to_nobody_when_something_fails(step: Step, f
             registry.script(method, path, logged_in(FAILURES[failure]), always=True)
         outcome = run(step, registry, LOGINS["password"], tmp_path)
         given = [ask.headers["authorization"] for ask in registry.log if "authorization" in ask.headers]
-    assert set(given) == {f"Basic {ENCODED}"}  # or there was no secret to keep
+    assert set(given) == {f"Basic {ENCODED}"}  # else the test had no secret to find
     assert outcome.status == (0 if failure == "nothing" else 1) or (step, failure) == ("check", "not found")
     assert_kept(outcome, tmp_path)
 

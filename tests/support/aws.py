@@ -18,14 +18,14 @@ from tests.support.process import server
 ACCOUNT = "123456789012"
 OTHER_ACCOUNT = "222222222222"
 REGION = "us-east-1"
-#: bcrypt of what moto's ECR gives out as password for ACCOUNT, "123456789012-auth-token".
+#: bcrypt of the password of moto's ECR for ACCOUNT, "123456789012-auth-token".
 HTPASSWD = "AWS:$2b$04$abcdefghijklmnopqrstuu/cMn6kFoLFEf9ShbIPSVtJoiKQtizZG\n"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/puller"
 """May ask for a token, and assume FARTHER_ROLE."""
 FARTHER_ROLE = f"arn:aws:iam::{OTHER_ACCOUNT}:role/farther"
 """May do everything with its account's ECR."""
 POOR_ROLE = f"arn:aws:iam::{ACCOUNT}:role/poor"
-"""May be assumed, and do nothing."""
+"""May be assumed, and may do nothing."""
 
 
 Answer: TypeAlias = dict[str, dict[str, str]]
@@ -42,19 +42,19 @@ class AWS:
     secret_key: str = field(repr=False)
 
     def service(self, name: str) -> Service:
-        """A service of the server itself, as the user."""
+        """A service of the server itself, with the user's keys."""
         return _service(self.url, name, self.access_key, self.secret_key)
 
 
 @contextlib.contextmanager
 def moto(*, checking: bool) -> Iterator[AWS]:
-    """Run moto until the block is left. Without ``checking`` it believes every signature and allows everything."""
+    """Runs moto until the block is left. Without ``checking`` it accepts every signature and allows everything."""
     with server([sys.executable, "-c", "from moto.server import main; main()", "-p", "0"]) as running:
         found = re.search(r"http://\S+", running.wait_for("Running on"))
         assert found is not None
         access_key, secret_key = _settle(found[0])
         if checking:
-            # As INITIAL_NO_AUTH_ACTION_COUNT in the environment, from now on.
+            # Like INITIAL_NO_AUTH_ACTION_COUNT in the environment, but from now on.
             plain = {"Content-Type": "text/plain"}
             request = urllib.request.Request(f"{found[0]}/moto-api/reset-auth", b"0", plain)  # noqa: S310 (our own server)
             urllib.request.urlopen(request, timeout=10).close()  # noqa: S310

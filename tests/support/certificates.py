@@ -1,4 +1,4 @@
-"""A throwaway certificate authority: server and client certificates for loopback, made on the spot."""
+"""A throwaway certificate authority: server and client certificates for loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class KeyPair:
 
 
 class Authority:
-    """A certificate authority whose files live in ``directory``; ``certificate`` is its own, in a PEM file."""
+    """A certificate authority with its files in ``directory``; ``certificate`` is its own, in a PEM file."""
 
     def __init__(self, directory: Path, name: str = "Throwaway CA") -> None:
         self._directory = directory
@@ -59,7 +59,7 @@ class Authority:
         return self.certificate.read_text()
 
     def issue(self, name: str = "localhost", *, names: tuple[str, ...] = LOOPBACK) -> KeyPair:
-        """A certificate good for a server at ``names`` (host names and IP addresses) and for a client."""
+        """A certificate for a server at ``names`` (host names and IP addresses), and for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())

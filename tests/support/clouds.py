@@ -1,6 +1,6 @@
 """Azure and Google on loopback, for their own libraries: token endpoints, metadata services, and ACR's exchange.
 
-What each accepts and what it hands out are fixed, so that a real docker-registry can know the passwords by their hash.
+Their tokens are constants, so that a real docker-registry can have the hashes of the passwords.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CLIENT_ID = "22222222-aaaa-bbbb-cccc-000000000002"
 CLIENT_SECRET = "client~secret"
 REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
 REFRESH_TOKEN = "eyJ.acr-refresh:token"
-"""Not a JWT that says when it ends."""
+"""Not a JWT, so without an expiry."""
 GOOGLE_TOKEN = "ya29.google-access:token"
 OIDC_TOKEN = "ey.the-ci-server-s.token"
 PROVIDER = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/providers/concourse"
@@ -31,10 +31,10 @@ HTPASSWD = (
 
 @dataclass(slots=True, kw_only=True)
 class Azure:
-    """Entra ID, a machine's metadata service, and what an ACR has beside the distribution API."""
+    """Entra ID, a machine's metadata service, and the parts of an ACR beside the distribution API."""
 
     audiences: tuple[str, ...] = (REGISTRY_AUDIENCE,)
-    """Those whose tokens the registry takes."""
+    """The audiences whose tokens the registry takes."""
     identities: tuple[str, ...] = ("", CLIENT_ID)
     """Client IDs of the managed identities on the machine; "" is the system's."""
     tenant: str = TENANT
@@ -151,7 +151,7 @@ class Google:
 
 
 def on(web: Internet, *, azure: Azure | None = None, google: Google | None = None) -> None:
-    """Give each its hosts, registries apart."""
+    """Gives each its hosts, except registries."""
     if azure is not None:
         web.routes[r"login\.(microsoftonline\.(com|us)|chinacloudapi\.cn)"] = azure.entra
     if google is not None:

@@ -1,4 +1,4 @@
-"""A relay in front of a server that cuts connections after so many bytes from the client."""
+"""A relay in front of a server that cuts connections after a number of bytes from the client."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, kw_only=True)
 class CutProxy:
-    """``sent`` counts what clients have sent; once it would pass one of ``cuts``, both directions end, and the cut is
-    used up. With ``dead`` that is for good: no further connection is answered."""
+    """``sent`` counts the bytes from clients. When it reaches the next of ``cuts``, the connection ends; with ``dead``
+    no later connection gets an answer."""
 
     host: str
     cuts: list[int]
@@ -22,14 +22,14 @@ class CutProxy:
 
 @contextlib.contextmanager
 def cut_proxy(target: str, *cuts: int, dead: bool = False) -> Iterator[CutProxy]:
-    """Relay to ``target`` (``host:port``) until the block is left."""
+    """Relays to ``target`` (``host:port``) until the block is left."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     proxy = CutProxy(host=f"127.0.0.1:{listening.getsockname()[1]}", cuts=sorted(cuts), dead=dead)
     lock = threading.Lock()
     over = False
 
     def allowance(count: int) -> int:
-        """How many of ``count`` bytes may pass; fewer means cut."""
+        """How many of ``count`` bytes may pass; after fewer the connection ends."""
         nonlocal over
         with lock:
             if over:

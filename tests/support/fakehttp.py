@@ -1,4 +1,4 @@
-"""The HTTP below the fake registry: requests in, replies out, broken exactly where a reply says."""
+"""The HTTP server below the fake registry. A reply says where it breaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TLS_HANDSHAKE = 0x16
 
 @dataclass(slots=True)
 class Ask:
-    """A request; names of headers in lower case, ``target`` as it stood in the request line."""
+    """A request; the names of headers are in lower case, ``target`` is that of the request line."""
 
     method: str
     target: str
@@ -29,7 +29,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. Status 0 is none at all; header None is left out; a body that is no bytes is sent in chunks."""
+    """An answer. Status 0 sends nothing; a header None is left out; an iterable body is sent in chunks."""
 
     status: int
     headers: Mapping[str, str | None] = field(default_factory=dict)
@@ -49,13 +49,13 @@ class _Server(ThreadingHTTPServer):
         self.closing = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle is what half of the tests are about."""
+        """Prints nothing: many tests have clients that go away."""
 
 
 @contextlib.contextmanager
 def serve(handle: Callable[[Ask], Reply], pair: KeyPair | None = None, *, clients: Path | None = None) -> Iterator[str]:
-    """Answer on a free loopback port, whose ``host:port`` is given, until the block is left. ``pair`` switches TLS on;
-    ``clients`` is the authority whose certificates clients must show."""
+    """Serves on a free loopback port until the block is left; yields its ``host:port``. ``pair`` switches TLS on;
+    with ``clients``, an authority, clients need one of its certificates."""
     server = _Server(handle)
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,7 +63,7 @@ def serve(handle: Callable[[Ask], Reply], pair: KeyPair | None = None, *, client
         if clients is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(clients)
-        # The handshake happens in the connection's own thread, at the first read.
+        # The connection's own thread does the handshake, at its first read.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests look at the log of requests instead."""
+        """Prints nothing: tests have the log of requests."""
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

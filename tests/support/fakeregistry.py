@@ -1,11 +1,11 @@
-"""A registry in this process, for what a real one does not do on demand: break, lie, stall, dawdle.
+"""A registry in this process that breaks, lies or stalls on demand, as no real one does.
 
-It follows the distribution spec (tests/conformance holds it against docker-registry), keeps everything in memory, logs
-every request, and bends single answers as a test scripts them:
+It follows the distribution spec (tests/conformance compares it with docker-registry), keeps everything in memory, logs
+every request, and changes single answers by a script:
 
     with fake_registry() as registry:
         digest = registry.add("some/name", image(tar), "latest")
-        registry.script("GET", "/blobs/", cut(100), status(503, retry_after="0"))   # the first two, then as ever
+        registry.script("GET", "/blobs/", cut(100), status(503, retry_after="0"))   # the first two only
         ...
         assert registry.asked("GET", "/blobs/")[1].headers["range"] == "bytes=100-"
 """
@@ -32,7 +32,7 @@ from tests.support.images import Content
 
 Answer: TypeAlias = Callable[[], Reply]
 Action: TypeAlias = Callable[[Ask, Answer], Reply]
-"""What becomes of one request: ``answer`` gives (and brings about) what would have happened."""
+"""The answer to one request; ``answer`` handles it as without a script."""
 
 _NAME = r"(?P<name>[a-z0-9._/-]+?)"
 _ROUTES = {
@@ -45,11 +45,11 @@ _ROUTES = {
 }
 
 
-# What a script may do to an answer.
+# Actions for scripts.
 
 
 def status(code: int, body: bytes | str = b"", **headers: str) -> Action:
-    """That status, and nothing happens; ``retry_after="1"`` is a header ``Retry-After: 1``."""
+    """Answers that status and does nothing else; ``retry_after="1"`` is a header ``Retry-After: 1``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda ask, answer: Reply(code, named, body.encode() if isinstance(body, str) else body)
 
@@ -59,27 +59,27 @@ def redirect(url: str, code: int = 307) -> Action:
 
 
 def cut(after: int, *, reset: bool = False) -> Action:
-    """The connection ends after that many bytes of the body; with ``reset`` by RST."""
+    """Ends the connection after that many bytes of the body; with ``reset`` by RST."""
     return lambda ask, answer: replace(answer(), cut_after=after, reset=reset)
 
 
 def stall(after: int = 0) -> Action:
-    """Nothing comes after that many bytes of the body, until the registry is closed."""
+    """Sends nothing after that many bytes of the body, until the registry is closed."""
     return lambda ask, answer: replace(answer(), stall_after=after)
 
 
 def drop(ask: Ask, answer: Answer) -> Reply:
-    """The connection is closed without any answer."""
+    """Closes the connection without an answer."""
     return Reply(0)
 
 
 def body(data: bytes | Iterable[bytes]) -> Action:
-    """Another body, its length told truthfully; an iterable is sent in chunks, for ever if it never ends."""
+    """Another body, with its true length; an iterable is sent in chunks and may be endless."""
     return lambda ask, answer: replace(answer(), body=data)
 
 
 def header(name: str, value: str | None) -> Action:
-    """A header more, another value, or (None) a header less; also Content-Length, which then may be a lie."""
+    """Sets a header, or removes it (None); a false Content-Length is sent as it is."""
 
     def change(ask: Ask, answer: Answer) -> Reply:
         reply = answer()
@@ -89,13 +89,13 @@ def header(name: str, value: str | None) -> Action:
 
 
 def without_ranges(ask: Ask, answer: Answer) -> Reply:
-    """The whole content, although a part was asked for."""
+    """Ignores Range."""
     ask.headers.pop("range", None)
     return answer()
 
 
 def as_ever(ask: Ask, answer: Answer) -> Reply:
-    """What would have happened: to let a request pass before the next action."""
+    """Changes nothing: lets a request pass before the next action."""
     return answer()
 
 
@@ -128,9 +128,9 @@ class FakeRegistry:
         self.identity_tokens: set[str] = set()
         self.realm = ""
         self.token_life: int | None = None
-        """``expires_in`` of tokens in seconds, left out if None. They go on working until `expire_tokens`."""
+        """``expires_in`` of tokens in seconds, left out if None. Tokens work until `expire_tokens`."""
         self.page_size: int | None = None
-        """The most tags on one page; None is as many as are asked for."""
+        """The most tags on one page; None for as many as the request asks for."""
         self.referrers_api = True
         self.latency = 0.0
         """Seconds before each answer, for benchmarks."""
@@ -143,7 +143,7 @@ class FakeRegistry:
         self._lock = threading.RLock()
 
     def add(self, name: str, content: Content, *tags: str) -> str:
-        """Keep an image or index under ``tags``; its digest."""
+        """Keeps an image or index under ``tags``; returns its digest."""
         repository = self.repositories.setdefault(name, Repository())
         for child in content.children:
             self.add(name, child)
@@ -154,12 +154,12 @@ class FakeRegistry:
         return manifest.digest
 
     def script(self, method: str, path: str, *actions: Action, always: bool = False) -> None:
-        """The next requests of that method whose path (a regular expression, searched) fits meet ``actions``, one
-        each, in order; with ``always`` every one meets the first. An older script goes first until it is used up."""
+        """Applies ``actions``, one each, to the next requests of that method whose path has the regular expression
+        ``path``; with ``always`` the first action applies to all. Older scripts come first until they are used up."""
         self._rules.append(_Rule(method, re.compile(path), deque(actions), always))
 
     def asked(self, method: str = "", path: str = "") -> list[Ask]:
-        """The requests so far whose method is ``method`` and in whose target ``path`` is found."""
+        """The requests so far of that method with the regular expression ``path`` in their target."""
         return [ask for ask in list(self.log) if method in ("", ask.method) and re.search(path, ask.target)]
 
     def expire_tokens(self) -> None:
@@ -319,7 +319,7 @@ class FakeRegistry:
 
 @contextlib.contextmanager
 def fake_registry(pair: KeyPair | None = None) -> Iterator[FakeRegistry]:
-    """A registry on a free loopback port until the block is left; behind TLS with a key ``pair``."""
+    """Runs a registry on a free loopback port until the block is left; with a key ``pair`` by TLS."""
     registry = FakeRegistry()
     with serve(registry.handle, pair) as host:
         registry.host = host

@@ -1,7 +1,7 @@
-"""A TCP proxy before a real server, that breaks connections where a test says; it knows nothing of HTTP.
+"""A TCP proxy in front of a real server that breaks connections at scripted bytes; it knows nothing of HTTP.
 
 with fault_proxy(registry.host) as proxy:
-    proxy.break_next(after=1000, how="reset")    # the next connection that gets that far
+    proxy.break_next(after=1000, how="reset")    # the next connection with 1000 bytes to the client
     ...
 """
 
@@ -22,7 +22,7 @@ _BLOCK = 64 * 1024
 
 @dataclass(slots=True)
 class FaultProxy:
-    """``host`` is ``127.0.0.1:port``. ``sent`` counts the bytes that went to the client, over all connections."""
+    """``host`` is ``127.0.0.1:port``. ``sent`` counts the bytes to the client, over all connections."""
 
     upstream: tuple[str, int]
     host: str = ""
@@ -36,7 +36,7 @@ class FaultProxy:
     _open: set[socket.socket] = field(default_factory=set)
 
     def break_next(self, *, after: int, how: How = "close") -> None:
-        """The next connection over which ``after`` bytes go to the client breaks there; further calls queue up."""
+        """Breaks the next connection that sends ``after`` bytes to the client, there; further calls queue up."""
         with self._lock:
             self._faults.append((after, how))
 
@@ -66,7 +66,7 @@ class FaultProxy:
 
 
 class _Breaking:
-    """Sends to one client, up to the fault that is next in the queue."""
+    """Sends to one client, up to the next fault in the queue."""
 
     def __init__(self, proxy: FaultProxy, client: socket.socket) -> None:
         self._proxy = proxy
@@ -90,7 +90,7 @@ class _Breaking:
             proxy._closing.wait()
         if fault[1] == "reset":
             self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._client.shutdown(socket.SHUT_RD)  # a thread that still receives would keep it open
+            self._client.shutdown(socket.SHUT_RD)  # else a receiving thread keeps it open
             self._client.close()
         raise ConnectionError("broken as asked")
 
@@ -105,7 +105,7 @@ def _pump(source: socket.socket, target: socket.socket, send: Callable[[bytes], 
 
 @contextlib.contextmanager
 def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
-    """Stand before ``upstream`` (``host:port``) until the block is left."""
+    """Runs in front of ``upstream`` (``host:port``) until the block is left."""
     name, _, port = upstream.rpartition(":")
     proxy = FaultProxy((name, int(port)))
 
@@ -125,7 +125,7 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
 
 @contextlib.contextmanager
 def talker(words: bytes) -> Iterator[str]:
-    """A server that says ``words`` to whoever connects, whatever they say, and hangs up. Gives its ``host:port``."""
+    """A server that sends ``words`` to every client and closes the connection. Yields its ``host:port``."""
 
     def handle(client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
@@ -139,7 +139,7 @@ def talker(words: bytes) -> Iterator[str]:
 
 @contextlib.contextmanager
 def accepting(handle: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Give each connection to ``handle``, in a thread of its own, until the block is left. Gives the ``host:port``."""
+    """Runs ``handle`` for each connection, in a thread, until the block is left. Yields the ``host:port``."""
     threads: list[threading.Thread] = []
     clients: list[socket.socket] = []
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -161,7 +161,7 @@ def accepting(handle: Callable[[socket.socket], None]) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         acceptor.join()
         listener.close()
-        for client in clients:  # which may wait for a peer that keeps its connection
+        for client in clients:  # their threads may still wait for a peer
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
         for thread in threads:
@@ -170,7 +170,7 @@ def accepting(handle: Callable[[socket.socket], None]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def tunnelling_proxy(upstream: str) -> Iterator[tuple[str, list[str]]]:
-    """An HTTP proxy that tunnels every CONNECT to ``upstream``. Gives its ``host:port`` and the lines it was asked."""
+    """An HTTP proxy that tunnels every CONNECT to ``upstream``. Yields its ``host:port`` and the request lines."""
     asked: list[str] = []
     with fault_proxy(upstream) as proxy:
 

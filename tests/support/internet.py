@@ -1,8 +1,7 @@
 """The Internet on loopback: a proxy that answers for hosts of the clouds under their real names, over TLS.
 
-Programs under test are told of it by ``https_proxy`` and of its authority by ``ca_certs``, as behind a company's
-intercepting proxy; a request that honours either less than it should never arrives. Nothing leaves the machine: a host
-without a route is refused.
+Programs under test find it by ``https_proxy`` and trust it by ``ca_certs``, as behind a company's intercepting proxy; a
+request that ignores either never arrives. Nothing leaves the machine: a host without a route is refused.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "conten
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request that arrived for ``host``, whole."""
+    """A whole request to ``host``."""
 
     method: str
     host: str
@@ -53,7 +52,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer to a call."""
+    """An answer."""
 
     status: int = 200
     body: bytes = b""
@@ -70,14 +69,14 @@ def reply(value: object, status: int = 200, **headers: str) -> Reply:
 
 
 def forward(url: str) -> Site:
-    """The site whose real server is at ``url``, over plain HTTP."""
+    """A site that passes requests on to ``url``, over plain HTTP."""
     upstream = urlsplit(url).netloc
 
     def ask(call: Call) -> Reply:
         connection = http.client.HTTPConnection(upstream, timeout=TIMEOUT_SECONDS)
         try:
             kept = {name: value for name, value in call.headers.items() if name not in HOP_BY_HOP}
-            # So that a registry writes addresses that lead back here.
+            # A registry makes its absolute addresses from these headers.
             connection.request(call.method, call.target, call.body, {**kept, "X-Forwarded-Proto": "https"})
             answer = connection.getresponse()
             body = answer.read()
@@ -91,7 +90,7 @@ def forward(url: str) -> Site:
 
 
 class Internet:
-    """Hosts, by a regular expression of their whole name, and what was asked of them."""
+    """Sites, by a regular expression of the host's whole name, and the requests to them."""
 
     def __init__(self, directory: Path) -> None:
         self.authority = Authority(directory, "Intercepting proxy")
@@ -103,22 +102,22 @@ class Internet:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a worker's environment says about it: in lower case, as Concourse passes it."""
+        """A worker's variables for this proxy: in lower case, as Concourse passes them."""
         return {"https_proxy": self.url}
 
     def answer(self, call: Call) -> Reply:
-        """What the site of the call's host says; 502 if nothing is there."""
+        """The answer of the host's site; 502 without one."""
         with self._lock:
             self.calls.append(call)
         site = self.site(call.host)
         return site(call) if site else Reply(status=502, body=f"no route to {call.host}".encode())
 
     def site(self, host: str) -> Site | None:
-        """The first whose expression is the host's name."""
+        """The first whose expression matches the host's name."""
         return next((site for pattern, site in self.routes.items() if re.fullmatch(pattern, host)), None)
 
     def context(self, host: str) -> ssl.SSLContext:
-        """For a server that is ``host``."""
+        """For a server with the name ``host``."""
         with self._lock:
             if host not in self._contexts:
                 pair = self.authority.issue(host, names=(host,))
@@ -130,7 +129,7 @@ class Internet:
 
 @contextlib.contextmanager
 def internet(directory: Path) -> Iterator[Internet]:
-    """Run it on a free port until the block is left."""
+    """Runs on a free port until the block is left."""
     made = Internet(directory)
     with serving(made.answer, made) as url:
         made.url = url
@@ -139,7 +138,7 @@ def internet(directory: Path) -> Iterator[Internet]:
 
 @contextlib.contextmanager
 def serving(site: Site, proxy: Internet | None = None) -> Iterator[str]:
-    """Serve ``site`` over plain HTTP on a free port; yields its URL. With ``proxy`` CONNECT leads to its hosts."""
+    """Serves ``site`` over plain HTTP on a free port; yields its URL. With ``proxy``, CONNECT leads to its hosts."""
 
     class Handler(_Handler):
         here = staticmethod(site)
@@ -159,10 +158,10 @@ def serving(site: Site, proxy: Internet | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[str]:
-    """An address on loopback at which nothing answers and nothing refuses, as behind a firewall; yields its URL."""
+    """An address on loopback that neither answers nor refuses, as behind a firewall; yields its URL."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        # Linux drops what comes when the queue of those who wait to be accepted is full.
+        # Linux drops new connections while the listening queue is full.
         for _ in range(2):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
@@ -187,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             self.connection = self.internet.context(host).wrap_socket(self.connection, server_side=True)
-        except OSError:  # the client does not trust us, as it may
+        except OSError:  # a client may refuse our certificate
             self.close_connection = True
             return
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
@@ -213,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         super().finish()
-        self.connection.close()  # TLS is ours, so no other closes it
+        self.connection.close()  # nobody else closes our TLS socket
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
+        """Prints nothing."""

@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that only tunnels (CONNECT), to where its table says, and notes what it was asked."""
+"""An HTTP proxy on loopback that tunnels (CONNECT) by a table of routes, and logs its requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(slots=True, kw_only=True)
 class Proxy:
-    """``routes`` maps ``host:port`` as asked for to ``host:port`` as connected to."""
+    """``routes`` maps the requested ``host:port`` to the real one."""
 
     url: str
     routes: Mapping[str, str]
@@ -21,7 +21,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def tunnelling_proxy(routes: Mapping[str, str]) -> Iterator[Proxy]:
-    """Run a proxy until the block is left."""
+    """Runs a proxy until the block is left."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:
@@ -40,7 +40,7 @@ def tunnelling_proxy(routes: Mapping[str, str]) -> Iterator[Proxy]:
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: `asked` is the log."""
+            """Prints nothing: `asked` is the log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     proxy = Proxy(url=f"http://127.0.0.1:{server.server_address[1]}", routes=routes)
@@ -55,7 +55,7 @@ def tunnelling_proxy(routes: Mapping[str, str]) -> Iterator[Proxy]:
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    """Pass on bytes until either side ends."""
+    """Copies bytes until either side ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             target.sendall(data)

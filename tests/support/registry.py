@@ -1,4 +1,4 @@
-"""Debian's docker-registry on a free loopback port, with a configuration of the test's own."""
+"""Debian's docker-registry on a free loopback port, configured by the test."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from tests.support.tokenserver import ISSUER, TokenServer, token_server
 
 USERNAME = "concourse"
 PASSWORD = "open: sesame"
-"""With a colon, which only the first of counts in Basic authentication, and a space."""
+"""With a space and a colon; in Basic authentication only the first colon separates."""
 HTPASSWD = f"{USERNAME}:$2b$04$abcdefghijklmnopqrstuuLI5ZYefvaTAWJ5swj72N0TQyxmUyIh.\n"
 """bcrypt of PASSWORD, the only scheme docker-registry reads."""
 ANOTHER_NAME = "registry.test"
-"""A TLS registry's certificate is good for this name too, which resolves nowhere: only a proxy finds it."""
+"""Another name in a TLS registry's certificate. It does not resolve: only a proxy finds it."""
 REQUEST = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3})')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """How a registry is set up; the default is open, over plain HTTP."""
+    """The default is an open registry over plain HTTP."""
 
     auth: Literal["none", "htpasswd", "token"] = "none"
     tls: bool = False
     proxy: str | None = None
-    """URL of the registry whose pull-through cache this one is."""
+    """The URL of the origin, for a pull-through cache."""
     relative_urls: bool = False
     """Upload locations without scheme and host."""
     as_installed: bool = False
     """Debian's cache of descriptors, and no log of accesses (`Registry.requests` then finds none)."""
     htpasswd: str = HTPASSWD
-    """Who may log in with `auth="htpasswd"`: lines of name:bcrypt."""
+    """The accounts for `auth="htpasswd"`: lines of name:bcrypt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """A running registry, with what a client needs to talk to it."""
+    """A running registry, and what its clients need."""
 
     host: str
     """``127.0.0.1:port``, as it stands in an image's name."""
@@ -72,7 +72,7 @@ class Registry:
     _marks: Iterator[int] = field(default_factory=itertools.count)
 
     def source(self, repository: str, /, **fields: object) -> dict[str, object]:
-        """What a pipeline writes to follow ``repository`` here; ``fields`` are added or replace what is there."""
+        """The source for ``repository`` in this registry; ``fields`` are added or replace others."""
         source: dict[str, object] = {"repository": f"{self.host}/{repository}", "tag": "latest"}
         if self.username is not None:
             source |= {"username": self.username, "password": self.password}
@@ -82,7 +82,7 @@ class Registry:
 
     def mark(self) -> int:
         """Now, as a position in the log for `requests`."""
-        # A request of ours, once it shows in the log, proves that what was answered before it shows too.
+        # When a new request shows in the log, all earlier ones show too.
         marker = f"/mark/{next(self._marks)}"
         context = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
         with contextlib.suppress(urllib.error.HTTPError):
@@ -91,7 +91,7 @@ class Registry:
         return self._server.lines.index(line) + 1
 
     def requests(self, since: int = 0) -> list[Request]:
-        """What the registry was asked since the position ``since``, in the order answered."""
+        """The requests since the position ``since``, in the order of their answers."""
         lines = self._server.lines[since : self.mark() - 1]
         found = (REQUEST.search(line) for line in lines)
         answered = [Request(method=hit[1], target=hit[2], status=int(hit[3])) for hit in found if hit]
@@ -100,7 +100,7 @@ class Registry:
 
 @contextlib.contextmanager
 def docker_registry(directory: Path, config: Config | None = None) -> Iterator[Registry]:
-    """Run docker-registry with its data in ``directory`` until the block is left."""
+    """Runs docker-registry with its data in ``directory`` until the block is left."""
     config = config or Config()
     program = parts.need("docker-registry")
     directory.mkdir(parents=True, exist_ok=True)

@@ -27,24 +27,24 @@ LIFETIME_SECONDS = 300
 
 @dataclass(slots=True, kw_only=True)
 class TokenServer:
-    """What the server is asked and whom it knows. Anyone may pull; accounts may do everything they ask for."""
+    """A running server. Anyone may pull; accounts get every scope that they ask for."""
 
     url: str
     service: str
     bundle: Path
-    """Certificate that the registry verifies our signatures with."""
+    """The certificate by which the registry verifies our signatures."""
     accounts: Mapping[str, str]
     refresh_tokens: Mapping[str, str] = field(default_factory=dict)
-    """Identity tokens and the account each stands for."""
+    """Identity tokens and their accounts."""
     allow_anonymous: bool = True
     lifetime: int = LIFETIME_SECONDS
     asked: list[str] = field(default_factory=list)
-    """``METHOD account scope scope …`` of every request answered with a token; account "-" for none."""
+    """``METHOD account scope scope …`` of every request answered with a token; account "-" if anonymous."""
 
 
 @contextlib.contextmanager
 def token_server(directory: Path, *, service: str, accounts: Mapping[str, str]) -> Iterator[TokenServer]:
-    """Serve tokens on a free loopback port until the block is left."""
+    """Serves tokens on a free loopback port until the block is left."""
     pair = Authority(directory).issue("token signer")
     key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -68,7 +68,7 @@ def token_server(directory: Path, *, service: str, accounts: Mapping[str, str]) 
 
 
 def signed(claims: Mapping[str, object], key: ec.EllipticCurvePrivateKey) -> str:
-    """``claims`` as a JWT signed with ES256, naming the key the way libtrust (docker-registry 2) does."""
+    """``claims`` as a JWT signed with ES256, naming the key as libtrust (docker-registry 2) does."""
     header = {"typ": "JWT", "alg": "ES256", "kid": key_id(key)}
     body = b".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
     r, s = decode_dss_signature(key.sign(body, ec.ECDSA(hashes.SHA256())))
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         return account if state.accounts.get(account) == password else None
 
     def _basic_account(self) -> str | None:
-        """The account of the Authorization header: None without one, "" when the password is wrong."""
+        """The account of the Authorization header: None without a header, "" for a wrong password."""
         scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
         if not encoded:
             return None
@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: `asked` is the log."""
+        """Prints nothing: `asked` is the log."""
 
 
 def _access(scope: str, *, everything: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a URL's host alone says: whom to trust with what, and what of it may be shown."""
+"""Origins of URLs, trust by the name of a host, and the parts of URLs that may be shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from registry_image.errors import TransportError
 from registry_image.net.origin import (
-    is_inward,
+    is_internal,
     is_loopback_name,
     is_private_network,
     origin_of,
@@ -37,7 +37,7 @@ def test_an_origin_has_its_default_port() -> None:
         "https://169。254。169。254/",
     ],
 )
-def test_what_is_no_web_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(TransportError):
         origin_of(url)
 
@@ -71,15 +71,15 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         "ip6-localhost",
     ],
 )
-def test_an_address_inside_the_network_is_known_in_any_spelling(host: str) -> None:
-    assert is_inward(host)
+def test_an_internal_address_is_known_in_any_spelling(host: str) -> None:
+    assert is_internal(host)
 
 
 @pytest.mark.parametrize(
     "host", ["auth.docker.io", "8.8.8.8", "2606:4700::1111", "10.example.com", "256.1.1.1", "1.2.3.4.5"]
 )
-def test_an_address_outside_is_not_inward(host: str) -> None:
-    assert not is_inward(host)
+def test_an_address_outside_the_network_is_not_internal(host: str) -> None:
+    assert not is_internal(host)
 
 
 def test_only_rfc_1918_is_private_for_plain_http() -> None:
@@ -130,12 +130,12 @@ def test_a_location_of_plain_http_may_go_anywhere() -> None:
         ("http://127.0.0.1:8080/token", "evil.example", True),
     ],
 )
-def test_where_a_registry_may_send_us(url: str, home: str, refused: bool) -> None:
+def test_a_registry_cannot_send_us_to_every_address(url: str, home: str, refused: bool) -> None:
     assert bool(redirect_problem(url, home, insecure=False)) == refused
     assert redirect_problem(url, home, insecure=True) == ""
 
 
-def test_what_may_be_a_secret_is_not_shown() -> None:
+def test_possible_secrets_are_not_shown() -> None:
     url = "https://user:pa55@bucket.s3.amazonaws.com:8443/blob?X-Amz-Signature=5ecret#frag"
     assert show_url(url) == "https://bucket.s3.amazonaws.com:8443/blob"
     assert show_host(url) == "bucket.s3.amazonaws.com:8443"

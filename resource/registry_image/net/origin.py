@@ -1,4 +1,4 @@
-"""Origins, and which hosts get more or less trust for what their name alone says."""
+"""Origins, and how far a host is trusted by its name alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from registry_image.errors import TransportError
 from registry_image.net.redact import show_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-#: What inet_aton takes for an IPv4 address: also 2130706433, 0x7f.1 and 0177.0.0.1, as C libraries resolve them.
+#: Spellings of IPv4 addresses that C libraries resolve (inet_aton): also 2130706433, 0x7f.1 and 0177.0.0.1.
 _IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}", re.ASCII)
-
-#: What Linux distributions call the machine itself in /etc/hosts, beside localhost.
+#: Names of the machine itself in the /etc/hosts of Linux distributions, beside localhost.
 _HOSTS_FILE = frozenset({"localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"})
-
-#: Scheme, host in lower case, port (RFC 6454): what credentials are bound to.
+#: Scheme, host in lower case, port (RFC 6454). Credentials go to one origin only.
 Origin: TypeAlias = tuple[str, str, int]
 
 
@@ -28,8 +26,8 @@ def origin_of(url: str) -> Origin:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    # The host's characters end up in a request; a space or a control character there is an attack or a mistake.
-    # One outside ASCII would be mapped to another by whoever looks it up (IDNA: "169。254。169。254").
+    # A space or a control character could inject headers into the request. A resolver maps a character outside ASCII
+    # to another one (IDNA): "169。254。169。254" is an address.
     hostname = parts.hostname or ""
     proper = hostname and hostname.isascii() and not re.search(r"[\x00-\x20\x7f\\]", url)
     if parts.scheme not in _DEFAULT_PORTS or not proper:
@@ -38,8 +36,9 @@ def origin_of(url: str) -> Origin:
 
 
 def resolve_location(base: str, location: str) -> str:
-    """The address that a Location or Link of ``base``'s answer means. Raises TransportError for one that leaves TLS
-    (from there on anybody on the way could answer), or that is none."""
+    """The absolute address of a Location or Link in the answer of ``base``.
+
+    Raises TransportError for an invalid address, and for one that leaves TLS: anybody on the way could answer there."""
     try:
         url = urljoin(base, location)
     except ValueError:
@@ -50,13 +49,13 @@ def resolve_location(base: str, location: str) -> str:
 
 
 def is_loopback_name(hostname: str) -> bool:
-    """Whether ``hostname``, without a port, is one that never leaves the machine (RFC 6761, "localhost.")."""
-    hostname = hostname.removesuffix(".")  # the root of all names, which may be written or left out
+    """Whether ``hostname``, without a port, always means this machine (RFC 6761, "localhost.")."""
+    hostname = hostname.removesuffix(".")
     return hostname in ("127.0.0.1", "::1", "localhost") or hostname.endswith(".localhost")
 
 
 def is_private_network(hostname: str) -> bool:
-    """Whether it is the literal of an RFC 1918 address, where plain HTTP was always common."""
+    """Whether ``hostname`` is a literal RFC 1918 address, where plain HTTP is common."""
     address = _literal(hostname)
     if address is None or len(address) != 4:
         return False
@@ -64,13 +63,13 @@ def is_private_network(hostname: str) -> bool:
     return first == 10 or (first == 172 and 16 <= second <= 31) or (first == 192 and second == 168)
 
 
-def is_inward(hostname: str) -> bool:
-    """Whether it names something that the machine reaches and the sender of the name should not: a loopback,
-    private, link-local or otherwise not global address, in any spelling that resolvers take."""
+def is_internal(hostname: str) -> bool:
+    """Whether ``hostname`` is a loopback, private, link-local or other non-global address, in any spelling that
+    resolvers take."""
     address = _literal(hostname)
     if address is None:
         return is_loopback_name(hostname) or hostname.removesuffix(".") in _HOSTS_FILE
-    from ipaddress import IPv6Address, ip_address  # 3 ms that only a literal costs
+    from ipaddress import IPv6Address, ip_address  # takes 3 ms: only for literals
 
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address):
@@ -78,27 +77,27 @@ def is_inward(hostname: str) -> bool:
     return not parsed.is_global
 
 
-def inward_problem(url: str, home: str, *, insecure: bool) -> str:
+def internal_problem(url: str, home: str, *, insecure: bool) -> str:
     """Why a registry at ``home`` (host[:port]) must not send us to the host of ``url``, or "".
 
-    An address inside our network is not for a stranger to name: link-local ones hand out cloud credentials. It is
-    fine for ``insecure``, and where the registry itself is.
+    A registry could make us ask servers in our own network, such as the link-local ones that hand out cloud
+    credentials. Its own host is allowed, and with ``insecure`` every host.
     """
     hostname = origin_of(url)[1]
-    abroad = hostname != origin_of(f"https://{home}")[1]
-    return "it is an address inside this network" if abroad and is_inward(hostname) and not insecure else ""
+    other_host = hostname != origin_of(f"https://{home}")[1]
+    return "it is an address inside this network" if other_host and is_internal(hostname) and not insecure else ""
 
 
 def redirect_problem(url: str, home: str, *, insecure: bool) -> str:
-    """The same, and plain HTTP too, as it shows passwords to the network, unless it stays on this machine."""
-    problem = inward_problem(url, home, insecure=insecure)
+    """As `internal_problem`; also refuses plain HTTP, except on this machine: the network could read passwords."""
+    problem = internal_problem(url, home, insecure=insecure)
     scheme, hostname, _ = origin_of(url)
     on_this_machine = hostname == origin_of(f"https://{home}")[1] and is_loopback_name(hostname)
     return problem or ("" if scheme == "https" or insecure or on_this_machine else "it is not https")
 
 
 def _literal(hostname: str) -> bytes | None:
-    """The packed address, if ``hostname`` is one."""
+    """``hostname`` as a packed address, or None."""
     try:
         if ":" in hostname:
             return socket.inet_pton(socket.AF_INET6, hostname.partition("%")[0])

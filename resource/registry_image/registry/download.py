@@ -1,4 +1,4 @@
-"""A blob as one stream, over as many connections as it takes: each goes on at the byte where the last one broke."""
+"""A blob as one stream over several connections: each continues at the byte where the last one broke."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_image.net.http import StreamingReply
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer
 
-#: Bytes that count as progress and make the retry budget whole again: a server that cuts after every byte makes none.
+#: Bytes that restore the retry budget; with fewer, a server that cuts after every byte would be retried for ever.
 PROGRESS = 64 * 1024
 
 # Patterns are compiled when first used: most checks use none, and compiling shows in their start-up time.
@@ -20,15 +20,12 @@ _OK = 200
 _PARTIAL = 206
 _RANGE_NOT_SATISFIABLE = 416
 
-#: Opens the blob with these extra headers, accepting those statuses besides 200; does not retry.
+#: Opens the blob with the given headers, accepting the given statuses besides 200; does not retry.
 Opener = Callable[[dict[str, str], tuple[int, ...]], StreamingReply]
 
 
 class Download:
-    """The pieces of one blob from ``offset`` on; ``offset`` tells how far they have come, also after a failure.
-
-    Raises what the opener raises, TransportError, or SizeMismatch for an answer that announces another size.
-    """
+    """One blob from ``offset`` on; the attribute ``offset`` is the next byte, also after a failure."""
 
     def __init__(
         self, open_blob: Opener, descriptor: Descriptor, what: str, attempts: Attempts, *, offset: int = 0
@@ -41,6 +38,7 @@ class Download:
         self.offset = offset
 
     def pieces(self) -> Generator[Buffer]:
+        """Raises what the opener raises, TransportError, or SizeMismatch for an answer that announces another size."""
         mark = self.offset
         while True:
             try:
@@ -56,10 +54,9 @@ class Download:
                 return
 
     def _one_connection(self) -> Iterator[Buffer]:
-        """What one connection gives from the offset on; returns at the end of the blob."""
-        with self._open() as response:
-            skip = 0 if response.status == _PARTIAL else self.offset
-            for piece in response.stream():
+        with self._open() as reply:
+            skip = 0 if reply.status == _PARTIAL else self.offset
+            for piece in reply.stream():
                 if skip >= len(piece):
                     skip -= len(piece)
                     continue
@@ -67,40 +64,42 @@ class Download:
                 skip = 0
                 self.offset += len(fresh)
                 yield fresh
-        # A body that HTTP has a length for is whole, and if it is short then that is what the registry keeps: the
-        # reader's verifier says so. One that ends with its connection may have been cut anywhere.
-        if self.offset < self._descriptor.size and not response.framed:
+        # A body with a length in HTTP is whole. If it is too short, the registry keeps a short blob, and the reader's
+        # verifier says so. A body that ends with its connection may have been cut anywhere.
+        if self.offset < self._descriptor.size and not reply.framed:
             raise TransportError(f"{self._what}: the connection ended after {self.offset} bytes")
 
     def _open(self) -> StreamingReply:
         if self.offset and self._ranges:
-            response = self._open_blob({"Range": f"bytes={self.offset}-"}, (_RANGE_NOT_SATISFIABLE,))
-            if self._is_the_rest(response):
-                return response
-            if response.status != _OK:
-                # No ranges here, or wrong ones: read the blob from its beginning and skip what is known.
-                response.close()
+            reply = self._open_blob({"Range": f"bytes={self.offset}-"}, (_RANGE_NOT_SATISFIABLE,))
+            if self._is_the_rest(reply):
+                return reply
+            if reply.status != _OK:
+                # No ranges here, or wrong ones: read the blob from its beginning and skip the known bytes.
+                reply.close()
                 self._ranges = False
-                response = self._open_blob({}, ())
+                reply = self._open_blob({}, ())
         else:
-            response = self._open_blob({}, ())
-        self._check_whole(response)
-        return response
+            reply = self._open_blob({}, ())
+        self._check_whole(reply)
+        return reply
 
-    def _is_the_rest(self, response: StreamingReply) -> bool:
-        """Whether it is exactly what was asked for: only then may the bytes be joined (RFC 9110, 15.3.7)."""
+    def _is_the_rest(self, reply: StreamingReply) -> bool:
+        """Whether it is exactly the range that was asked for: else bytes must not be joined (RFC 9110, 15.3.7)."""
         size = self._descriptor.size
-        match = re.fullmatch(_CONTENT_RANGE, response.headers.get("content-range").strip())
-        if response.status != _PARTIAL or match is None:
+        match = re.fullmatch(_CONTENT_RANGE, reply.headers.get("content-range").strip())
+        if reply.status != _PARTIAL or match is None:
             return False
         first, last, total = match.groups()
         return int(first) == self.offset and int(last) == size - 1 and total in ("*", str(size))
 
-    def _check_whole(self, response: StreamingReply) -> None:
-        length = response.headers.count("content-length")
-        if response.status != _OK:
-            response.close()
-            raise TransportError(f"{self._what}: status {response.status} to a request for the whole", retryable=False)
+    def _check_whole(self, reply: StreamingReply) -> None:
+        length = reply.headers.count("content-length")
+        if reply.status != _OK:
+            reply.close()
+            raise TransportError(
+                f"{self._what}: status {reply.status} to a request for the whole blob", retryable=False
+            )
         if length is not None and length != self._descriptor.size:
-            response.close()
+            reply.close()
             raise SizeMismatch(self._what, expected=self._descriptor.size, actual=length)

@@ -1,4 +1,4 @@
-"""Layers that a registry may not distribute: fetched from the addresses that their descriptor names."""
+"""Foreign layers (OCI: non-distributable), fetched from the addresses in their descriptor."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from registry_image.net.origin import redirect_problem
 from registry_image.net.redact import show_url
 from registry_image.oci.descriptor import Descriptor
 
-#: The most addresses of one layer that are tried; real ones have one or two.
+#: The most addresses of one layer that are tried; real layers have one or two.
 MAX_URLS = 8
 
 
 def open_foreign(
     client: Client, request: Request, descriptor: Descriptor, home: str, *, insecure: bool
 ) -> StreamingReply:
-    """``request``, which found nothing at the registry ``home``, asked of the first of the layer's addresses to answer.
+    """Sends ``request``, for a blob that the registry ``home`` does not have, to the layer's addresses in turn.
 
-    No credentials go along, and whoever made the image cannot make us ask an address inside our network. Raises what
-    the last of them came to.
+    No credentials go along, and an image cannot make us ask an address inside our network. Raises the error of the
+    last address.
     """
 
     def check(url: str) -> None:
@@ -29,7 +29,7 @@ def open_foreign(
         if problem:
             raise TransportError(f"{request.what}: refused to go to {show_url(url)}: {problem}", retryable=False)
 
-    failure: ResourceError = TransportError(f"{request.what}: it is nowhere to be had", retryable=False)
+    failure: ResourceError = TransportError(f"{request.what}: no address has this layer", retryable=False)
     for url in descriptor.urls[:MAX_URLS]:
         try:
             check(url)

@@ -1,4 +1,4 @@
-"""A mirror in front of the registry that it mirrors: asked first, and never the reason that something fails."""
+"""A mirror in front of a registry: it is asked first, and its failures never fail the step."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from registry_image.oci.manifest import Index, Manifest
 from registry_image.progress import Listener
 from registry_image.registry.repository import Repository
 
-_Got = TypeVar("_Got")
+_Result = TypeVar("_Result")
 
 
 class MirroredRepository:
-    """A RepositoryReader. ``mirror`` should try once only (`ONCE`): the origin is its second try.
+    """A RepositoryReader. ``mirror`` should not retry (`ONCE`): the origin is the second attempt.
 
-    ``tag`` is the one that is tracked, if any. A mirror that did not answer is not asked again; one that lacks
-    something is, for other things. The reader of the log is told once.
+    ``tag`` is the tracked tag, if any. A mirror that fails is not used again; one that only lacks an item is. Either is
+    logged once.
     """
 
     def __init__(self, mirror: Repository, origin: Repository, listener: Listener, *, tag: str | None = None) -> None:
@@ -34,17 +34,16 @@ class MirroredRepository:
         self._down = False
 
     def resolve(self, tag: str) -> Descriptor | None:
-        found = self._from_mirror(lambda: self._mirror.resolve(tag))
-        if found is None and not self._down:
+        descriptor = self._from_mirror(lambda: self._mirror.resolve(tag))
+        if descriptor is None and not self._down:
             self._note(f"it has no {quote(tag)}")
-        return found if found is not None else self._origin.resolve(tag)
+        return descriptor or self._origin.resolve(tag)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
-        found = self._from_mirror(lambda: self._taught_manifest(digest))
-        return found if found is not None else self._origin.manifest(digest)
+        return self._from_mirror(lambda: self._mirrored_manifest(digest)) or self._origin.manifest(digest)
 
-    def _taught_manifest(self, digest: Digest) -> Manifest | Index:
-        """A pull-through cache may know a digest only after somebody asked for its tag."""
+    def _mirrored_manifest(self, digest: Digest) -> Manifest | Index:
+        """Asks for the tag if the digest is missing: a pull-through cache may fetch manifests by tag only."""
         try:
             return self._mirror.manifest(digest)
         except NotFound:
@@ -54,11 +53,11 @@ class MirroredRepository:
             return self._mirror.manifest(digest)
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        # Few mirrors know referrers, so nothing there is an ordinary answer, without a note.
+        # Few mirrors know referrers: a mirror without any is not worth a note.
         return self._from_mirror(lambda: self._mirror.referrers(digest)) or self._origin.referrers(digest)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        """Where the mirror breaks in the middle, the origin goes on at the same byte."""
+        """If the mirror breaks in the middle, the origin continues at the same byte."""
         return closing(self._pieces(descriptor))
 
     def _pieces(self, descriptor: Descriptor) -> Generator[Buffer]:
@@ -72,8 +71,8 @@ class MirroredRepository:
                 return
         yield from self._origin.download(descriptor, offset=download.offset).pieces()
 
-    def _from_mirror(self, ask: Callable[[], _Got]) -> _Got | None:
-        """What the mirror answers, or None if it is down, was, or does not know."""
+    def _from_mirror(self, ask: Callable[[], _Result]) -> _Result | None:
+        """None if the mirror fails, has failed before, or lacks the item."""
         if self._down:
             return None
         try:
@@ -83,7 +82,7 @@ class MirroredRepository:
             return None
 
     def _failed(self, error: ResourceError) -> None:
-        # A whole answer, be it a refusal or wrong bytes, is about one thing; no answer is about the mirror.
+        # A refusal or wrong bytes concern one item; a missing answer concerns the whole mirror.
         if isinstance(error, TransportError | Unavailable):
             self._down = True
         self._note(error.message)

@@ -1,4 +1,4 @@
-"""Who refers to a manifest: the referrers API, or the tag that stands in for it (distribution spec, "Referrers")."""
+"""The referrers of a manifest: from the API, or from the fallback tag (distribution spec, "Listing Referrers")."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from registry_image.oci.manifest import MAX_CHILDREN
 
 
 def fallback_tag(digest: Digest) -> str:
-    """The tag of the index that stands in for the API where there is none ("Referrers Tag Schema")."""
+    """The tag of an index that replaces the API where there is none ("Referrers Tag Schema")."""
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
 
 
 def read_referrers(bodies: Iterable[bytes], what: str) -> tuple[Descriptor, ...]:
-    """The descriptors in the pages of an answer. Raises InvalidManifest, also for more than an index may hold."""
-    found: list[Descriptor] = []
+    """Reads the pages of an answer. Raises InvalidManifest, also for more referrers than an index may hold."""
+    referrers: list[Descriptor] = []
     for body in bodies:
         reader = JSONReader(parse_json(body, what), what)
-        found += (Descriptor.read(child) for child in reader.children("manifests"))
-        if len(found) > MAX_CHILDREN:
+        referrers += (Descriptor.read(child) for child in reader.children("manifests"))
+        if len(referrers) > MAX_CHILDREN:
             raise InvalidManifest(f"{what}: more than {MAX_CHILDREN} referrers")
-    return tuple(found)
+    return tuple(referrers)

@@ -27,15 +27,15 @@ from registry_image.registry.tags import MAX_PAGE_SIZE, PAGE, pages, read_tags
 
 _ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT)}
 _OK = 200
-#: Statuses of a HEAD that say nothing yet: some registries answer them to HEAD alone (Nexus: 404).
+#: Statuses of a HEAD that a GET must confirm: some registries give them to HEAD only (Nexus 404, diun#1614).
 _ASK_WITH_GET = (403, 404, 405)
 
 
 class Repository:
     """Reads one repository. Threads may share it. Credentials go to ``name.api_host`` and its token server only.
 
-    ``insecure`` allows plain HTTP where no TLS answers; loopback names need no permission, and private addresses
-    (RFC 1918) none while there are no credentials.
+    ``insecure`` allows plain HTTP if the host has no TLS. Loopback names are always allowed it, and private addresses
+    (RFC 1918) as long as there are no credentials.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Repository:
             client.schemes.allow_plain_http(name.api_host)
 
     def url(self, path: str) -> str:
-        """``https://<host>/v2/<name>/<path>``; the client knows when that host speaks plain HTTP."""
+        """``https://<host>/v2/<name>/<path>``; the client changes the scheme if the host speaks plain HTTP."""
         return f"https://{self.name.api_host}/v2/{self.name.path}/{path}"
 
     def auth(self, *actions: str, mount_from: str = "") -> Auth:
-        """The login for these actions (``pull``; ``pull``, ``push``), one object for each set, so tokens are shared.
+        """The login for ``pull``, or ``pull`` and ``push``; the same object for the same arguments, to share its token.
 
-        ``mount_from`` is the path of another repository on this registry: a token of its own with both scopes, since
-        some servers grant one scope only and would leave the ordinary token without the right to push.
+        ``mount_from`` is the path of another repository on this registry. It gets a token of its own: servers that
+        grant one of several scopes (harbor#2411) would leave the ordinary token without the right to push.
         """
         scopes = [f"repository:{self.name.path}:{','.join(actions)}"]
         if mount_from:
@@ -79,16 +79,18 @@ class Repository:
             return self._logins[key]
 
     def resolve(self, tag: str) -> Descriptor | None:
-        """One HEAD where nothing is amiss; GET when HEAD cannot answer. ``tag`` may be a digest's text.
+        """Takes one HEAD, and a GET if HEAD does not give the digest. ``tag`` may be the text of a digest.
 
-        The descriptor's size is 0 where the registry does not say it.
+        The descriptor's size is 0 if the registry does not give it.
         """
         what = f"resolve {self._named(tag)}"
         accept = (403, 405) if self.name.is_docker_hub else _ASK_WITH_GET
         try:
-            answer = self.client.fetch(self._manifest_request("HEAD", tag, what, accept), 0)
-            if answer.status == _OK and (found := _from_head(answer.headers)) is not None:
-                return _as_asked(found, tag, what)
+            reply = self.client.fetch(self._manifest_request("HEAD", tag, what, accept), 0)
+            if reply.status == _OK and (descriptor := _from_head(reply.headers)) is not None:
+                if ":" in tag and str(descriptor.digest) != tag:
+                    raise DigestMismatch(what, expected=tag, actual=str(descriptor.digest))
+                return descriptor
             return self._get(tag, what).descriptor
         except NotFound as error:
             if error.hint == NOT_A_REGISTRY:
@@ -99,23 +101,22 @@ class Repository:
         return self._get(str(digest), f"get manifest {self.name}@{digest}")
 
     def tagged(self, tag: str) -> Manifest | Index:
-        """What ``tag`` points at now, by GET: Docker Hub counts it, and a pull-through cache learns by it."""
+        """By GET, which counts as a pull at Docker Hub and makes a pull-through cache fetch the manifest."""
         return self._get(tag, f"get manifest {self._named(tag)}")
 
     def _get(self, reference: str, what: str) -> Manifest | Index:
-        answer = self.client.fetch(self._manifest_request("GET", reference, what), MAX_MANIFEST_SIZE)
-        content_type = answer.headers.get("content-type")
+        reply = self.client.fetch(self._manifest_request("GET", reference, what), MAX_MANIFEST_SIZE)
+        content_type = reply.headers.get("content-type")
         if content_type.startswith("text/html"):
             raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)
         digest = Digest.parse(reference) if ":" in reference else None
-        return parse_manifest(answer.body, digest=digest, content_type=content_type, what=what)
+        return parse_manifest(reply.body, digest=digest, content_type=content_type, what=what)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        """Resumed by Range where the connection broke; the pieces are not verified (see BlobSource)."""
+        """Resumes broken connections by Range; the pieces are not verified (see BlobSource)."""
         return closing(self.download(descriptor).pieces())
 
     def download(self, descriptor: Descriptor, *, offset: int = 0) -> Download:
-        """The same from ``offset`` on, for who has the bytes before it from elsewhere."""
         what = f"get blob {self.name}@{descriptor.digest}"
 
         def open_blob(headers: dict[str, str], accept: tuple[int, ...]) -> StreamingReply:
@@ -140,8 +141,8 @@ class Repository:
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         what = f"referrers of {self.name}@{digest}"
         try:
-            answers = pages(self.url(f"referrers/{digest}"), lambda url: self._list(url, what, MAX_MANIFEST_SIZE), what)
-            return read_referrers((answer.body for answer in answers), what)
+            replies = pages(self.url(f"referrers/{digest}"), lambda url: self._list(url, what, MAX_MANIFEST_SIZE), what)
+            return read_referrers((reply.body for reply in replies), what)
         except NotFound:
             pass
         try:
@@ -151,14 +152,13 @@ class Repository:
             return ()
 
     def tags(self) -> Iterator[str]:
-        """Every tag, in the registry's order; a page is asked for when it is needed. Raises NotFound for a missing
-        repository."""
+        """All tags, in the registry's order, page by page as needed. Raises NotFound for a missing repository."""
         what = f"list tags of {self.name}"
-        answers = pages(self.url(f"tags/list?n={PAGE}"), lambda url: self._list(url, what, MAX_PAGE_SIZE), what)
-        return read_tags(answers, what)
+        replies = pages(self.url(f"tags/list?n={PAGE}"), lambda url: self._list(url, what, MAX_PAGE_SIZE), what)
+        return read_tags(replies, what)
 
     def first_tags(self) -> Iterator[str]:
-        """The first page of `tags`, asked for once: for hints, which are not worth a wait."""
+        """The first page of `tags`, without retries: for hints, which are not worth a wait."""
         what = f"list tags of {self.name}"
         return read_tags(iter((self._list(self.url(f"tags/list?n={PAGE}"), what, MAX_PAGE_SIZE, ONCE),)), what)
 
@@ -182,16 +182,10 @@ class Repository:
 
 
 def _from_head(headers: Headers) -> Descriptor | None:
-    """None if the digest is missing (ECR, Artifactory and Red Hat leave it out at times) or is none."""
+    """None if the digest is missing (as at times from ECR, distribution#3792) or invalid."""
     try:
         digest = Digest.parse(headers.get("docker-content-digest"))
     except InvalidManifest:
         return None
     media_type = headers.get("content-type").partition(";")[0].strip()
     return Descriptor(media_type=media_type, digest=digest, size=headers.count("content-length") or 0)
-
-
-def _as_asked(found: Descriptor, reference: str, what: str) -> Descriptor:
-    if ":" in reference and str(found.digest) != reference:
-        raise DigestMismatch(what, expected=reference, actual=str(found.digest))
-    return found

@@ -1,4 +1,4 @@
-"""Pushing to a repository (distribution spec, "Pushing"): blobs by mount or upload, manifests byte for byte."""
+"""Pushes to a repository (distribution spec, "Pushing"): blobs by mount or upload, manifests byte for byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from registry_image.errors import (
     UnsupportedMediaType,
 )
 from registry_image.net.http import Auth, Reply, Request
-from registry_image.net.origin import inward_problem, resolve_location
+from registry_image.net.origin import internal_problem, resolve_location
 from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
@@ -33,13 +33,13 @@ from registry_image.progress import Listener
 from registry_image.registry.referrers import fallback_tag
 from registry_image.registry.repository import Repository
 
-#: Seconds that a registry may take to accept the next bytes: it may be writing the last ones to an object store.
+#: Seconds that a registry may take to accept more bytes: it may be writing the last ones to an object store.
 SEND_TIMEOUT = 120.0
-#: Seconds from the last byte of a blob to the answer: behind an object store a large one is copied once more.
+#: Seconds from the last byte of a blob to the answer: a registry with an object store copies the blob once more.
 COMMIT_TIMEOUT = 900.0
-#: The most that is read of an answer to a write, in bytes; nothing in it is wanted.
+#: The most that is read of an answer to a write, in bytes; its body is not used.
 _MAX_ANSWER = 64 * 1024
-#: An upload that broke starts over this often, however long it took; then the client's patience decides.
+#: A broken upload starts over this often, however long it took; then the client's retry policy decides.
 _MAX_RESTARTS = 5
 _CREATED = 201
 _SESSION_LOST = (404, 416)
@@ -48,7 +48,7 @@ _SESSION_LOST = (404, 416)
 class RepositoryWriter:
     """A ContentWriter into ``repository``. Threads may share it.
 
-    Blobs are mounted from the first of ``mount_from`` that has them, all on the same registry.
+    Mounts each blob from the first repository of ``mount_from``, on the same registry, that has it.
     """
 
     def __init__(self, repository: Repository, listener: Listener, mount_from: Iterable[RepositoryName] = ()) -> None:
@@ -62,7 +62,7 @@ class RepositoryWriter:
         return self._repository.auth("pull", "push")
 
     def has(self, descriptor: Descriptor) -> bool:
-        # 403 and 405 come from object stores behind the registry: then the upload will tell.
+        # 403 and 405 come from object stores behind the registry and do not say whether it has the blob.
         request = self._request("HEAD", f"blobs/{descriptor.digest}", "look for", descriptor, accept=(403, 404, 405))
         there = self._repository.client.fetch(request, 0).status == 200
         if there:
@@ -70,9 +70,9 @@ class RepositoryWriter:
         return there
 
     def put_blob(self, descriptor: Descriptor, source: BlobSource) -> int:
-        """Raises ContentError if ``source`` does not have what ``descriptor`` says: the registry then keeps nothing.
+        """Raises ContentError if the blob does not match ``descriptor``: the registry then keeps nothing.
 
-        A broken upload starts again from its first byte (registries disagree on how to resume one).
+        A broken upload starts again at the first byte, because registries disagree on how to resume one.
         """
         session: str | None = None
         for path in self._mounts:
@@ -89,7 +89,7 @@ class RepositoryWriter:
                 self._send(session, descriptor, source)
             except (RegistryError, TransportError) as error:
                 if session is not None and restarts_left:
-                    # An upload may break after longer than the whole patience for one request.
+                    # An upload may take longer than the retry budget of one request.
                     restarts_left -= 1
                     attempts.progressed()
                     error = _retryable(error)
@@ -98,36 +98,35 @@ class RepositoryWriter:
                 return descriptor.size
             session = None
             if self.has(descriptor):
-                return descriptor.size  # it was whole, only the answer got lost
+                return descriptor.size  # the upload was complete, only its answer was lost
 
     def _mount(self, descriptor: Descriptor, path: str, session: str | None) -> tuple[bool, str | None]:
-        """Whether the blob is here now, and else the newest upload session there is: a registry that does not mount
-        opens one."""
+        """Whether the blob was mounted; if not, the upload session that the registry opened instead, or ``session``."""
         query = urlencode({"mount": str(descriptor.digest), "from": path})
         request = self._request("POST", f"blobs/uploads/?{query}", "mount", descriptor, mount_from=path)
         try:
-            answer = self._repository.client.fetch(request, _MAX_ANSWER)
+            reply = self._repository.client.fetch(request, _MAX_ANSWER)
         except ResourceError:
-            return False, session  # whatever it is, an ordinary upload gets by without
-        if answer.status == _CREATED:
+            return False, session  # an ordinary upload works without mounting
+        if reply.status == _CREATED:
             return True, None
-        return False, self._location(answer, request.what) or session
+        return False, self._location(reply, request.what) or session
 
     def _start(self, descriptor: Descriptor) -> str:
         request = self._request("POST", "blobs/uploads/", "start to upload", descriptor)
-        answer = self._repository.client.fetch(request, _MAX_ANSWER)
-        location = self._location(answer, request.what)
+        reply = self._repository.client.fetch(request, _MAX_ANSWER)
+        location = self._location(reply, request.what)
         if location is None:
-            raise TransportError(f"{request.what}: the registry did not say where to (no Location)", retryable=False)
+            raise TransportError(f"{request.what}: the registry gave no Location", retryable=False)
         return location
 
-    def _location(self, answer: Reply, what: str) -> str | None:
-        """Where to send the blob: relative, absolute, or on another host, to which no credentials go."""
-        location = answer.headers.get("location")
+    def _location(self, reply: Reply, what: str) -> str | None:
+        """The address for the blob: it may be on another host, which gets no credentials."""
+        location = reply.headers.get("location")
         if not location:
             return None
-        url = resolve_location(answer.url, location)
-        problem = inward_problem(url, self._repository.name.api_host, insecure=self._repository.insecure)
+        url = resolve_location(reply.url, location)
+        problem = internal_problem(url, self._repository.name.api_host, insecure=self._repository.insecure)
         if problem:
             raise TransportError(
                 f"{what}: refused to upload to {show_url(url)}: {problem}",
@@ -141,7 +140,7 @@ class RepositoryWriter:
         self._listener.begin("upload", part, descriptor.size)
         request = Request(
             method="PUT",
-            # What is in the query belongs to the registry, its signature perhaps: only ever added to.
+            # The registry's own query stays as it is: it may be signed.
             url=f"{session}{'&' if '?' in session else '?'}{urlencode({'digest': str(descriptor.digest)})}",
             what=f"upload blob {descriptor.digest} to {self._repository.name}",
             headers={"Content-Type": "application/octet-stream"},
@@ -152,22 +151,22 @@ class RepositoryWriter:
             connect_timeout=SEND_TIMEOUT,
             stall_timeout=COMMIT_TIMEOUT,
         )
-        answer = self._repository.client.fetch(request, _MAX_ANSWER)
-        _check_digest(answer, descriptor.digest, request.what)
+        reply = self._repository.client.fetch(request, _MAX_ANSWER)
+        _check_digest(reply, descriptor.digest, request.what)
         self._listener.finish("upload", part)
 
     def _pieces(self, descriptor: Descriptor, source: BlobSource) -> Iterator[bytes]:
-        """The blob, its last piece held back until all of it is verified: a wrong one never becomes whole."""
+        """The blob, its last piece withheld until all of it is verified: a wrong blob never becomes complete."""
         part = descriptor.digest.short
-        held = b""
+        withheld = b""
         with open_verified(source, descriptor, f"blob {descriptor.digest}") as pieces:
             for piece in pieces:
-                if held:
-                    yield held
-                    self._listener.advance("upload", part, len(held))
-                held = bytes(piece)
-        yield held
-        self._listener.advance("upload", part, len(held))
+                if withheld:
+                    yield withheld
+                    self._listener.advance("upload", part, len(withheld))
+                withheld = bytes(piece)
+        yield withheld
+        self._listener.advance("upload", part, len(withheld))
 
     def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
         reference = tag if tag is not None else str(manifest.digest)
@@ -181,21 +180,21 @@ class RepositoryWriter:
             auth=self._auth,
         )
         try:
-            answer = self._repository.client.fetch(request, _MAX_ANSWER)
+            reply = self._repository.client.fetch(request, _MAX_ANSWER)
         except RegistryError as error:
             error.hint = error.hint or _hint(error, manifest)
             raise
-        _check_digest(answer, manifest.digest, request.what)
-        if manifest.subject is not None and not answer.headers.get("oci-subject"):
+        _check_digest(reply, manifest.digest, request.what)
+        if manifest.subject is not None and not reply.headers.get("oci-subject"):
             self._list_referrer(manifest, manifest.subject.digest)
 
     def _list_referrer(self, manifest: Manifest | Index, subject: Digest) -> None:
-        """Keeps the index that stands in for the referrers API (spec, "Pushing Manifests with Subject")."""
+        """Adds to the index that replaces the referrers API (spec, "Pushing Manifests with Subject")."""
         tag = fallback_tag(subject)
-        found = self._repository.resolve(tag)
+        listed = self._repository.resolve(tag)
         entries: list[object] = []
-        if found is not None:
-            current = self._repository.manifest(found.digest)
+        if listed is not None:
+            current = self._repository.manifest(listed.digest)
             if not isinstance(current, Index):
                 raise UnsupportedMediaType(
                     f"list {manifest.digest} as referrer of {subject}: tag {tag} should be an index, "
@@ -204,8 +203,8 @@ class RepositoryWriter:
             if any(entry.digest == manifest.digest for entry in current.manifests):
                 return
             document = parse_json(current.raw, f"tag {tag}")
-            listed = document.get("manifests") if isinstance(document, dict) else None
-            entries = list(listed) if isinstance(listed, list) else []
+            old_entries = document.get("manifests") if isinstance(document, dict) else None
+            entries = list(old_entries) if isinstance(old_entries, list) else []
         entries.append(_referrer(manifest))
         index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
         self.put_manifest(parse_manifest(json.dumps(index, separators=(",", ":")).encode()), tag=tag)
@@ -225,7 +224,7 @@ class RepositoryWriter:
             method=method,
             url=self._repository.url(path),
             what=f"{doing} blob {descriptor.digest} in {self._repository.name}",
-            # Without it some servers in front of registries answer 411 to a POST.
+            # Without it some servers in front of registries answer 411 to a POST without a body.
             headers={"Content-Length": "0"} if method == "POST" else {},
             auth=auth,
             accept=accept,
@@ -234,22 +233,22 @@ class RepositoryWriter:
 
 
 def _retryable(error: RegistryError | TransportError) -> RegistryError | TransportError:
-    """The same error, but a session that the registry no longer knows is worth another."""
+    """The same error, but retryable if the registry has lost the upload session."""
     if isinstance(error, RegistryError) and error.status in _SESSION_LOST:
         return TransportError(error.message, hint=error.hint)
     return error
 
 
-def _check_digest(answer: Reply, digest: Digest, what: str) -> None:
-    """A registry that says which digest it keeps must keep the one that was sent."""
-    kept = answer.headers.get("docker-content-digest")
+def _check_digest(reply: Reply, digest: Digest, what: str) -> None:
+    """Raises DigestMismatch if the registry says that it keeps another digest."""
+    kept = reply.headers.get("docker-content-digest")
     with suppress(InvalidManifest):
         if kept and Digest.parse(kept) != digest:
             raise DigestMismatch(what, expected=str(digest), actual=kept)
 
 
 def _referrer(manifest: Manifest | Index) -> dict[str, JSON]:
-    """The entry of a referrer in the list of its subject (spec, "Listing Referrers")."""
+    """The entry in the subject's list (spec, "Listing Referrers")."""
     artifact_type = manifest.artifact_type
     if not artifact_type and isinstance(manifest, Manifest):
         artifact_type = manifest.config.media_type
