@@ -1,4 +1,4 @@
-"""Whom the client believes, whom it tells who we are, and when it speaks without TLS."""
+"""Trusted certificates, client certificates, plain HTTP and proxies."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ü"]
 )
-def test_ca_certs_that_are_none_are_named(text: str) -> None:
+def test_invalid_ca_certs_are_named(text: str) -> None:
     client = a_client(tls=TLS(ca_certs=(text,)))
     with pytest.raises(RequestError, match=r"^source\.ca_certs\[0\]: no certificate can be read from it$"):
         Repository(client, RepositoryName.parse("127.0.0.1:1/a/b")).resolve("1")
 
 
-def test_a_client_certificate_that_is_none_is_named_without_jargon() -> None:
+def test_an_invalid_client_certificate_is_named_without_jargon() -> None:
     client = a_client(tls=TLS(client_certs=(ClientCertificate(certificate="x", key="y"),)))
     with pytest.raises(RequestError, match=r"^source\.client_certs: the certificate or its key cannot be used$"):
         Repository(client, RepositoryName.parse("127.0.0.1:1/a/b")).resolve("1")
@@ -98,7 +98,7 @@ def test_a_client_certificate_that_is_none_is_named_without_jargon() -> None:
 def test_the_systems_store_is_trusted_and_no_list_of_a_package(
     secure: FakeRegistry, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # SSL_CERT_FILE is how OpenSSL is told where the system's store is.
+    # OpenSSL finds the system's store by SSL_CERT_FILE.
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     assert resolves(secure, a_client())
 
@@ -123,7 +123,7 @@ def test_without_a_store_of_single_files_the_bundle_is_read(
     assert resolves(secure, a_client())
 
 
-def test_many_threads_that_doubt_at_once_all_come_to_trust(
+def test_many_threads_read_the_bundle_at_once(
     secure: FakeRegistry, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
@@ -135,7 +135,7 @@ def test_many_threads_that_doubt_at_once_all_come_to_trust(
 def test_what_only_a_package_trusts_is_not_trusted(
     secure: FakeRegistry, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The variables by which requests itself would be made to believe it, and certifi's own file holding it.
+    # requests itself would trust it, by its variables and by certifi's file.
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
     monkeypatch.setenv("CURL_CA_BUNDLE", str(authority.certificate))
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(authority.certificate))
@@ -144,7 +144,7 @@ def test_what_only_a_package_trusts_is_not_trusted(
 
 
 def test_no_package_list_of_authorities_is_read(secure: FakeRegistry, authority: Authority) -> None:
-    """Runs on its own, to see which files are opened."""
+    """Runs in its own process, to see which files it opens."""
     program = f"""
 import sys
 opened = []
@@ -162,7 +162,7 @@ sys.exit(any("cacert.pem" in name for name in opened))
 
 @pytest.fixture
 def mutual(authority: Authority) -> Iterator[tuple[str, ClientCertificate]]:
-    """A server that wants certificates of its own authority, and one such."""
+    """A server that asks for certificates of its authority, and such a certificate."""
     pair = authority.issue("client")
     certificate = ClientCertificate(certificate=pair.certificate.read_text(), key=pair.key.read_text())
     with serve(lambda ask: Reply(200), authority.issue(), clients=authority.certificate) as host:
@@ -198,7 +198,7 @@ def test_without_a_client_certificate_the_error_names_the_field(
     assert not caught.value.retryable
 
 
-def test_a_client_certificate_that_is_none_is_named(authority: Authority) -> None:
+def test_an_invalid_client_certificate_is_named(authority: Authority) -> None:
     with pytest.raises(RequestError, match="client_certs") as caught:
         get("127.0.0.1:1", ClientCertificate(certificate="x", key="5ecret"), authority=authority)
     assert "5ecret" not in caught.value.message
@@ -254,13 +254,13 @@ def test_one_broken_connection_does_not_make_a_tls_registry_plain(tls_registry: 
         proxy.break_next(after=0, how="reset")
         client = a_client(tls=TLS(ca_certs=(tls_registry.ca.read_text(),)))
         repository = Repository(client, RepositoryName.parse(f"{proxy.host}/{repository_name}"), insecure=True)
-        # Its 400 to the plain HTTP that is tried next is no registry's answer.
+        # Its 400 to plain HTTP is not taken for a registry's answer.
         assert repository.resolve("1") is not None
         assert repository.resolve("1") is not None
 
 
 def test_a_plain_server_that_waits_for_the_end_of_a_line_is_found_out_too() -> None:
-    # As Python's http.server, and with it many a test registry.
+    # As Python's http.server does.
     with mute_to_tls() as host:
         client = a_client()
         request = Request(method="GET", url=f"https://{host}/v2/", what="ask")
@@ -297,7 +297,7 @@ def mute_to_tls() -> Iterator[str]:
 
 @contextlib.contextmanager
 def tls_after_all(upstream: str) -> Iterator[str]:
-    """A TLS port that says 400 to plain HTTP, as Go's and nginx do; Python's server would send a TLS alert."""
+    """A TLS port that answers plain HTTP with 400, as Go and nginx do; Python's server would send a TLS alert."""
     with fault_proxy(upstream) as proxy:
 
         def handle(client: socket.socket) -> None:
@@ -314,7 +314,7 @@ def tls_after_all(upstream: str) -> Iterator[str]:
 
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name leads to this machine, as a resolver would do it."""
+    """Every name resolves to this machine."""
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *rest, **more: real("127.0.0.1", port, *rest, **more))
 
@@ -410,8 +410,8 @@ def test_a_tunnel_is_asked_for_tls_and_a_refusal_is_the_proxys(
     assert "pa55" not in caught.value.message
 
 
-def test_tls_goes_through_a_tunnel_and_is_judged_as_ever(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The name in the certificate is what the registry is asked for by, though only the proxy could find it.
+def test_tls_through_a_tunnel_is_verified_as_without_one(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The certificate is for the name in the request, which only the proxy can resolve.
     name = RepositoryName.parse(f"registry.example.com/{NAME}")
     with (
         fake_registry(authority.issue("far", names=("registry.example.com",))) as far,
@@ -440,7 +440,7 @@ def test_a_dead_proxy_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pa55" not in caught.value.message
 
 
-# The real one.
+# A real registry.
 
 
 def test_a_real_registry_behind_tls(tls_registry: Registry, repository_name: str) -> None:

@@ -1,4 +1,4 @@
-"""Refusals say who, what, the registry's own words, and the likely cause."""
+"""Errors name the request, the registry's own message and the likely cause."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_each_status_has_its_kind(status: int, kind: type[RegistryError]) -> Non
         (b"\x1b[31m\xff\n", "\\x1b[31m", ""),
     ],
 )
-def test_the_registrys_own_words_are_found(raw: bytes, words: str, code: str) -> None:
+def test_the_registrys_own_message_is_found(raw: bytes, words: str, code: str) -> None:
     error = refuse(404, raw)
     assert error.message.startswith(f"{WHAT}: 404 Not Found")
     assert words in error.message
@@ -94,11 +94,11 @@ def test_a_web_page_is_not_repeated_but_hinted_at() -> None:
         (403, "robot", "'robot' is logged in but may not"),
     ],
 )
-def test_the_likely_cause_depends_on_who_we_are(status: int, login: str, expected: str) -> None:
+def test_the_likely_cause_depends_on_the_login(status: int, login: str, expected: str) -> None:
     assert expected in (refuse(status, login=login).hint or "")
 
 
-def test_a_rate_limit_is_told_with_the_wait_it_asks_for() -> None:
+def test_a_rate_limit_names_the_wait_it_asks_for() -> None:
     error = refuse(429, body("TOOMANYREQUESTS", "too many"), retry_after="30")
     assert error.retry_after == 30.0
     assert error.message.endswith(": it asks to wait 30 s")
@@ -110,7 +110,7 @@ def test_a_web_page_is_known_by_its_content_type_where_head_brings_no_body() -> 
     assert refuse(404, content_type="application/json").hint is None
 
 
-def test_a_web_page_before_a_registry_in_trouble_is_no_news_about_it() -> None:
+def test_a_web_page_with_a_server_error_gets_no_hint() -> None:
     assert refuse(502, b"<html>", content_type="text/html").hint is None
 
 

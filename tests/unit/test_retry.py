@@ -1,4 +1,4 @@
-"""Whether again, and after how long: decided without a clock."""
+"""Whether to retry, and after how long."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def test_a_wait_that_would_end_beyond_the_budget_is_not_begun() -> None:
     assert POLICY.wait(1, 59.6, None, 0.5) is None
 
 
-def test_a_budget_of_nothing_is_one_attempt() -> None:
+def test_a_budget_of_zero_is_one_attempt() -> None:
     assert ONCE.wait(1, 0.0, None, 0.0) is None
     assert ONCE.wait(1, 0.0, 0.0, 0.0) is None
 
 
-def test_a_wait_that_the_registry_asks_for_is_taken_as_it_is() -> None:
+def test_retry_after_is_honoured_exactly() -> None:
     assert POLICY.wait(1, 0.0, 30.0, 0.9) == 30.0
 
 
-def test_a_wait_of_less_than_a_moment_is_a_moment() -> None:
+def test_the_shortest_wait_is_50_ms() -> None:
     assert POLICY.wait(1, 0.0, 0.0001, 0.0) == 0.05
 
 
-def test_a_wait_that_the_registry_asks_for_beyond_all_patience_is_refused() -> None:
+def test_a_retry_after_that_is_too_long_gives_up() -> None:
     assert RetryPolicy(budget=1e9).wait(1, 0.0, MAX_ASKED_WAIT + 1, 0.0) is None
 
 
@@ -70,14 +70,14 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert parse_retry_after(value, NOW) == seconds
 
 
-def test_every_wait_is_told_with_its_reason() -> None:
+def test_every_wait_is_logged_with_its_reason() -> None:
     ear, time = Ear(), Time()
     Attempts(POLICY, ear, time.clock()).failed(TransportError("get blob x: connection refused"))
     assert time.waits == [0.5]
     assert ear.notes == ["get blob x: connection refused: trying again in 0.5 s"]
 
 
-def test_what_cannot_get_better_is_raised_at_once() -> None:
+def test_a_permanent_error_is_raised_at_once() -> None:
     ear, time = Ear(), Time()
     with pytest.raises(NotFound):
         Attempts(POLICY, ear, time.clock()).failed(NotFound("no", status=404))

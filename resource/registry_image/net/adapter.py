@@ -1,7 +1,7 @@
 """One request over a pooled connection, by requests' adapter: the only module that imports requests.
 
-Above the adapter everything is ours on purpose: requests' Session would read ``~/.netrc``, trust the CA list of a
-Python package, keep cookies, re-quote presigned URLs and send credentials along some redirects.
+Nothing else of requests is used: its Session reads ``~/.netrc``, trusts certifi's list of authorities, keeps cookies,
+re-quotes presigned URLs and sends credentials along with some redirects.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-#: Kept-alive connections: 16 look-ups and as many downloads as anybody configures.
+#: Connections kept alive: enough for 16 look-ups and 16 downloads at a time.
 POOL = 32
 _USER_AGENT = "registry-image-resource"
 
 
 class Connections:
-    """Every connection of a client, kept alive, under the rules of ``tls``. Threads share it."""
+    """All connections of a client. Threads share it."""
 
     def __init__(self, tls: TLS) -> None:
         self._tls = tls
@@ -42,7 +42,7 @@ class Connections:
     def send(
         self, request: Request, url: str, headers: Mapping[str, str], timeout: tuple[float, float]
     ) -> BaseHTTPResponse:
-        """The answer of ``url``, its body unread. ``timeout`` is to connect and between bytes, in seconds.
+        """The response, its body unread. ``timeout`` is to connect and between bytes, in seconds.
 
         Raises TransportError.
         """
@@ -51,19 +51,18 @@ class Connections:
         prepared = _prepare(request, url, headers)
         proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
         adapter = self._adapter(host, secure=scheme == "https")
-        doubtful = not adapter.trusts_bundle
+        bundle_unread = not adapter.trusts_bundle
         try:
-            answer: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
+            response: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
         except LIBRARY_ERRORS as error:
             problem = transport_error(error, request.what, host)
-            if doubtful and isinstance(problem, Untrusted):
+            if bundle_unread and isinstance(problem, Untrusted):
                 adapter.trust_bundle()
                 return self.send(request, url, headers, timeout)
             raise problem from error
-        return answer
+        return response
 
     def close(self) -> None:
-        """Closes idle connections."""
         for adapter in self._adapters.values():
             adapter.close()
 
@@ -84,18 +83,18 @@ def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> Prepared
     prepared.headers.update(headers)
     if callable(request.body):
         prepared.headers["Content-Length"] = str(request.length)
-        # urllib3 takes any iterable; requests' stubs do not say so of a prepared request.
+        # urllib3 takes any iterable, but requests' stubs do not allow one in a prepared request.
         prepared.body = cast("bytes", request.body())
     else:
         prepared.body = request.body
         if request.body is not None:
-            # Else requests' adapter sends it chunked, which token servers and ECR answer with 411.
+            # Without it requests' adapter sends the body chunked, and token servers and ECR answer 411.
             prepared.headers["Content-Length"] = str(len(request.body))
     return prepared
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with our TLS context, wherever it would have used its own list of authorities."""
+    """requests' adapter with our TLS context in place of its own list of authorities."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
@@ -114,4 +113,4 @@ class _Adapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
 
     def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
-        """Here requests would point the connection at certifi's file; the context has said it all."""
+        """Does nothing: requests would load certifi's authorities here, and the context already has ours."""

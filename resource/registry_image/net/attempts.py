@@ -1,4 +1,4 @@
-"""The tries of one piece of work: where RetryPolicy's rules meet a clock."""
+"""The attempts at one piece of work: RetryPolicy with a clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from registry_image.progress import Listener
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Time as a parameter, in seconds: ``monotonic`` for spans, ``now`` for dates (Unix time), ``sleep`` to wait;
-    ``dice`` in [0, 1) spreads waits."""
+    """Time as a parameter, in seconds. ``now`` is Unix time; ``dice``, a random number in [0, 1), spreads waits."""
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
@@ -24,7 +23,7 @@ class Clock:
 
 
 class Attempts:
-    """One thread's tries: ``failed`` waits or raises, ``progressed`` starts afresh."""
+    """One thread's attempts."""
 
     def __init__(self, policy: RetryPolicy, listener: Listener, clock: Clock) -> None:
         self._policy = policy
@@ -35,12 +34,12 @@ class Attempts:
         self._since = clock.monotonic()
 
     def failed(self, error: ResourceError) -> None:
-        """Waits before the next try, and says so to the listener; raises ``error`` if no further try makes sense."""
+        """Waits before the next attempt and tells the listener; raises ``error`` if another attempt is pointless."""
         self._failures += 1
-        # Waits count at their nominal length, so that a test which shortens them does not try for ever.
+        # Waits count at their nominal length: a test that shortens them must still reach the budget.
         elapsed = max(self._clock.monotonic() - self._since, self._waited)
-        asked = error.retry_after if isinstance(error, RegistryError) else None
-        pause = self._policy.wait(self._failures, elapsed, asked, self._clock.dice()) if error.retryable else None
+        retry_after = error.retry_after if isinstance(error, RegistryError) else None
+        pause = self._policy.wait(self._failures, elapsed, retry_after, self._clock.dice()) if error.retryable else None
         if pause is None:
             if self._failures > 1:
                 self._listener.note(f"giving up after {self._failures} tries in {elapsed:.0f} s")
@@ -50,7 +49,7 @@ class Attempts:
         self._clock.sleep(pause)
 
     def progressed(self) -> None:
-        """Something was achieved since the last failure: the budget is whole again."""
+        """Restores the whole budget, because the work has advanced since the last failure."""
         self._failures = 0
         self._waited = 0.0
         self._since = self._clock.monotonic()

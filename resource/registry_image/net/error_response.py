@@ -1,4 +1,4 @@
-"""An answer that says no, made into the error that says why, in the registry's own words where it has any."""
+"""Turns an HTTP error into an exception with the registry's own message."""
 
 from __future__ import annotations
 
@@ -24,55 +24,44 @@ _HINTS = {
     "BLOB_UNKNOWN": "the registry lost a part of this image: push it again",
     "TOOMANYREQUESTS": "wait, log in for a higher limit, or use a `registry_mirror`",
 }
-_KINDS: dict[int, type[RegistryError]] = {
-    401: Unauthorized,
-    403: Unauthorized,
-    404: NotFound,
-    429: RateLimited,
-    500: Unavailable,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
-}
-#: What stands for a secret in a registry's words.
+_KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 404: NotFound, 429: RateLimited}
+_KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
+#: Replaces a secret in a registry's message.
 REDACTED = "((redacted))"
-#: The hint of every refusal that came as a web page.
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
 def registry_error(
-    begin: str, answer: Reply, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
+    prefix: str, reply: Reply, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
 ) -> RegistryError:
-    """The error that ``answer`` is. ``begin`` says what was being done, and where; ``login`` says as whom, or is "";
-    ``now`` is the Unix time, for a Retry-After that is a date. Of ``secrets``, words show none.
-    """
-    code, words = _words(answer.body)
+    """``prefix`` says what was being done, and where; ``login`` is the user or "". ``now`` is the Unix time, for a
+    Retry-After that is a date. The message hides ``secrets``."""
+    code, text = _code_and_message(reply.body)
     for secret in sorted(secrets, key=len, reverse=True):
         if secret:
-            code, words = code.replace(secret, REDACTED), words.replace(secret, REDACTED)
-    status = answer.status
-    message = f"{begin}: {status} {_phrase(status)}"
-    if words:
-        message += f": {quote(words)}"
-    if code and code.lower() != words.lower():
+            code, text = code.replace(secret, REDACTED), text.replace(secret, REDACTED)
+    status = reply.status
+    message = f"{prefix}: {status} {_phrase(status)}"
+    if text:
+        message += f": {quote(text)}"
+    if code and code.lower() != text.lower():
         message += f" ({code})"
-    retry_after = parse_retry_after(answer.headers.get("retry-after"), now)
+    retry_after = parse_retry_after(reply.headers.get("retry-after"), now)
     if retry_after is not None:
         message += f": it asks to wait {retry_after:.3g} s"
     return _KINDS.get(status, RegistryError)(
-        message, status=status, code=code, hint=_hint(answer, code, login), retry_after=retry_after
+        message, status=status, code=code, hint=_hint(reply, code, login), retry_after=retry_after
     )
 
 
-def _hint(answer: Reply, code: str, login: str) -> str | None:
-    page = answer.headers.get("content-type").startswith("text/html") or answer.body.lstrip()[:14].lower().startswith(
-        (b"<!doctype html", b"<html")
-    )
-    if answer.status in (401, 403):
-        return _login_hint(answer.status, login) + (f"; {NOT_A_REGISTRY}" if page else "")
-    if answer.status == 429:
+def _hint(reply: Reply, code: str, login: str) -> str | None:
+    is_html = reply.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+    page = is_html or reply.headers.get("content-type").startswith("text/html")
+    if reply.status in (401, 403):
+        return _login_hint(reply.status, login) + (f"; {NOT_A_REGISTRY}" if page else "")
+    if reply.status == 429:
         return _HINTS["TOOMANYREQUESTS"]
-    if page and answer.status < 500:  # what stands before a registry in trouble may well answer with a page
+    if page and reply.status < 500:  # a proxy in front of a failing registry may answer with a page, too
         return NOT_A_REGISTRY
     return _HINTS.get(code)
 
@@ -92,15 +81,16 @@ def _phrase(status: int) -> str:
         return "(a status that HTTP does not know)"
 
 
-def _words(body: bytes) -> tuple[str, str]:
-    """Code and message of an error body: the distribution spec's ("Error Codes"), OAuth's, or a first plain line."""
-    text = body.strip()
-    if not text.startswith(b"{"):
-        return "", "" if text.startswith(b"<") else text[:400].decode("utf-8", "backslashreplace").partition("\n")[0]
+def _code_and_message(body: bytes) -> tuple[str, str]:
+    """From JSON of the distribution spec ("Error Codes") or of OAuth, else the first line of plain text."""
+    stripped = body.strip()
+    if not stripped.startswith(b"{"):
+        line = b"" if stripped.startswith(b"<") else stripped[:400].partition(b"\n")[0]
+        return "", line.decode("utf-8", "backslashreplace")
     try:
         document = parse_json(body, "error body")
     except InvalidManifest:
-        return "", text[:400].decode("utf-8", "backslashreplace")
+        return "", stripped[:400].decode("utf-8", "backslashreplace")
     if not isinstance(document, dict):
         return "", ""
     errors = document.get("errors")
@@ -109,5 +99,5 @@ def _words(body: bytes) -> tuple[str, str]:
         return "", str(first)[:400]
     code = next((value for key in ("code", "error") if isinstance(value := first.get(key), str)), "")
     keys = ("message", "error_description", "details", "detail", "error")
-    words = next((value for key in keys if isinstance(value := first.get(key), str) and value), "")
-    return (code if len(code) <= 64 and code.isprintable() else ""), words
+    message = next((value for key in keys if isinstance(value := first.get(key), str) and value), "")
+    return (code if len(code) <= 64 and code.isprintable() else ""), message

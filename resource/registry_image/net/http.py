@@ -1,11 +1,10 @@
-"""The words of HTTP between the client and those who use it: a request, its answer, who we say we are."""
+"""The types of HTTP that the client shares with its callers: requests, replies, logins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, TransportError
@@ -16,20 +15,20 @@ from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-#: A body that can be sent again: bytes, or a function that opens a fresh iterator over pieces (then `Request.length`).
+#: A body that can be sent again: bytes, or a function that opens a new iterator over its pieces.
 Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
-#: The longest number that is read from a header, in digits: more than a petabyte has, and int() bounds it too.
+#: The longest number read from a header, in digits; a petabyte has 16.
 MAX_DIGITS = 18
-#: The most that one piece of a body has, in bytes. Larger ones leave the cache; smaller ones cost more calls.
+#: The largest piece of a body, in bytes. Larger ones do not stay in the CPU cache; smaller ones cost more calls.
 PIECE = 256 * 1024
-#: The most that is read of an error's or redirect's body, in bytes: codes and messages are far shorter, pages are cut.
+#: The most that is read of an error's or redirect's body, in bytes; codes and messages are far shorter.
 MAX_ERROR_BODY = 64 * 1024
-#: Seconds for the whole of a small answer, so that a byte now and then cannot go on for ever.
+#: Seconds for the whole of a small answer: a server that sends a byte now and then would never stall.
 ANSWER_TIMEOUT = 300.0
 
 
 class Headers:
-    """The headers of an answer; names are case-insensitive, and one may stand on several lines."""
+    """Names are case-insensitive; a name may have several lines."""
 
     __slots__ = ("_lines",)
 
@@ -38,55 +37,49 @@ class Headers:
         for name, value in lines:
             self._lines.setdefault(name.lower(), []).append(value)
 
-    def get(self, name: str, default: str = "") -> str:
-        """The first line of that name."""
-        return self._lines.get(name.lower(), [default])[0]
+    def get(self, name: str) -> str:
+        return self._lines.get(name.lower(), [""])[0]
 
     def all(self, name: str) -> list[str]:
-        """Every line of that name, in order, such as each WWW-Authenticate."""
         return self._lines.get(name.lower(), [])
 
     def count(self, name: str) -> int | None:
-        """The whole number that the header begins with ("20;w=21600" is 20), or None if it begins with none."""
+        """The whole number before any parameters ("20;w=21600" is 20), or None."""
         text = self.get(name).partition(";")[0].strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
     def lines(self) -> list[tuple[str, str]]:
-        """Every line, its name in lower case."""
+        """Names are in lower case."""
         return [(name, value) for name, values in self._lines.items() for value in values]
 
 
 class Auth(Protocol):
-    """Puts Authorization on requests to one registry. Shared by threads."""
+    """A login to one registry. Threads share it."""
 
     @property
     def home(self) -> str:
-        """The server's address, such as ``https://ghcr.io``: to no other origin is Authorization ever sent."""
+        """The registry's address, such as ``https://ghcr.io``: the only origin that gets Authorization."""
 
     @property
     def login(self) -> str:
-        """Whom we say we are, for error texts; "" is nobody."""
+        """The user, for error texts; "" if there is none."""
 
     def authorization(self) -> str:
-        """The header's value for the next request, renewed if about to expire; "" while none is known to be needed."""
+        """The header's value for the next request, renewed if about to expire; "" before the first challenge."""
 
     def challenged(self, refused: str, challenges: list[str]) -> bool:
-        """After a 401 to a request that carried ``refused``: whether another try makes sense. May raise AuthError."""
+        """Logs in after a 401 to a request with the header ``refused``; False if another attempt is pointless.
 
-
-def _anywhere(url: str) -> None:
-    """The default of `Request.check_redirect`."""
+        May raise AuthError.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, and what it is for.
-
-    ``what`` begins every error text: "check ghcr.io/org/img:1.2". Statuses in ``accept`` are answers, besides 2xx;
-    every other one is raised as a RegistryError. A body that is a function needs ``length``, its size in bytes.
-    ``policy`` None is the client's. ``connect_timeout`` and ``stall_timeout``, in seconds, replace the client's limits.
-    ``proxy`` False goes straight. ``check_redirect`` may refuse an address by raising.
-    """
+    """``what`` begins every error text: "check ghcr.io/org/img:1.2". A status that is neither 2xx nor in ``accept`` is
+    raised as a RegistryError. A body that is a function needs ``length``, its size in bytes. ``policy``,
+    ``connect_timeout`` and ``stall_timeout`` (seconds) default to the client's. ``proxy`` False ignores proxies.
+    ``check_redirect`` may refuse an address by raising."""
 
     method: str
     url: str = field(repr=False)
@@ -100,12 +93,12 @@ class Request:
     connect_timeout: float | None = None
     stall_timeout: float | None = None
     proxy: bool = True
-    check_redirect: Callable[[str], None] = _anywhere
+    check_redirect: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole, small answer. ``url`` is where it came from after redirects: the base of a relative Location or Link."""
+    """A whole, small answer. ``url`` is the address after redirects: the base of a relative Location or Link."""
 
     status: int
     headers: Headers
@@ -114,11 +107,9 @@ class Reply:
 
 
 class StreamingReply:
-    """An answer whose body is still to be read, without a copy more than the socket makes.
+    """An answer with an unread body. Leaving the context keeps the connection alive if the body was read to its end.
 
-    A context manager; leaving it gives the connection back if the body was read to its end, and closes it if not.
-
-    ``url`` is where it came from after redirects. ``framed`` says whether HTTP itself tells where the body ends.
+    ``url`` is the address after redirects. ``framed`` is False if the body ends only with the connection.
     """
 
     def __init__(self, raw: BaseHTTPResponse, url: str, what: str, clock: Callable[[], float]) -> None:
@@ -132,8 +123,9 @@ class StreamingReply:
         self.framed = chunked or bool(self.headers.get("content-length"))
 
     def stream(self) -> Iterator[bytes]:
-        """The body in pieces of up to PIECE bytes, each as soon as it is there, so that nothing received is lost when
-        the connection breaks. Raises TransportError if it does, or if the body ends before Content-Length."""
+        """Pieces of up to PIECE bytes, each as soon as it arrives, so that a broken connection loses nothing received.
+
+        Raises TransportError, also for a body that ends before Content-Length."""
         read = self._raw.read1
         while True:
             try:
@@ -145,7 +137,7 @@ class StreamingReply:
             yield piece
 
     def read(self, limit: int) -> bytes:
-        """The whole body. Raises TransportError, or ContentError if it has more than ``limit`` bytes."""
+        """Raises TransportError, or ContentError if the body has more than ``limit`` bytes."""
         data = bytearray()
         end = self._clock() + ANSWER_TIMEOUT
         for piece in self.stream():
@@ -157,8 +149,8 @@ class StreamingReply:
         return bytes(data)
 
     def finish(self) -> bytes:
-        """The beginning of a body that matters little, up to MAX_ERROR_BODY bytes, and the response closed: read to
-        its end, the connection serves again, which saves a handshake for each blob that is redirected."""
+        """Closes the reply; returns the first MAX_ERROR_BODY bytes of the body. Reading a short body to its end keeps
+        the connection, which saves a handshake for each redirected blob."""
         data = bytearray()
         end = self._clock() + ANSWER_TIMEOUT
         with self, suppress(TransportError):
@@ -169,7 +161,6 @@ class StreamingReply:
         return bytes(data[:MAX_ERROR_BODY])
 
     def close(self) -> None:
-        """Gives the connection back or closes it."""
         if not self._raw.closed:
             self._raw.close()
         self._raw.release_conn()
@@ -177,7 +168,5 @@ class StreamingReply:
     def __enter__(self) -> StreamingReply:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

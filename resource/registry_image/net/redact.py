@@ -1,4 +1,4 @@
-"""What of a URL may be shown: what we know to be harmless, never what merely looks so."""
+"""The parts of URLs that may be shown: those known to be harmless, never those that only look harmless."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from registry_image.errors import quote
 
 
 def show_url(url: str) -> str:
-    """Scheme, host, port and path, fit to print. The query of a presigned URL is a password, and so may user
-    information be."""
+    """Scheme, host, port and path, printable. The query of a presigned URL is a secret; user information may be."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "(an address that is none)"
+        return "(invalid address)"
     host = parts.hostname or ""
     return quote(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")[1:-1]
 
 
 def show_host(url: str) -> str:
-    """Host and port alone."""
+    """Host and port."""
     return show_url(url).partition("://")[2].partition("/")[0]
 
 
 def secrets_in(authorization: str) -> Iterator[str]:
-    """What of an Authorization header that we send nobody may read: its credentials, and the password in Basic ones."""
+    """The secrets in a header that we send: its credentials, and for Basic also the password alone."""
     scheme, _, credentials = authorization.partition(" ")
     yield credentials
     if scheme == "Basic":

@@ -1,33 +1,30 @@
-"""When a failed request is worth another, and after how long: rules without a clock, without sleep."""
+"""Whether to retry a failed request, and after how long: rules without a clock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Longest single wait, in seconds, that a registry may ask for and get; beyond it, failing tells the user more.
+#: The longest wait in seconds that a registry may ask for; for a user, an error is better than a longer wait.
 MAX_ASKED_WAIT = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long to keep trying. All in seconds.
-
-    ``budget`` bounds the time spent on one piece of work since it last made progress; ``first`` is the mean of the
-    first wait, which doubles up to ``longest``. A budget of 0 means one attempt.
-    """
+    """``budget`` bounds the time since a piece of work last made progress; 0 means one attempt. ``first`` is the mean
+    of the first wait, which doubles up to ``longest``. All in seconds."""
 
     budget: float = 180.0
     first: float = 0.5
     longest: float = 20.0
 
-    def wait(self, failures: int, elapsed: float, asked: float | None, dice: float) -> float | None:
+    def wait(self, failures: int, elapsed: float, retry_after: float | None, dice: float) -> float | None:
         """Seconds to wait after that many ``failures`` in ``elapsed`` seconds, or None to give up.
 
-        ``asked`` is what the registry asked for (Retry-After), which is honoured exactly, at least a moment;
-        ``dice`` in [0, 1) spreads the others (AWS, "Exponential backoff and jitter": half fixed, half random).
+        ``retry_after`` is honoured exactly, from 50 ms on; ``dice`` in [0, 1) spreads the other waits (AWS,
+        "Exponential backoff and jitter": half fixed, half random).
         """
-        if asked is not None:
-            pause = max(asked, 0.05)
+        if retry_after is not None:
+            pause = max(retry_after, 0.05)
             if pause > MAX_ASKED_WAIT:
                 return None
         else:
@@ -35,21 +32,20 @@ class RetryPolicy:
         return pause if elapsed + pause <= self.budget else None
 
 
-#: One attempt, no second.
 ONCE = RetryPolicy(budget=0.0)
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
-    """Retry-After as seconds from ``now`` (Unix time): seconds, fractions too, or an HTTP date; None if it is neither.
+    """Retry-After, in seconds or as an HTTP date, as seconds from ``now`` (Unix time); None if it is neither.
 
-    GitHub and Docker Hub have been seen to send fractions below a millisecond and times long past: never negative.
+    Never negative: GitHub and Docker Hub have sent fractions of a millisecond and times long past.
     """
     if not value:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        from email.utils import parsedate_to_datetime  # the date form is rare: not at start-up
+        from email.utils import parsedate_to_datetime  # rarely needed: not at start-up
 
         try:
             seconds = parsedate_to_datetime(value).timestamp() - now

@@ -1,4 +1,4 @@
-"""Whether a host speaks TLS or, where that is allowed, plain HTTP: found out once (docs/adr/0031)."""
+"""Whether a host speaks TLS or, where that is allowed, plain HTTP. Each host is probed once (docs/adr/0031)."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ from http import HTTPStatus
 from registry_image.net.http import StreamingReply
 from registry_image.net.transport_error import NoTLS
 
-#: Seconds for TLS to come about where plain HTTP is allowed, four times as long after each time it was too short: a
-#: plain server may wait for ever for the end of what it takes for a request line, as Python's does.
+#: Seconds for the TLS handshake where plain HTTP is allowed; quadrupled after each failure. It must be short: to a
+#: plain server such as Python's, the handshake looks like a request line that has not ended yet.
 PROBE_TIMEOUT = 0.3
-#: Seconds that the longest probe takes, as long as any other connection may.
+#: Seconds for the longest probe, as for any other connection.
 MAX_PROBE_TIMEOUT = 15.0
 
 
 class Schemes:
-    """What is known of each host. All addresses of registries are https until a host is found to be plain."""
+    """The scheme of each host. Addresses of registries are https until a probe finds plain HTTP."""
 
     def __init__(self) -> None:
         self._plain_allowed: set[str] = set()
         self._plain: dict[str, bool] = {}
-        self._patience: dict[str, float] = {}
+        self._timeouts: dict[str, float] = {}
 
     def allow_plain_http(self, host: str) -> None:
-        """From now on ``https://host`` means plain HTTP where no TLS answers (a bad certificate stays an error)."""
+        """From now on ``host`` may answer by plain HTTP if it has no TLS; a bad certificate stays an error."""
         self._plain_allowed.add(host)
 
     def is_unknown(self, url: str) -> bool:
-        """Whether ``find`` must find out first: plain HTTP is allowed there, and nothing has answered yet."""
+        """Whether the host still has to be probed by `find`."""
         host = _host(url)
         return host in self._plain_allowed and host not in self._plain
 
     def apply(self, url: str) -> str:
-        """``url`` in the scheme that its host was found to speak."""
-        return _in_clear(url) if self._plain.get(_host(url)) else url
+        """``url`` with the scheme of its host."""
+        return _plain_url(url) if self._plain.get(_host(url)) else url
 
     def find(
-        self, url: str, probe: Callable[[float], StreamingReply], send_in_clear: Callable[[str], StreamingReply]
+        self, url: str, probe: Callable[[float], StreamingReply], send_plain: Callable[[str], StreamingReply]
     ) -> StreamingReply:
-        """The first answer that ``url`` gives: to ``probe`` over TLS, which is given the seconds to connect in, or to
-        ``send_in_clear``, which is given the address for it. Raises what they raise."""
+        """The answer by TLS or, without TLS, by plain HTTP; later addresses of the host get the same scheme.
+
+        ``probe`` takes the seconds to connect in, ``send_plain`` the http address. Raises what they raise.
+        """
         host = _host(url)
-        patience = self._patience.get(host, PROBE_TIMEOUT)
+        timeout = self._timeouts.get(host, PROBE_TIMEOUT)
         try:
-            reply = probe(patience)
+            reply = probe(timeout)
         except NoTLS as error:
-            self._patience[host] = min(MAX_PROBE_TIMEOUT, patience * 4)
-            reply = send_in_clear(_in_clear(url))
+            self._timeouts[host] = min(MAX_PROBE_TIMEOUT, timeout * 4)
+            reply = send_plain(_plain_url(url))
             if error.retryable and _wants_tls(reply):
                 reply.close()
-                raise  # TLS only failed for once
+                raise  # the server has TLS, it only failed this time
             self._plain[host] = True
         else:
             self._plain[host] = False
@@ -58,14 +60,13 @@ class Schemes:
 
 
 def _wants_tls(reply: StreamingReply) -> bool:
-    """Whether it is what Go, nginx and Apache say to plain HTTP where TLS is meant."""
+    """Whether the answer to plain HTTP is a TLS server's (of Go, nginx, Apache): 400, or a redirect to https."""
     return reply.status == HTTPStatus.BAD_REQUEST or reply.headers.get("location").startswith("https:")
 
 
 def _host(url: str) -> str:
-    """Host and port of an https address."""
     return url.removeprefix("https://").partition("/")[0]
 
 
-def _in_clear(url: str) -> str:
+def _plain_url(url: str) -> str:
     return url.replace("https", "http", 1)

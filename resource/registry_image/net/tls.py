@@ -1,4 +1,4 @@
-"""Whom we believe: the system's roots plus the pipeline's own; and who we are to servers that ask for a certificate."""
+"""The certificate authorities that are trusted, and the client certificates that are shown."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class TLS:
     client_certs: tuple[ClientCertificate, ...] = ()
 
     def certificate_for(self, host: str) -> ClientCertificate | None:
-        """The first that names ``host``, else the first that names none."""
+        """The first for ``host``, else the first for every server."""
         named = (item for item in self.client_certs if item.host == host)
         return next(named, next((item for item in self.client_certs if not item.host), None))
 
     def context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
-        """Trusts the authorities that the system's store keeps in files of their own, found as they are needed; see
-        `trust_bundle` for the rest. Raises RequestError, naming the field, for what is no certificate."""
-        # Where OpenSSL finds the system's store: SSL_CERT_DIR, else mostly /etc/ssl/certs. Without such a directory,
-        # all of the store is read here.
+        """Trusts the system's authorities that have files of their own, which OpenSSL reads on demand; `trust_bundle`
+        adds the others. Raises RequestError, naming the field, for an invalid certificate."""
+        # The directory is SSL_CERT_DIR, else mostly /etc/ssl/certs. Without one, this reads the whole bundle.
         context = ssl.create_default_context(capath=ssl.get_default_verify_paths().capath)
-        # Strict since Python 3.13: it refuses private authorities whose certificates lack an extension, as many do.
+        # Python 3.13 sets it (cpython#107361). It refuses certificates without a key identifier, which many private
+        # authorities issue.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         for position, pem in enumerate(self.ca_certs):
             try:
-                # Bundles name authorities in comments, in any language; only what PEM itself is made of counts.
+                # OpenSSL takes ASCII only, and bundles name authorities in comments in any language.
                 context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode("ascii"))
             except (ssl.SSLError, ValueError) as error:
                 raise RequestError(
@@ -53,17 +53,18 @@ class TLS:
 
 
 def trust_bundle(context: ssl.SSLContext) -> None:
-    """Adds the system's store in one file (SSL_CERT_FILE, else ca-certificates.crt): all there is where a worker's
-    certificates are mounted without the files that their links lead to.
+    """Adds the bundle of the system's authorities (SSL_CERT_FILE, else ca-certificates.crt).
 
-    Reading it takes 20 ms of CPU time, twice what starting Python does, so it is left until a certificate is doubted.
+    A worker may mount its certificates without the files that their links lead to; then only the bundle has them.
+    Reading it takes 20 ms of CPU time, twice what starting Python does, so it waits for a certificate that is not
+    trusted without it.
     """
     context.load_default_certs()
 
 
 def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
-    # OpenSSL's wrapper reads keys from files only. An unnamed file in memory keeps ours off the disk, where other
-    # teams' containers could find it.
+    # Python's ssl reads keys from files only. An unnamed file in memory keeps ours off the disk, where other teams'
+    # containers could find it.
     handle = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
     try:
         os.write(handle, f"{certificate.certificate}\n{certificate.key}\n".encode())
@@ -79,5 +80,5 @@ def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None
 
 
 def _no_password() -> str:
-    # Without it OpenSSL would ask a terminal that is not there.
+    # Without this function OpenSSL would ask on the terminal.
     raise ValueError("the key is encrypted")

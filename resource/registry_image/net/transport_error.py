@@ -1,4 +1,4 @@
-"""No answer came: which of the ways that can happen it was, in a sentence for whoever must mend it."""
+"""Turns the errors of the HTTP libraries into a TransportError that names the cause and a remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 
 from registry_image.errors import TransportError, quote
 
-#: What comes out of requests (an OSError), urllib3, http.client, ssl and socket; ValueError for what no URL can hold.
+#: The errors of requests (an OSError), urllib3, http.client, ssl and socket; ValueError is for an invalid URL.
 LIBRARY_ERRORS = (OSError, HTTPError, HTTPException, ValueError)
 
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
@@ -22,83 +22,77 @@ _CLIENT_CERTIFICATE = "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAIL
 
 
 class NoTLS(TransportError):
-    """Nothing that speaks TLS answered, as far as can be told; plain HTTP may (only tried where that is allowed)."""
+    """The server does not seem to speak TLS; plain HTTP may work, and is tried only where that is allowed."""
 
 
 class Untrusted(TransportError):
-    """The server's certificate does not lead to an authority that was loaded."""
+    """The server's certificate leads to no authority that was loaded."""
 
 
 def transport_error(error: BaseException, what: str, host: str) -> TransportError:
-    """The TransportError that says what ``error``, from the socket or any layer above it, means for ``what``."""
     chain = list(_causes(error))
-    begin = f"{what}: {host}"
+    prefix = f"{what}: {host}"
     if any(isinstance(cause, LocationParseError) for cause in chain):
-        # Its text has the whole address, and a proxy's its password.
-        return TransportError(f"{begin}: this address, or that of a proxy, is none", hint=_PROXY_HINT, retryable=False)
+        # The library's text has the whole address, for a proxy with its password.
+        return TransportError(f"{prefix}: invalid address, or invalid proxy", hint=_PROXY_HINT, retryable=False)
     if any(isinstance(cause, ProxyError) for cause in chain):
-        return TransportError(
-            f"{begin}: the proxy failed: {_last_words(chain)}",
-            hint=_PROXY_HINT,
-        )
+        return TransportError(f"{prefix}: the proxy failed: {_last_message(chain)}", hint=_PROXY_HINT)
     tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
-        return _explain_tls(tls, begin)
-    return _explain_socket(chain, begin) or TransportError(f"{begin}: the connection broke: {_last_words(chain)}")
+        return _explain_tls(tls, prefix)
+    return _explain_socket(chain, prefix) or TransportError(f"{prefix}: the connection broke: {_last_message(chain)}")
 
 
-def _explain_tls(cause: ssl.SSLError, begin: str) -> TransportError:
+def _explain_tls(cause: ssl.SSLError, prefix: str) -> TransportError:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return Untrusted(
-            f"{begin}: TLS: the certificate is not trusted: {cause.verify_message}",
+            f"{prefix}: TLS: the certificate is not trusted: {cause.verify_message}",
             hint="if this is a private certificate authority, add its certificate to `ca_certs`",
             retryable=False,
         )
     reason = cause.reason or ""
     if reason in _PLAIN_REASONS:
         return NoTLS(
-            f"{begin}: TLS: the server answered without it",
+            f"{prefix}: TLS: the server answered without it",
             hint="if this registry speaks plain HTTP only, set `insecure: true`",
             retryable=False,
         )
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
-        return NoTLS(f"{begin}: TLS: the server closed the connection", hint=_EOF_HINT)
-    hint = None
-    if reason.endswith(_CLIENT_CERTIFICATE):
-        hint = _CLIENT_CERTIFICATE_HINT
-    return TransportError(f"{begin}: TLS: {reason.replace('_', ' ').lower() or cause}", hint=hint, retryable=False)
+        return NoTLS(f"{prefix}: TLS: the server closed the connection", hint=_EOF_HINT)
+    hint = _CLIENT_CERTIFICATE_HINT if reason.endswith(_CLIENT_CERTIFICATE) else None
+    return TransportError(f"{prefix}: TLS: {reason.replace('_', ' ').lower() or cause}", hint=hint, retryable=False)
 
 
-def _explain_socket(chain: list[BaseException], begin: str) -> TransportError | None:
+def _explain_socket(chain: list[BaseException], prefix: str) -> TransportError | None:
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in chain)
 
     lookup = next((cause for cause in chain if isinstance(cause, socket.gaierror)), None)
     if lookup is not None:
         return TransportError(
-            f"{begin}: DNS: {lookup.strerror}",
+            f"{prefix}: DNS: {lookup.strerror}",
             hint="is the host in `repository` spelled right, and does the worker resolve it?",
             retryable=lookup.errno != socket.EAI_NONAME,
         )
     if among(ConnectionRefusedError):
-        return NoTLS(f"{begin}: connection refused", hint="nothing listens there: is the port right?")
+        return NoTLS(f"{prefix}: connection refused", hint="nothing listens there: is the port right?")
     if among(ConnectionResetError, BrokenPipeError):
-        return NoTLS(f"{begin}: the connection was reset")
+        return NoTLS(f"{prefix}: the connection was reset")
     if among(IncompleteRead):
-        return TransportError(f"{begin}: the connection ended before the answer did")
+        return TransportError(f"{prefix}: the connection ended before the answer did")
     if among(NewConnectionError):
-        return NoTLS(f"{begin}: no connection: {_last_words(chain)}")
-    if among(ConnectTimeoutError):  # of which urllib3 makes NewConnectionError a kind
-        return NoTLS(f"{begin}: no connection in time", hint="is a firewall in between, or a proxy needed?")
+        return NoTLS(f"{prefix}: no connection: {_last_message(chain)}")
+    if among(ConnectTimeoutError):  # after its subclass NewConnectionError
+        return NoTLS(f"{prefix}: no connection in time", hint="is a firewall in between, or a proxy needed?")
     if among(TimeoutError):
-        return NoTLS(f"{begin}: stalled: no byte came in time")
+        return NoTLS(f"{prefix}: stalled: no byte came in time")
     return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and all it came from, outermost first: urllib3 keeps causes in `reason` and in its arguments.
+    """``error`` and its causes, outermost first: urllib3 keeps causes in `reason` and in its arguments.
 
-    Not its context: where plain HTTP fails too, that would be what TLS said before.
+    ``__context__`` is no cause: when plain HTTP fails too, it is the earlier failure of TLS.
     """
     seen: set[int] = set()
     waiting: list[object] = [error]
@@ -110,6 +104,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(item, "reason", None), *item.args, item.__cause__]
 
 
-def _last_words(chain: list[BaseException]) -> str:
-    # Libraries repeat addresses in their texts, and what follows a question mark may be a presigned one's secret.
+def _last_message(chain: list[BaseException]) -> str:
+    # Libraries repeat addresses in their texts, and the query of a presigned address is a secret.
     return quote(str(chain[-1]).partition("?")[0] or type(chain[-1]).__name__)
