@@ -1,4 +1,4 @@
-"""The token flow, and to whom credentials go."""
+"""The token flow, and the servers that get credentials."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_token_is_renewed_before_it_expires(
     time.seconds += 1.0
     assert resolves(repository)
     assert len(registry.asked("GET", "/token")) == 2
-    assert len(registry.asked("HEAD")) == 4  # one 401 only
+    assert len(registry.asked("HEAD")) == 4  # with one 401
 
 
 def test_a_token_that_expires_in_the_middle_of_a_download_is_replaced(registry: FakeRegistry, time: Time) -> None:
@@ -204,8 +204,8 @@ def test_a_wrong_password_is_said_once_and_not_repeated(registry: FakeRegistry, 
 
 
 @pytest.mark.parametrize("missing", [{"username": "robot"}, {"password": "pa55"}, {}])
-def test_half_a_pair_is_an_error(missing: dict[str, str]) -> None:
-    with pytest.raises(AuthError, match="half a pair") as caught:
+def test_a_username_without_a_password_or_the_reverse_is_an_error(missing: dict[str, str]) -> None:
+    with pytest.raises(AuthError, match="is missing") as caught:
         Credentials(**missing)
     assert "pa55" not in caught.value.message
 
@@ -224,7 +224,7 @@ def test_trouble_of_the_token_server_is_waited_out(registry: FakeRegistry, time:
     assert len(time.waits) == 1
 
 
-def test_trouble_of_the_token_server_that_stays_is_told_as_what_it_is(registry: FakeRegistry, time: Time) -> None:
+def test_lasting_trouble_of_the_token_server_is_no_failed_login(registry: FakeRegistry, time: Time) -> None:
     registry.script("GET", "/token", status(503), always=True)
     client = a_client(time=time, policy=ONCE)
     with pytest.raises(Unavailable, match=r"token server.*503"):
@@ -272,13 +272,13 @@ def test_a_token_server_where_none_belongs_is_refused(registry: FakeRegistry, ti
 
 
 @pytest.mark.parametrize("realm", ["file:///etc/passwd", "not a url", "https://"])
-def test_a_token_server_that_is_no_address_is_refused(registry: FakeRegistry, time: Time, realm: str) -> None:
+def test_a_token_server_with_an_invalid_address_is_refused(registry: FakeRegistry, time: Time, realm: str) -> None:
     registry.realm = realm
     with pytest.raises(TransportError, match="is not an http or https address"):
         resolves(a_reader(registry, time, USER))
 
 
-def test_a_token_server_cannot_send_us_on_where_it_may_not_be_itself(registry: FakeRegistry, time: Time) -> None:
+def test_a_token_server_cannot_redirect_to_a_forbidden_address(registry: FakeRegistry, time: Time) -> None:
     registry.script("GET", "/token", redirect("http://169.254.169.254/latest"))
     with pytest.raises(AuthError, match=r"169\.254\.169\.254/latest: it is an address inside"):
         resolves(a_reader(registry, time, USER))

@@ -75,7 +75,7 @@ def test_a_tenant_in_the_source_saves_asking_the_registry_for_it(client: Client,
     assert [call.target for call in web.calls] == ["/oauth2/exchange"]
 
 
-def test_a_registry_that_names_no_tenant_is_told_the_common_one(client: Client, web: Internet, azure: Azure) -> None:
+def test_a_registry_without_a_tenant_gets_the_common_one(client: Client, web: Internet, azure: Azure) -> None:
     azure.tenant = "common"
     known = azure.registry()
     web.routes = {
@@ -124,7 +124,7 @@ def test_an_application_logs_in_at_its_cloud_with_a_secret_or_an_identity_token(
 ) -> None:
     assert ACRLogin(client, host, settings, oidc_token)().password == REFRESH_TOKEN
     assert azure.asked[0] == f"entra {authority} {TENANT} {REGISTRY_AUDIENCE}"
-    # Nobody else was asked anything, such as which clouds there are.
+    # No other request was made, such as one for the list of clouds.
     assert {call.host for call in web.calls} == {host, authority}
 
 
@@ -189,7 +189,7 @@ def test_a_registry_that_refuses_the_exchange_names_status_tenant_and_role(clien
         (APPLICATION, "expired", "AADSTS700024", "has expired"),
     ],
 )
-def test_what_entra_says_is_repeated_with_a_hint(
+def test_entra_s_error_is_repeated_with_a_hint(
     client: Client, settings: AzureSettings, oidc_token: str, said: str, hint: str
 ) -> None:
     error = failing(client, settings, oidc_token)
@@ -201,7 +201,7 @@ def test_what_entra_says_is_repeated_with_a_hint(
 
 
 def test_a_registry_cannot_have_the_token_sent_elsewhere(client: Client, web: Internet) -> None:
-    # 307 asks to repeat the request, body and all.
+    # 307 asks to repeat the request with its body.
     web.routes = {".*": lambda _: Reply(status=307, headers=(("Location", "https://evil.example/oauth2/exchange"),))}
     with pytest.raises(AuthError, match=r"307"):
         ACRLogin(client, HOST, AzureSettings(tenant_id=TENANT))()

@@ -32,7 +32,7 @@ class Keys(TypedDict):
 
 
 KEYS = Keys(access_key_id="AKIAIOSFODNN7EXAMPLE", secret_access_key="secret")
-"""Enough where nobody checks signatures."""
+"""For servers that check no signatures."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def trusting_aws() -> Iterator[AWS]:
 
 @pytest.fixture
 def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]:
-    """The Internet, and an environment that knows the way there and nothing of AWS."""
+    """The Internet, and an environment with the way there and without any identity at AWS."""
     with internet(tmp_path) as running:
         for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
             monkeypatch.delenv(name, raising=False)
@@ -75,12 +75,12 @@ def reach(web: Internet, aws: AWS) -> None:
 
 
 def granting(expires: float = 4e9) -> Site:
-    """An ECR or ECR Public that says yes, as recorded."""
+    """An ECR or ECR Public that grants a token, as recorded."""
     token = base64.b64encode(b"AWS:a:password").decode()
 
     def answer(call: Call) -> Reply:
         data = {"authorizationToken": token, "expiresAt": expires}
-        if "SpencerFrontendService" in call.headers["x-amz-target"]:  # what ECR Public is called inside
+        if "SpencerFrontendService" in call.headers["x-amz-target"]:  # the internal name of ECR Public
             return reply({"authorizationData": data})
         region = re.search(r"ecr[.-](?:fips\.)?([a-z0-9-]+)", call.host)
         assert region is not None
@@ -131,7 +131,7 @@ def test_every_kind_of_registry_host_is_read_and_written_back(
         "public.ecr.aws",
     ],
 )
-def test_a_host_that_only_looks_like_ecr_gets_no_token_of_ours(host: str) -> None:
+def test_a_host_that_only_looks_like_ecr_gets_no_token(host: str) -> None:
     assert not is_ecr(host)
 
 
@@ -193,7 +193,7 @@ def test_an_instance_is_asked_for_its_role_and_never_through_the_proxy(
     monkeypatch.setenv("http_proxy", web.url)
     assert ECRLogin(client, "org/image", AWSSettings(region=REGION))().username == "AWS"
     assert [call.host for call in web.calls] == ["api.ecr.us-east-1.amazonaws.com"]
-    # What moto's metadata service gave out signed the request.
+    # The request was signed with the keys of moto's metadata service.
     assert "Credential=test-key/" in web.calls[0].headers["authorization"]
 
 
@@ -221,7 +221,7 @@ def test_an_identity_token_is_traded_for_a_role_and_more_roles_from_there(
         ("public.ecr.aws/alias/image", "api.ecr-public.us-east-1.amazonaws.com"),
     ],
 )
-def test_each_partition_is_asked_at_home(client: Client, web: Internet, name: str, asked: str) -> None:
+def test_each_partition_has_its_own_endpoint(client: Client, web: Internet, name: str, asked: str) -> None:
     web.routes[".*"] = granting()
     login = ECRLogin(client, name, AWSSettings(**KEYS))
     assert str(login.repository()) == name
@@ -312,7 +312,7 @@ def test_each_refusal_has_its_hint(client: Client, web: Internet, code: str, hin
     assert "secret" not in failure.value.message.replace("The security", "")
 
 
-def test_an_expired_identity_token_is_told_from_a_role_that_does_not_trust_it(client: Client, web: Internet) -> None:
+def test_an_expired_identity_token_and_a_role_that_does_not_trust_it_differ(client: Client, web: Internet) -> None:
     xml = (
         "<ErrorResponse xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><Error><Type>Sender</Type>"
         "<Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
@@ -339,7 +339,7 @@ def test_no_identity_anywhere_lists_where_it_was_looked_for(client: Client, web:
     assert web.calls == []
 
 
-def test_metadata_that_nothing_answers_for_fails_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_metadata_service_fails_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
     with black_hole() as nowhere:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", nowhere)
@@ -353,9 +353,7 @@ def test_metadata_that_nothing_answers_for_fails_soon(client: Client, monkeypatc
     assert "give the worker's instance a role" in failure.value.hint
 
 
-def test_a_container_s_agent_that_nothing_answers_for_fails_soon(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_container_agent_fails_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with black_hole() as nowhere:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", nowhere)
         began = time.monotonic()
@@ -364,10 +362,10 @@ def test_a_container_s_agent_that_nothing_answers_for_fails_soon(
         assert time.monotonic() - began < 3
 
 
-def test_metadata_that_answers_only_the_older_protocol_is_asked_by_it(
+def test_a_metadata_service_of_the_older_protocol_works(
     client: Client, web: Internet, trusting_aws: AWS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # IMDSv2's answer is dropped on the way into a container when the hop limit is one.
+    # With a hop limit of one, IMDSv2's answer never reaches a container.
     reach(web, trusting_aws)
     moto_s = forward(trusting_aws.url)
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
@@ -412,7 +410,7 @@ def test_a_container_s_role_is_asked_for_with_its_token(
     assert "Credential=AKIAFROMTHECONTAINER/" in web.calls[0].headers["authorization"]
 
 
-def test_a_certificate_of_nobody_we_trust_is_not_believed(client: Client, web: Internet) -> None:
+def test_an_untrusted_certificate_is_refused(client: Client, web: Internet) -> None:
     web.routes[".*"] = granting()
     trusting_nobody = Client(tls=TLS(), policy=ONCE, listener=Silence())
     with pytest.raises(AuthError, match=r"asking for an ECR token: .*certificate is not trusted"):

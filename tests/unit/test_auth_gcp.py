@@ -49,7 +49,7 @@ def client(web: Internet) -> Iterator[Client]:
 
 
 def at(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """As GCE_METADATA_HOST in the environment of a fresh process: google-auth reads it when it is imported."""
+    """Sets GCE_METADATA_HOST, which google-auth reads when it is imported."""
     monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", host)
 
 
@@ -76,7 +76,7 @@ def test_the_machine_s_service_account_logs_in(client: Client, web: Internet, go
     credentials = GCPLogin(client, GCPSettings())()
     assert (credentials.username, credentials.password) == ("oauth2accesstoken", GOOGLE_TOKEN)
     assert google.asked[-1] == "metadata /computeMetadata/v1/instance/service-accounts/default/token"
-    assert web.calls == []  # no proxy was asked for it
+    assert web.calls == []  # nothing went through the proxy
 
 
 def test_a_pasted_key_logs_in(client: Client, google: Google, private_key: str) -> None:
@@ -89,7 +89,7 @@ def test_an_identity_token_is_traded(client: Client, google: Google) -> None:
     assert google.asked == [f"sts {PROVIDER}"]
 
 
-def test_an_identity_token_is_traded_for_a_service_account_s(client: Client, google: Google) -> None:
+def test_an_identity_token_is_traded_for_that_of_a_service_account(client: Client, google: Google) -> None:
     settings = GCPSettings(workload_identity_provider=PROVIDER, service_account=SERVICE_ACCOUNT)
     assert GCPLogin(client, settings, OIDC_TOKEN)().password == GOOGLE_TOKEN
     assert google.asked == [f"sts {PROVIDER}", f"iamcredentials {SERVICE_ACCOUNT}"]
@@ -158,7 +158,7 @@ def test_a_key_of_an_account_that_is_gone_is_named(client: Client, private_key: 
     assert "make a new key" in hint
 
 
-def test_an_expired_identity_token_is_what_google_says_it_is(client: Client) -> None:
+def test_an_expired_identity_token_is_named(client: Client) -> None:
     message, hint = failing(client, TRADE, "expired")
     assert f"trading the identity token at '{PROVIDER}'" in message
     assert "stale" in message
@@ -205,7 +205,7 @@ def test_a_pasted_key_cannot_send_its_statement_elsewhere(
     [
         (GCPSettings(), OIDC_TOKEN, "go together"),
         (GCPSettings(workload_identity_provider=PROVIDER), "", "go together"),
-        (GCPSettings(service_account=SERVICE_ACCOUNT), "", "`gcp.service_account` is whom"),
+        (GCPSettings(service_account=SERVICE_ACCOUNT), "", "`gcp.service_account` needs"),
         (GCPSettings(service_account_json="{secret"), "", "not a JSON object"),
         (GCPSettings(service_account_json='{"type": "external_account"}'), "", "got 'external_account'"),
         (

@@ -12,7 +12,7 @@ from registry_image.errors import AuthError
 
 
 class Cloud(RefreshableCredentials):
-    """Grants credentials with a number that counts, for an hour unless told otherwise."""
+    """Grants numbered credentials, by default for an hour."""
 
     def __init__(self) -> None:
         super().__init__(lambda: self.now)

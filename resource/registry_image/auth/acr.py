@@ -1,6 +1,6 @@
 """Azure Container Registry: a token of Microsoft Entra ID, exchanged for the registry's own.
 
-https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. azure-identity is imported when something is asked.
+https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md. azure-identity is imported at the first request.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from registry_image.net.http import Request
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-#: Who everyone is that comes with a refresh token (az acr login --expose-token).
+#: The user name that goes with every refresh token (az acr login --expose-token).
 USERNAME = "00000000-0000-0000-0000-000000000000"
-#: What tokens for registries are for; older registries take only those for the cloud's resource manager.
+#: The audience of tokens for registries; older registries take only tokens for the cloud's resource manager.
 REGISTRY_AUDIENCE = "https://containerregistry.azure.net"
-#: The most that is read of the registry's answers here, in bytes; a refresh token has some 2 KiB.
+#: The most that is read of an answer, in bytes; a refresh token has some 2 KiB.
 MAX_ANSWER = 256 * 1024
-#: How long a refresh token counts if it does not say, in seconds; they live three hours.
+#: The life in seconds of a refresh token without ``exp``; most live three hours.
 DEFAULT_LIFE = 3600.0
-#: Tries of a metadata service that answers with an error; the library's own five take over a minute.
+#: Retries of a metadata service that answers with an error; the library's default of five takes over a minute.
 _METADATA_RETRIES = 2
 _TENANT = re.compile(r"[?&]tenant=([A-Za-z0-9.-]{1,253})", re.ASCII)
 _WHAT = "Azure login"
-_NOT_ON_AZURE = (
-    "a managed identity is there only on Azure: elsewhere set `azure_client_id` with a secret or `oidc_token`"
-)
+_NOT_ON_AZURE = "a managed identity exists only on Azure: elsewhere set `azure_client_id` with a secret or `oidc_token`"
 _PERMISSION = "the identity needs the role AcrPull on the registry, to push AcrPush"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cloud:
-    """Where tokens are made, and the audience of its resource manager. ``authority`` None is the library's default,
-    AZURE_AUTHORITY_HOST or the public cloud."""
+    """The cloud's token server and the audience of its resource manager.
+
+    ``authority`` None is the library's default, AZURE_AUTHORITY_HOST or the public cloud.
+    """
 
     authority: str | None
     manager: str
@@ -62,8 +62,8 @@ _ELSEWHERE = _Cloud(authority=None, manager=_PUBLIC.manager)
 
 
 class ACRLogin(RefreshableCredentials):
-    """A CredentialProvider for the registry at ``host``: a managed identity, a service principal, or a trade of the
-    identity token. Nothing is sent before something is asked of it."""
+    """A CredentialProvider for the registry at ``host``, by a managed identity, a service principal or the identity
+    token. It sends nothing before its first call."""
 
     def __init__(self, client: Client, host: str, settings: AzureSettings, oidc_token: str = "") -> None:
         """Raises RequestError for settings that contradict themselves."""
@@ -95,35 +95,35 @@ class ACRLogin(RefreshableCredentials):
         return Expiring(credentials=Credentials(username=USERNAME, password=token), expires_at=expires_at)
 
     def _tenant_of_registry(self) -> str:
-        """What the registry's challenge names, else "common", which lets the token's own tenant count."""
+        """The tenant in the registry's challenge, else "common", which means the token's own tenant."""
         request = Request(
             method="GET", url=f"https://{self._host}/v2/", what=f"{_WHAT}: asking for the tenant", accept=(401,)
         )
         try:
-            answer = self._client.fetch(request, MAX_ANSWER)
+            reply = self._client.fetch(request, MAX_ANSWER)
         except (RegistryError, TransportError) as error:
             raise AuthError(error.message, hint=error.hint) from error
-        for challenge in parse_challenges(answer.headers.all("www-authenticate")):
-            found = _TENANT.search(challenge.parameters.get("realm", ""))
-            if found:
-                return found[1]
+        for challenge in parse_challenges(reply.headers.all("www-authenticate")):
+            match = _TENANT.search(challenge.parameters.get("realm", ""))
+            if match:
+                return match[1]
         return "common"
 
     def _token(self, audience: str, tenant: str) -> str:
         """An access token of Entra ID."""
-        step = f"{_WHAT}: asking for a token for {audience} as {self._who()}"
+        step = f"{_WHAT}: asking for a token for {audience} as {self._identity()}"
         try:
             return self._credential(tenant, step).get_token(f"{audience}/.default").token
         except Exception as error:
-            lost = _transport_error(error)
-            if lost is not None:
+            unreachable = _transport_error(error)
+            if unreachable is not None:
                 managed = not (self._settings.client_secret or self._oidc_token)
-                raise AuthError(lost.message, hint=_NOT_ON_AZURE if managed else lost.hint) from error
-            # Of its first line, as the next are trace numbers and links; and without the guess before what IMDS said.
-            said = str(error).strip().partition("\n")[0].rpartition("Token request error: ")[2].strip()
-            raise _AudienceRefused(f"{step}: {quote(said, limit=400)}", hint=_token_hint(said)) from error
+                raise AuthError(unreachable.message, hint=_NOT_ON_AZURE if managed else unreachable.hint) from error
+            # The other lines are trace numbers and links; the words before the metadata service's own are a guess.
+            message = str(error).strip().partition("\n")[0].rpartition("Token request error: ")[2].strip()
+            raise _AudienceRefused(f"{step}: {quote(message, limit=400)}", hint=_token_hint(message)) from error
 
-    def _who(self) -> str:
+    def _identity(self) -> str:
         if not self._settings.client_id:
             return "the system-assigned managed identity"
         kind = "application" if self._settings.client_secret or self._oidc_token else "managed identity"
@@ -144,7 +144,7 @@ class ACRLogin(RefreshableCredentials):
                 settings.client_id,
                 settings.client_secret,
                 authority=self._cloud.authority,
-                disable_instance_discovery=True,  # the authority is one of ours or the operator's
+                disable_instance_discovery=True,  # the authority is ours or the operator's
                 transport=transport,
             )
         if self._oidc_token:
@@ -181,10 +181,10 @@ class ACRLogin(RefreshableCredentials):
             body=urlencode(form).encode("ascii"),
         )
         try:
-            answer = self._client.fetch(request, MAX_ANSWER)
-            return JSONReader(parse_json(answer.body, what), what).text("refresh_token")
+            reply = self._client.fetch(request, MAX_ANSWER)
+            return JSONReader(parse_json(reply.body, what), what).text("refresh_token")
         except InvalidManifest:
-            # The answer is not repeated: it may hold half a token.
+            # The answer is not repeated: it may hold a part of a token.
             raise AuthError(f"{what}: the answer holds no refresh token") from None
         except RegistryError as error:
             kind = _AudienceRefused if error.status in (400, 401, 403) else AuthError
@@ -195,7 +195,7 @@ class ACRLogin(RefreshableCredentials):
 
 
 class _AudienceRefused(AuthError):
-    """A no that may be a yes for another audience."""
+    """The token was refused; one for another audience may be accepted."""
 
 
 def _cloud(host: str, environment: str) -> _Cloud:
@@ -205,7 +205,7 @@ def _cloud(host: str, environment: str) -> _Cloud:
 
 
 def _expiry(token: str) -> float | None:
-    """The ``exp`` of a JWT, in Unix time. It is not verified: the token is the registry's and goes back there."""
+    """The ``exp`` of a JWT, in Unix time. The JWT is not verified: only the registry that made it reads it."""
     try:
         part = token.split(".")[1]
         claims = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -215,7 +215,7 @@ def _expiry(token: str) -> float | None:
 
 
 def _transport_error(error: BaseException | None) -> TransportError | None:
-    """Ours, if that is what the library wrapped: then nothing answered."""
+    """The TransportError that the library wrapped, or None if the server answered."""
     while error is not None:
         if isinstance(error, TransportError):
             return error
@@ -223,15 +223,15 @@ def _transport_error(error: BaseException | None) -> TransportError | None:
     return None
 
 
-def _token_hint(said: str) -> str:
+def _token_hint(message: str) -> str:
     hints = {
         "AADSTS700016": "is `azure_client_id` an application of this tenant? `azure_tenant_id` says which tenant",
         "AADSTS7000215": "`azure_client_secret` is wrong: it is the secret's value, not its ID",
         "AADSTS7000222": "`azure_client_secret` has expired: make a new one",
         "AADSTS700024": "`oidc_token` has expired: it must be newer than the step",
+        # Also AADSTS700213.
         "AADSTS70021": "the application needs a federated credential with the token's issuer, subject and audience",
-        "AADSTS700213": "the application needs a federated credential with the token's issuer, subject and audience",
-        "Identity not found": "assign the managed identity to the worker's machine, or mend `azure_client_id`",
+        "Identity not found": "assign the managed identity to the worker's machine, or correct `azure_client_id`",
         "No identity": "assign a managed identity to the worker's machine, or set `azure_client_id` to the one it has",
     }
-    return next((hint for words, hint in hints.items() if words in said), _PERMISSION)
+    return next((hint for words, hint in hints.items() if words in message), _PERMISSION)

@@ -1,6 +1,6 @@
-"""Who we are to AWS: keys of the source, the SDK's default chain, an identity token, and the roles assumed from there.
+"""An identity at AWS: the source's keys, the SDK's default chain or the identity token, and the roles assumed from it.
 
-botocore is imported when something is asked, never when this module is.
+botocore is imported at the first request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from botocore.credentials import CredentialProvider
     from botocore.session import Session
 
-#: What AWS's own logs call us.
+#: Our name in AWS's own logs.
 ROLE_SESSION_NAME = "registry-image-resource"
 _WHAT = "AWS login"
 _TRUST = "the trust policy of"
@@ -46,7 +46,7 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """An access key, as STS or a source gives it."""
+    """An access key, of STS or of a source."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -64,8 +64,8 @@ class _AssumedRole(TypedDict):
 
 
 class Identity:
-    """Makes clients of AWS services that speak as whoever the settings and the identity token ("" is none) say.
-    ``region`` is where STS is asked."""
+    """Makes clients of AWS services with the identity of the settings and of the identity token ("" for none).
+    ``region`` is the region of STS."""
 
     def __init__(self, client: Client, settings: AWSSettings, oidc_token: str, region: str) -> None:
         """Raises RequestError for settings that contradict themselves."""
@@ -82,14 +82,14 @@ class Identity:
 
     def service(self, name: str, region: str, *, fips: bool = False, dual_stack: bool = False) -> BaseClient:
         """A botocore client of the service ``name``, for `call`. Raises AuthError."""
-        with reading("preparing"):
+        with aws_errors("preparing"):
             session = _session(self._client, self._region)
         keys = self._keys(session, fips=fips)
-        with reading("preparing"):
-            return _make(session, name, keys, region=region, fips=fips, dual_stack=dual_stack)
+        with aws_errors("preparing"):
+            return _service(session, name, keys, region=region, fips=fips, dual_stack=dual_stack)
 
     def _keys(self, session: Session, *, fips: bool) -> Keys | None:
-        """None is the default chain, which was found to hold something."""
+        """None for the default chain, after a check that it finds an identity."""
         settings = self._settings
         keys: Keys | None = None
         if settings.access_key_id:
@@ -99,13 +99,13 @@ class Identity:
                 token=settings.session_token,
             )
         elif not self._oidc_token:
-            self._need_default(session)
+            self._check_default_chain(session)
         for position, role in enumerate(settings.role_arns):
             step = f"assuming role {quote(role)}"
             if len(settings.role_arns) > 1:
                 step += f" ({position + 1} of {len(settings.role_arns)})"
-            with reading(step):
-                sts = _make(session, "sts", keys, region=self._region, fips=fips)
+            with aws_errors(step):
+                sts = _service(session, "sts", keys, region=self._region, fips=fips)
             keys = self._assume(sts, role, step, with_token=bool(self._oidc_token) and position == 0)
         return keys
 
@@ -119,28 +119,28 @@ class Identity:
             if self._settings.external_id:
                 arguments["ExternalId"] = self._settings.external_id
         answer = call(sts, operation, arguments, step=step, permission=hint)
-        with reading(step):
-            got = cast("_AssumedRole", answer)["Credentials"]
-            return Keys(access_key=got["AccessKeyId"], secret_key=got["SecretAccessKey"], token=got["SessionToken"])
+        with aws_errors(step):
+            keys = cast("_AssumedRole", answer)["Credentials"]
+            return Keys(access_key=keys["AccessKeyId"], secret_key=keys["SecretAccessKey"], token=keys["SessionToken"])
 
-    def _need_default(self, session: Session) -> None:
-        lost = ""
-        with reading("looking for an identity"):
+    def _check_default_chain(self, session: Session) -> None:
+        unreachable = ""
+        with aws_errors("looking for an identity"):
             try:
-                found = session.get_credentials()
+                credentials = session.get_credentials()
             except TransportError as error:
-                found, lost = None, f"; {_after_what(error)}"
-        if found is None:
+                credentials, unreachable = None, f"; {_without_prefix(error)}"
+        if credentials is None:
             raise AuthError(
                 f"{_WHAT}: no identity: nothing in the environment, a profile, a web identity, the container or the "
-                f"instance's metadata{lost}",
+                f"instance's metadata{unreachable}",
                 hint="set `aws_access_key_id` and `aws_secret_access_key`, or `oidc_token` and `aws_role_arn`, or give "
                 "the worker's instance a role",
             )
 
 
 class AWSError(AuthError):
-    """AWS answered, and the answer was no; ``code`` is AWS's name of the reason."""
+    """An error that AWS answered; ``code`` is AWS's name of the reason."""
 
     def __init__(self, message: str, *, code: str, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -150,46 +150,46 @@ class AWSError(AuthError):
 def call(
     service: BaseClient, operation: str, arguments: Mapping[str, str], *, step: str, permission: str
 ) -> Mapping[str, object]:
-    """The answer of ``service`` to ``operation``. Raises AuthError or its AWSError, naming step, endpoint and status.
+    """Raises AuthError, or AWSError with step, endpoint and status.
 
-    ``permission`` is the hint where AWS only says that access is denied.
+    ``permission`` is the hint for errors without one of their own, such as a denied access.
     """
     from botocore.exceptions import ClientError
 
-    with reading(step):
+    with aws_errors(step):
         try:
             answer: Mapping[str, object] = getattr(service, operation)(**arguments)
         except ClientError as error:
-            said = error.response["Error"]
+            details = error.response["Error"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             endpoint = str(service.meta.endpoint_url).removeprefix("https://")
             raise AWSError(
-                f"{_WHAT}: {step}: {endpoint} answered {status} {said['Code']}: {quote(said['Message'])}",
-                code=said["Code"],
-                hint=_HINTS.get(said["Code"], permission),
+                f"{_WHAT}: {step}: {endpoint} answered {status} {details['Code']}: {quote(details['Message'])}",
+                code=details["Code"],
+                hint=_HINTS.get(details["Code"], permission),
             ) from None
     return answer
 
 
 @contextmanager
-def reading(step: str) -> Iterator[None]:
-    """Around what botocore makes or answered: no endpoint in a region, a broken profile, an answer without a field
-    leave as an AuthError that names ``step``."""
+def aws_errors(step: str) -> Iterator[None]:
+    """Turns botocore's errors into an AuthError that names ``step``: a region without an endpoint, a broken profile,
+    an answer without a field."""
     try:
         yield
     except TransportError as error:
-        raise AuthError(f"{_WHAT}: {step}: {_after_what(error)}", hint=error.hint) from error
+        raise AuthError(f"{_WHAT}: {step}: {_without_prefix(error)}", hint=error.hint) from error
     except ResourceError:
         raise
     except Exception as error:
         raise AuthError(f"{_WHAT}: {step}: {quote(str(error))}") from error
 
 
-def _after_what(error: TransportError) -> str:
+def _without_prefix(error: TransportError) -> str:
     return error.message.removeprefix(f"{_WHAT}: ")
 
 
-def _make(
+def _service(
     session: Session, name: str, keys: Keys | None, *, region: str, fips: bool = False, dual_stack: bool = False
 ) -> BaseClient:
     from botocore.config import Config
@@ -210,7 +210,7 @@ def _make(
 
 
 def _session(client: Client, region: str) -> Session:
-    """A botocore session all of whose traffic goes through ``client``, metadata services without proxies."""
+    """A botocore session that sends through ``client``, to metadata services without proxies."""
     from botocore.credentials import ContainerProvider, InstanceMetadataProvider
     from botocore.session import Session
     from botocore.utils import ContainerMetadataFetcher, InstanceMetadataFetcher
@@ -218,9 +218,9 @@ def _session(client: Client, region: str) -> Session:
     transport = _Transport(client)
     quieten("botocore")
     session = Session()
-    # Where the default chain trades a web identity; a resource's container is told nothing of regions.
+    # The default chain trades web identities in this region; a resource's container has no AWS_REGION.
     session.set_config_variable("region", region)
-    # An answer from this event takes the place of botocore's own request.
+    # An answer from this event replaces botocore's own request.
     session.register("before-send", transport.before_send)  # type: ignore[arg-type]
     resolver = session.get_component("credential_provider")
     instance = InstanceMetadataFetcher(
@@ -233,7 +233,7 @@ def _session(client: Client, region: str) -> Session:
             )
         },
     )
-    # It takes no session as an argument, as its sibling for containers does; its own would ask the proxy for it.
+    # Its own session would ask a proxy, which answers with its own identity (boto#1146); no argument replaces it.
     instance._session = transport  # type: ignore[attr-defined]
     replaced: dict[str, CredentialProvider] = {
         InstanceMetadataProvider.METHOD: InstanceMetadataProvider(iam_role_fetcher=instance),
@@ -247,7 +247,7 @@ def _session(client: Client, region: str) -> Session:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """What AWSResponse reads."""
+    """The body of an AWSResponse."""
 
     data: bytes
 
@@ -256,10 +256,10 @@ class _Body:
 
 
 class _Transport:
-    """botocore's two seams: the event before an API call is sent, and the session of the metadata fetchers."""
+    """Sends API calls by an event before they are sent, and metadata requests as the fetchers' session."""
 
     def __init__(self, client: Client) -> None:
-        # A response to IMDSv2's PUT may be dropped on the way into a container (hop limit 1): then v1 is asked, soon.
+        # With a hop limit of 1, IMDSv2's answer never reaches a container (aws-sdk-go#2972): ask v1 soon.
         self._http = SDKTransport(client=client, what=_WHAT, metadata_stall_timeout=METADATA_CONNECT_TIMEOUT)
 
     def before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -271,7 +271,7 @@ class _Transport:
         try:
             return self._send(request)
         except NoTLS:
-            raise  # nothing answers there: asking v1 would wait once more
+            raise  # nothing answers there: asking v1 would only wait again
         except TransportError as error:
             if request.method != "PUT":
                 raise

@@ -1,8 +1,7 @@
-"""azure-core's transport over our client. Imported only by those who have decided to import azure-identity."""
+"""azure-core's transport over our client. Importing it imports azure-core."""
 
 from __future__ import annotations
 
-from types import TracebackType
 from urllib.parse import urlencode
 
 from azure.core.pipeline.transport import HttpResponse, HttpTransport
@@ -13,8 +12,6 @@ from registry_image.auth.sdkhttp import SDKTransport
 
 
 class AzureTransport(HttpTransport[HttpRequest, HttpResponse]):
-    """Leaves everything but sending to the client; ``sleep`` is between the library's own tries."""
-
     def __init__(self, http: SDKTransport) -> None:
         self._http = http
 
@@ -24,30 +21,25 @@ class AzureTransport(HttpTransport[HttpRequest, HttpResponse]):
             body: bytes | None = urlencode(content).encode("ascii")
         else:
             body = content.encode() if isinstance(content, str) else content
-        answer = self._http.send(request.method, request.url, request.headers, body)
-        return _Response(request, answer.status, dict(answer.headers.lines()), answer.body)
+        reply = self._http.send(request.method, request.url, request.headers, body)
+        return _Response(request, reply.status, dict(reply.headers.lines()), reply.body)
 
     def sleep(self, duration: float) -> None:
         self._http.client.clock.sleep(duration)
 
     def open(self) -> None:
-        """The client is open."""
+        """Does nothing: the client is open."""
 
     def close(self) -> None:
-        """The client is not ours to close."""
+        """Does nothing: the client has other users."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 class _Response(HttpResponse):
     def __init__(self, request: HttpRequest, status: int, headers: dict[str, str], body: bytes) -> None:
-        super().__init__(request, None)  # type: ignore[arg-type]  # only kept, for whoever reads the response
+        super().__init__(request, None)  # type: ignore[arg-type]  # azure-core only keeps it
         self.status_code = status
         self.headers = case_insensitive_dict(headers)
         self.content_type = headers.get("content-type")

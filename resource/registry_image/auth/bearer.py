@@ -1,7 +1,4 @@
-"""Logging in to a registry: Basic, or a token from the server it names (distribution, token.md and oauth.md).
-
-What to ask and what an answer means are pure functions here; `Login` holds the state and makes the requests.
-"""
+"""The login to a registry: Basic, or a token from the server that it names (distribution, token.md and oauth.md)."""
 
 from __future__ import annotations
 
@@ -19,21 +16,21 @@ from registry_image.net.origin import redirect_problem
 from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 
-#: The most that is read of a token server's answer, in bytes; cloud tokens reach some 10 KiB.
+#: The most that is read of a token server's answer, in bytes; the clouds' tokens have up to 10 KiB.
 MAX_TOKEN_ANSWER = 256 * 1024
-#: Longest token that is put into a header, in bytes; servers refuse headers beyond 8 to 32 KiB.
+#: The longest token that is accepted, in bytes; servers refuse headers beyond 8 to 32 KiB.
 MAX_TOKEN = 64 * 1024
-#: Seconds a token is good for if the server does not say (token.md).
+#: The life in seconds of a token without ``expires_in`` (token.md).
 DEFAULT_LIFE = 60.0
-#: The longest life that is believed, in seconds; a step takes hours at most.
+#: The longest life in seconds that is believed; a step takes hours at most.
 MAX_LIFE = 86_400
-#: A token is renewed this many seconds before its end, or after three quarters of its life if that is later.
+#: Tokens are renewed this many seconds before their end, or after three quarters of their life if that is later.
 RENEW_BEFORE = 30.0
 _CLIENT_ID = "registry-image-resource"
 
 
 def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
-    """``wanted`` and those of the challenge that it does not cover; a challenge may hold several, space-separated."""
+    """``wanted``, and the scopes of the challenge (separated by spaces) that it does not cover."""
     scopes = list(wanted)
     for scope in challenged.split():
         resource, _, actions = scope.rpartition(":")
@@ -49,7 +46,7 @@ def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
 def read_token(body: bytes, what: str) -> tuple[str, float]:
     """The token in a token server's answer, and its life in seconds.
 
-    Raises AuthError, which repeats nothing of the answer: it may be half a token.
+    Raises AuthError without a word of the answer, which may hold a part of a token.
     """
     try:
         reader = JSONReader(parse_json(body, what), what)
@@ -63,7 +60,7 @@ def read_token(body: bytes, what: str) -> tuple[str, float]:
 
 
 class Login:
-    """An `Auth` for one registry and set of scopes. The first challenge tells what to do; threads share the token."""
+    """An `Auth` for one registry and set of scopes. It sends nothing before the first challenge."""
 
     def __init__(
         self,
@@ -128,20 +125,20 @@ class Login:
         scopes = merge_scopes(self._scopes, challenge.parameters.get("scope", ""))
         what = f"log in to {self._host}: token server"
         try:
-            answer = None
+            reply = None
             if credentials and credentials.identity_token:
                 self._client.secrets.add(credentials.identity_token)
-                answer = self._post(realm, what, _refresh_form(credentials.identity_token, service, scopes))
-            if answer is None:
-                answer = self._get(realm, what, credentials, _query(service, scopes))
+                reply = self._post(realm, what, _refresh_form(credentials.identity_token, service, scopes))
+            if reply is None:
+                reply = self._get(realm, what, credentials, _query(service, scopes))
         except RegistryError as error:
             if error.retryable:
                 raise
             raise AuthError(error.message, hint=error.hint) from error
-        return read_token(answer.body, what)
+        return read_token(reply.body, what)
 
     def _post(self, realm: str, what: str, form: str) -> Reply | None:
-        """None where the server knows no POST: many know only the older GET (oauth.md, "fall back")."""
+        """None if the server knows only the older GET (oauth.md): older Giteas answer 405 to POST (gitea#28457)."""
         request = Request(
             method="POST",
             url=realm,
@@ -149,11 +146,11 @@ class Login:
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=form.encode("ascii"),
             accept=(404, 405),
-            policy=ONCE,  # the request that was challenged is tried again as a whole, and nobody waits under the lock
+            policy=ONCE,  # the challenged request is retried as a whole, and no thread waits for the lock
             check_redirect=self._check,
         )
-        answer = self._client.fetch(request, MAX_TOKEN_ANSWER)
-        return answer if answer.status not in request.accept else None
+        reply = self._client.fetch(request, MAX_TOKEN_ANSWER)
+        return reply if reply.status not in request.accept else None
 
     def _get(self, realm: str, what: str, credentials: Credentials | None, query: str) -> Reply:
         separator = "&" if "?" in realm else "?"
@@ -177,7 +174,7 @@ class Login:
 
 
 class _Basic:
-    """An `Auth` that says the same from the start: for the token server, which does not challenge."""
+    """An `Auth` for the token server, which sends no challenge."""
 
     def __init__(self, home: str, credentials: Credentials) -> None:
         self.home = home

@@ -1,4 +1,4 @@
-"""WWW-Authenticate: how a registry wants us to log in (RFC 9110, 11.6.1; RFC 6750, 3; distribution, token.md)."""
+"""WWW-Authenticate: how to log in to a registry (RFC 9110, 11.6.1; RFC 6750, 3; distribution, token.md)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-#: Longest header line that is parsed, in characters; http.client itself takes 64 KiB.
+#: The most of a header line that is parsed, in characters; http.client takes 64 KiB.
 MAX_CHALLENGE = 8192
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-# Compiled when first used: a check of a public image is never challenged by some registries.
+# Compiled when first used: some registries never challenge a check of a public image.
 _PARAMETER = rf'(?as)\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))'
 _SCHEME = rf"(?a)\s*({_WORD})(?:\s+|(?=,)|$)"
 _ESCAPE = r"(?s)\\(.)"
@@ -18,14 +18,14 @@ _ESCAPE = r"(?s)\\(.)"
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """``scheme`` and the parameters' names in lower case; values as they are."""
+    """``scheme`` and the names of parameters are in lower case."""
 
     scheme: str
     parameters: Mapping[str, str]
 
 
 def parse_challenges(lines: Iterable[str]) -> tuple[Challenge, ...]:
-    """All challenges of all header lines, in order. What cannot be read ends its line: what came before it counts."""
+    """All challenges of all header lines, in order. A syntax error ends its line; challenges before it count."""
     return tuple(challenge for line in lines for challenge in _parse_line(line[:MAX_CHALLENGE]))
 
 
@@ -53,7 +53,7 @@ def _parse_line(line: str) -> Iterable[Challenge]:
 
 
 def choose_challenge(challenges: Iterable[Challenge]) -> Challenge | None:
-    """The one to answer: Bearer before Basic, since a registry that offers both means Basic for its token server."""
+    """Prefers Bearer: a registry that offers both means Basic for its token server."""
     known = {challenge.scheme: challenge for challenge in reversed(list(challenges)) if _usable(challenge)}
     return known.get("bearer") or known.get("basic")
 

@@ -1,4 +1,4 @@
-"""Which cloud a source logs in to, and as whom. Imported only for a source that may name one."""
+"""The logins to the clouds. Imported only for a source that may use one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ _GOOGLE = (".pkg.dev", ".gcr.io")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudLogin:
-    """Where a repository is, how to log in, and, for ECR, what creates the repository: ``create`` returns False if it
-    was there."""
+    """A repository and its login. ``create``, for ECR, creates the repository; False if it was there already."""
 
     repository: RepositoryName
     credentials: CredentialProvider
@@ -27,8 +26,10 @@ class CloudLogin:
 
 
 class Clouds:
-    """The logins that ``settings`` allow. ``home`` is the source's own repository: the identity token is traded only
-    at its cloud, as the token names one audience."""
+    """The logins that ``settings`` allow. ``home`` is the source's own repository.
+
+    The identity token is traded only at the cloud of ``home``, because a token is for one audience.
+    """
 
     def __init__(self, client: Client, settings: CloudSettings | None, home: RepositoryName) -> None:
         self._client = client
@@ -36,12 +37,13 @@ class Clouds:
         self._home = home
 
     def own(self, name: str, *, anonymous: bool) -> CloudLogin | None:
-        """For the source's own repository, which it spells ``name``; ``anonymous`` if it has no other credentials.
+        """The login for the source's own repository; ``anonymous`` if the source has no other credentials.
 
-        Raises RequestError. A bare ECR name without account asks AWS whose it is, and may raise AuthError.
+        ``name`` is the repository as the source spells it. Raises RequestError; for an ECR repository without an
+        account, which only AWS knows, also AuthError.
         """
         aws, azure, gcp, host = self._settings.aws, self._settings.azure, self._settings.gcp, self._home.host
-        # ECR Public serves everyone: without an identity of ours we stay anonymous there.
+        # ECR Public needs no login, so only an explicit identity logs in there.
         public = host == ECR_PUBLIC and (aws.access_key_id or aws.role_arns)
         if aws.region or (anonymous and (is_ecr(host) or public)):
             return self._ecr(name)
@@ -49,7 +51,7 @@ class Clouds:
             return self._acr(self._home)
         if gcp is not None:
             if not _is_google(host):
-                # The token is good for all of the project: no other registry shall see it.
+                # The token opens the whole project, so no other registry may see it.
                 raise RequestError(
                     f"source: `gcp` is set, but {self._home} is not on Google: expected a host of pkg.dev or gcr.io"
                 )
@@ -62,7 +64,7 @@ class Clouds:
         return None
 
     def elsewhere(self, name: RepositoryName) -> CloudLogin | None:
-        """For another repository that the source's identity may be known at, such as the one to promote ``from``."""
+        """The login for another repository, such as the one to promote ``from``, by the source's identity."""
         if is_ecr(name.host):
             return self._ecr(str(name))
         if self._settings.azure.acr and name.host.endswith(_ACR):
@@ -72,7 +74,7 @@ class Clouds:
         return None
 
     def _trades_at(self) -> str:
-        """The cloud of the own repository, else the one that a role is of. No other is shown the identity token."""
+        """The only cloud that sees the identity token: that of the own repository, else that of a role."""
         settings = self._settings
         if settings.aws.region or is_ecr(self._home.host):
             return "aws"

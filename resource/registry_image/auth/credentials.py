@@ -1,4 +1,4 @@
-"""Who we are to a registry."""
+"""Credentials for a registry."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from registry_image.errors import AuthError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A name and a password, or an identity (refresh) token; ``repr`` shows neither secret.
+    """A name and a password, or an identity (refresh) token (distribution, oauth.md); ``repr`` shows no secret.
 
-    With ``identity_token`` the token server is asked with that instead of the password (distribution, oauth.md).
-    Raises AuthError for a name without a password or the reverse: going on without a login would hide the mistake.
+    Raises AuthError for a name without a password or the reverse: an anonymous request would hide the mistake.
     """
 
     username: str = ""
@@ -25,27 +24,26 @@ class Credentials:
     def __post_init__(self) -> None:
         if not self.identity_token and not (self.username and self.password):
             missing = "password" if self.username else "username"
-            raise AuthError(f"credentials: half a pair: there is no {missing}", hint="give both, or neither")
+            raise AuthError(f"credentials: the {missing} is missing", hint="give both, or neither")
 
     @property
     def login(self) -> str:
-        """Whom they name, for error texts."""
+        """The user, for error texts."""
         return self.username or "an identity token"
 
     def basic(self) -> str:
-        """The value of an Authorization header of the Basic scheme (RFC 7617), in UTF-8.
+        """The value of an Authorization header (RFC 7617), in UTF-8.
 
-        An identity token stands in for the password: that is how servers that know no POST take it (ACR, GitLab).
+        Token servers without POST (ACR, GitLab) take an identity token in place of the password.
         """
         secret = self.password or self.identity_token
         return "Basic " + b64encode(f"{self.username}:{secret}".encode()).decode("ascii")
 
 
-#: Asked whenever a token or a header must be made, from any thread; None is anonymous. Clouds cache and renew inside
-#: theirs. May raise AuthError.
+#: Called for every new token or header, from any thread; None is anonymous. May raise AuthError.
 CredentialProvider: TypeAlias = Callable[[], Credentials | None]
 
 
 def anonymous() -> Credentials | None:
-    """The provider of those who have no credentials."""
+    """The provider without credentials."""
     return None

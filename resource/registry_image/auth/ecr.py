@@ -6,7 +6,7 @@ from base64 import b64decode
 from datetime import datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from registry_image.auth.aws import AWSError, Identity, call, reading
+from registry_image.auth.aws import AWSError, Identity, aws_errors, call
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.ecrhost import ECR_PUBLIC, ECR_PUBLIC_REGION, ECRHost, is_account, is_region
 from registry_image.auth.refreshable import Expiring, RefreshableCredentials
@@ -24,9 +24,9 @@ _PUBLIC_PERMISSION = "the caller needs ecr-public:GetAuthorizationToken and sts:
 
 
 class ECRLogin(RefreshableCredentials):
-    """A CredentialProvider for the registry that holds ``name``: a bare repository name, or one with its host.
+    """A CredentialProvider for the registry of ``name``, a repository with or without its host.
 
-    Nothing is sent before something is asked of it.
+    It sends nothing before its first call.
     """
 
     def __init__(self, client: Client, name: str, settings: AWSSettings, oidc_token: str = "") -> None:
@@ -47,8 +47,8 @@ class ECRLogin(RefreshableCredentials):
         super().__init__(client.clock.now)
 
     def repository(self) -> RepositoryName:
-        """The repository with its registry's host. Without an account's number only the token says which: it is
-        asked for then, and AuthError may be raised."""
+        """The repository with its host. Without an account's number only the token names the host: then this asks for
+        one, and may raise AuthError."""
         if self._public:
             host = ECR_PUBLIC
         elif self._host:
@@ -59,8 +59,8 @@ class ECRLogin(RefreshableCredentials):
         return RepositoryName.parse(f"{host}/{self._path}")
 
     def ensure_repository(self) -> bool:
-        """Creates the repository; False if it is there already. Raises AuthError."""
-        # ECR Public's names begin with the registry's alias, which is no part of the repository.
+        """False if the repository exists already. Raises AuthError."""
+        # In names at ECR Public, the registry's alias comes before the repository.
         name = self._path.partition("/")[2] if self._public else self._path
         arguments = {"repositoryName": name}
         if self._host:
@@ -69,8 +69,8 @@ class ECRLogin(RefreshableCredentials):
         permission = f"the caller needs {'ecr-public' if self._public else 'ecr'}:CreateRepository on {name}"
         try:
             call(self._service(), "create_repository", arguments, step=step, permission=permission)
-        except AWSError as refusal:
-            if refusal.code != "RepositoryAlreadyExistsException":
+        except AWSError as error:
+            if error.code != "RepositoryAlreadyExistsException":
                 raise
             return False
         return True
@@ -83,13 +83,13 @@ class ECRLogin(RefreshableCredentials):
 
     def issue(self) -> Expiring:
         permission = _PUBLIC_PERMISSION if self._public else _TOKEN_PERMISSION
-        answer = call(self._service(), "get_authorization_token", {}, step=_STEP, permission=permission)
-        with reading(_STEP):
-            data = cast("_Authorization", answer)["authorizationData"]
-            granted = data[0] if isinstance(data, list) else data
-            self._endpoint = granted.get("proxyEndpoint", "").removeprefix("https://")
-            credentials = Credentials(username="AWS", password=_password(granted["authorizationToken"]))
-            return Expiring(credentials=credentials, expires_at=granted["expiresAt"].timestamp())
+        response = call(self._service(), "get_authorization_token", {}, step=_STEP, permission=permission)
+        with aws_errors(_STEP):
+            data = cast("_Authorization", response)["authorizationData"]
+            grant = data[0] if isinstance(data, list) else data
+            self._endpoint = grant.get("proxyEndpoint", "").removeprefix("https://")
+            credentials = Credentials(username="AWS", password=_password(grant["authorizationToken"]))
+            return Expiring(credentials=credentials, expires_at=grant["expiresAt"].timestamp())
 
 
 class _Granted(TypedDict):
@@ -100,7 +100,7 @@ class _Granted(TypedDict):
 
 class _Authorization(TypedDict):
     authorizationData: list[_Granted] | _Granted
-    """A list from ECR, one from ECR Public."""
+    """ECR answers with a list, ECR Public without."""
 
 
 def _check(settings: AWSSettings, region: str) -> None:
@@ -116,9 +116,9 @@ def _check(settings: AWSSettings, region: str) -> None:
 
 
 def _password(token: str) -> str:
-    """What stands behind the first colon; there may be more of them."""
+    """The token behind its first colon; there may be more colons."""
     username, colon, password = b64decode(token, validate=True).decode("utf-8").strip().partition(":")
     if username != "AWS" or not colon:
-        # Nothing of it is repeated: it is the secret.
+        # The message repeats nothing of the token, which is the secret.
         raise AuthError("AWS login: the ECR token is not of the form AWS:password")
     return password

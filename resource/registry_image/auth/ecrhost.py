@@ -1,4 +1,4 @@
-"""The names of Amazon's registries: which host is one, and what an account's is called. Pure; imports no AWS."""
+"""The host names of Amazon's registries. Imports no AWS library."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 ECR_PUBLIC = "public.ecr.aws"
-#: ECR Public's API is in few regions; this one is where its registries live.
+#: The region of ECR Public's registries; its API is in few others.
 ECR_PUBLIC_REGION = "us-east-1"
 
-#: What each partition's hosts end in, by how its regions begin (botocore, endpoints.json, `dnsSuffix`).
+#: The suffix of each partition's hosts, by the beginning of its regions (botocore, endpoints.json, `dnsSuffix`).
 _SUFFIXES = {
     "cn-": "amazonaws.com.cn",
     "eusc-": "amazonaws.eu",
@@ -40,14 +40,14 @@ class ECRHost:
 
     @classmethod
     def parse(cls, host: str) -> ECRHost | None:
-        """None unless ``host`` is a registry of ECR and its suffix is that of its region's partition."""
+        """None unless ``host`` is a registry of ECR."""
         match = _HOST.fullmatch(host)
         if match is None:
             return None
         account, separator, fips, region, suffix = match.groups()
-        found = cls(account=account, region=region.lower(), fips=bool(fips), dual_stack=separator == "-")
-        # A suffix that is somebody else's must not be sent a token of ours.
-        return found if found.suffix == suffix.lower() else None
+        registry = cls(account=account, region=region.lower(), fips=bool(fips), dual_stack=separator == "-")
+        # Another suffix than the partition's belongs to somebody else, who must not get our token.
+        return registry if registry.suffix == suffix.lower() else None
 
     @property
     def suffix(self) -> str:
@@ -61,15 +61,14 @@ class ECRHost:
 
 def is_ecr(host: str) -> bool:
     """Whether ``host`` is a private registry of ECR."""
-    # Most hosts are not: without the search the expression would be compiled at every check.
+    # The search for "ecr" saves compiling the expression for most hosts.
     return "ecr" in host and ECRHost.parse(host) is not None
 
 
 def is_account(text: str) -> bool:
-    """Whether it is an AWS account's number: twelve digits, leading zeros and all."""
     return _ACCOUNT.fullmatch(text) is not None
 
 
 def is_region(text: str) -> bool:
-    """Whether it could be a region's name: it becomes part of host names."""
+    """Whether ``text`` has the form of a region; it becomes a part of host names."""
     return _REGION.fullmatch(text) is not None

@@ -1,7 +1,6 @@
 """Google Artifact Registry and gcr.io: an access token as the password of user ``oauth2accesstoken``.
 
-https://cloud.google.com/artifact-registry/docs/docker/authentication#token. google-auth is imported when something is
-asked.
+https://cloud.google.com/artifact-registry/docs/docker/authentication#token. google-auth is imported at the first call.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 USERNAME = "oauth2accesstoken"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-#: Where a pasted key may have its tokens made: anywhere else would get a statement signed with it.
+#: The only domain for a pasted key's token server: any other could use the statement that the key signs.
 _TOKEN_DOMAIN = "googleapis.com"  # noqa: S105
 _TOKEN_ADDRESS = re.compile(r"https://(?:[a-z0-9-]+\.)*googleapis\.com(?:/[A-Za-z0-9/._~:-]*)?", re.ASCII)
 _STS = "https://sts.googleapis.com/v1/token"
@@ -39,25 +38,25 @@ _HINTS = {
     "expired": "`oidc_token` has expired: it must be newer than the step",
 }
 _METADATA_HINT = (
-    "the metadata server is there only on Google Cloud, with a service account attached: elsewhere set "
+    "the metadata server exists only on Google Cloud, with a service account attached: elsewhere set "
     "`gcp.service_account_json`, or `oidc_token` and `gcp.workload_identity_provider`"
 )
 
 
 class GCPLogin(RefreshableCredentials):
-    """A CredentialProvider: a key, a trade of the identity token, or the metadata server's service account.
+    """A CredentialProvider by a service account's key, the identity token or the metadata server.
 
-    Nothing is sent before something is asked of it.
+    It sends nothing before its first call.
     """
 
     def __init__(self, client: Client, settings: GCPSettings, oidc_token: str = "") -> None:
-        """Raises RequestError for settings that contradict themselves, and for a key that cannot be one."""
+        """Raises RequestError for settings that contradict themselves, and for an invalid key."""
         if bool(oidc_token) != bool(settings.workload_identity_provider):
             raise RequestError("source: `oidc_token` and `gcp.workload_identity_provider` go together: one is missing")
         if oidc_token and settings.service_account_json:
             raise RequestError("source: `oidc_token` and `gcp.service_account_json` are both set: which is it?")
         if settings.service_account and not oidc_token:
-            raise RequestError("source: `gcp.service_account` is whom `oidc_token` is traded for, and that is missing")
+            raise RequestError("source: `gcp.service_account` needs an `oidc_token` to trade for it, which is missing")
         self._settings = settings
         self._oidc_token = oidc_token
         self._key = _read_key(settings.service_account_json) if settings.service_account_json else None
@@ -68,23 +67,23 @@ class GCPLogin(RefreshableCredentials):
         quieten("google")
         step, hint = self._step()
         try:
-            made = self._credentials()
-            made.refresh(_Transport(SDKTransport(client=self._client, what=step)))
+            credentials = self._credentials()
+            credentials.refresh(_Transport(SDKTransport(client=self._client, what=step)))
         except TransportError as error:
             metadata = self._key is None and not self._oidc_token
             raise AuthError(error.message, hint=_METADATA_HINT if metadata else error.hint) from error
         except Exception as error:
-            said = _said(error)
-            hint = next((better for word, better in _HINTS.items() if word in said), hint)
-            raise AuthError(f"{step}: {quote(said, limit=400)}", hint=hint) from error
-        if not made.token:
+            message = _innermost_message(error)
+            hint = next((better for word, better in _HINTS.items() if word in message), hint)
+            raise AuthError(f"{step}: {quote(message, limit=400)}", hint=hint) from error
+        if not credentials.token:
             raise AuthError(f"{step}: the answer holds no token")
-        # google-auth's times are UTC and do not say so.
-        expires = made.expiry.replace(tzinfo=UTC) if made.expiry else datetime.fromtimestamp(0, UTC)
-        return Expiring(credentials=Credentials(username=USERNAME, password=made.token), expires_at=expires.timestamp())
+        # google-auth's times are in UTC without a time zone (google-auth-library-python#977).
+        expires_at = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else 0.0
+        return Expiring(credentials=Credentials(username=USERNAME, password=credentials.token), expires_at=expires_at)
 
     def _step(self) -> tuple[str, str]:
-        """What is being done, and the likely remedy should it be refused."""
+        """The beginning of an error's text, and its likely remedy."""
         settings = self._settings
         if self._key is not None:
             return f"{_WHAT}: asking for a token as {quote(self._key['client_email'])}", _KEY_HINT
@@ -100,8 +99,8 @@ class GCPLogin(RefreshableCredentials):
         if self._key is not None:
             from google.oauth2.service_account import Credentials as ServiceAccount
 
-            made: GoogleCredentials = ServiceAccount.from_service_account_info(self._key, scopes=[_SCOPE])
-            return made
+            credentials: GoogleCredentials = ServiceAccount.from_service_account_info(self._key, scopes=[_SCOPE])
+            return credentials
         if self._oidc_token:
             from google.auth.identity_pool import Credentials as IdentityPool
 
@@ -119,38 +118,38 @@ class GCPLogin(RefreshableCredentials):
         return ComputeEngine(scopes=[_SCOPE])
 
 
-def _said(error: BaseException) -> str:
-    """google-auth wraps errors as arguments of errors, and answers beside their texts: the innermost text."""
+def _innermost_message(error: BaseException) -> str:
+    """google-auth wraps errors as the first arguments of others."""
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     return str(error.args[0]) if error.args else str(error)
 
 
 def _read_key(text: str) -> Mapping[str, str]:
-    """A service account's key. Raises RequestError, which repeats nothing of it."""
+    """A service account's key. Raises RequestError without a word of its secret."""
     what = "source.gcp.service_account_json"
     try:
-        pasted = json.loads(text)
+        key = json.loads(text)
     except (ValueError, RecursionError):
-        pasted = None
-    if not isinstance(pasted, dict):
+        key = None
+    if not isinstance(key, dict):
         raise RequestError(f"{what}: not a JSON object", hint="paste the whole key file")
-    if pasted.get("type") != "service_account":
+    if key.get("type") != "service_account":
         raise RequestError(
-            f"{what}: expected type 'service_account', got {quote(str(pasted.get('type')))}",
-            hint="only keys of service accounts are taken; for other identities there is `oidc_token`",
+            f"{what}: expected type 'service_account', got {quote(str(key.get('type')))}",
+            hint="only keys of service accounts work; for other identities use `oidc_token`",
         )
-    missing = [name for name in ("client_email", "private_key", "token_uri") if not isinstance(pasted.get(name), str)]
+    missing = [name for name in ("client_email", "private_key", "token_uri") if not isinstance(key.get(name), str)]
     if missing:
         raise RequestError(f"{what}: {', '.join(missing)} missing", hint="paste the whole key file")
-    if not _TOKEN_ADDRESS.fullmatch(pasted["token_uri"]):
-        raise RequestError(f"{what}: token_uri is {quote(pasted['token_uri'])}: expected https on {_TOKEN_DOMAIN}")
-    return {name: value for name, value in pasted.items() if isinstance(value, str)}
+    if not _TOKEN_ADDRESS.fullmatch(key["token_uri"]):
+        raise RequestError(f"{what}: token_uri is {quote(key['token_uri'])}: expected https on {_TOKEN_DOMAIN}")
+    return {name: value for name, value in key.items() if isinstance(value, str)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Supplier:
-    """google-auth's way to be handed a subject token."""
+    """google-auth's interface for a subject token."""
 
     token: str = field(repr=False)
 
@@ -160,7 +159,7 @@ class _Supplier:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """google-auth's way to be handed an answer."""
+    """google-auth's interface for an answer."""
 
     status: int
     headers: Mapping[str, str]

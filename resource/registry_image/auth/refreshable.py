@@ -1,4 +1,4 @@
-"""Credentials that end: kept until shortly before they do, then asked for anew."""
+"""Credentials that expire, and are renewed shortly before."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 from registry_image.auth.credentials import Credentials
 from registry_image.errors import ResourceError
 
-#: Renewed this many seconds before the end: longer than any one request takes to be sent and judged.
+#: Credentials are renewed this many seconds before their end, which is longer than any one request takes.
 RENEW_BEFORE = 300.0
-#: Kept this many seconds whatever end they say they have: a clock that is wrong (ours, or a cloud's) must not make a
-#: get with a hundred layers log in a hundred times.
+#: Credentials are kept at least this many seconds: with a wrong clock (ours, or the cloud's), a get of a hundred layers
+#: would log in a hundred times.
 MIN_LIFE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiring:
-    """Credentials and when they end, in Unix time."""
+    """``expires_at`` is in Unix time."""
 
     credentials: Credentials
     expires_at: float
 
 
 class RefreshableCredentials(ABC):
-    """A CredentialProvider that asks `issue` no more often than needed. Threads share one answer.
+    """A CredentialProvider that calls `issue` no more often than needed. Threads share the credentials.
 
-    A failure to renew is raised only once the old credentials have ended: a metadata server that is away for a moment
-    must not fail a long push.
+    A failure to renew is raised only after the old credentials have expired: a short failure of a metadata server must
+    not fail a long push.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -43,7 +43,6 @@ class RefreshableCredentials(ABC):
         """New credentials. May raise AuthError."""
 
     def __call__(self) -> Credentials:
-        """Raises whatever `issue` raises."""
         with self._lock:
             if self._current is None or self._now() >= self._renew_at:
                 self._current = self._renewed(self._current)

@@ -1,7 +1,4 @@
-"""How the clouds' libraries speak HTTP: through our client, so that one place honours `ca_certs`, proxies and bounds.
-
-Each library has a seam for a transport of one's own; the adapters stand beside the logins that use them.
-"""
+"""HTTP for the clouds' libraries through our client, which honours `ca_certs`, proxies and bounds."""
 
 from __future__ import annotations
 
@@ -15,29 +12,29 @@ from registry_image.net.http import Reply, Request
 from registry_image.net.redact import show_host
 from registry_image.net.retry import ONCE
 
-#: The most that is read of an answer, in bytes; AWS signs long session tokens, IMDS and the rest answer a few KiB.
+#: The most that is read of an answer, in bytes; most have a few KiB, AWS's session tokens more.
 MAX_ANSWER = 1024 * 1024
-#: Seconds to reach a metadata service: it is on this machine or on its hypervisor, or it is not there.
+#: Seconds to reach a metadata service: if there is one, it is on this machine or its hypervisor.
 METADATA_CONNECT_TIMEOUT = 1.0
-#: Seconds that it may think about a token: Azure's takes some when an identity is new.
+#: Seconds for its answer: Azure's takes some when an identity is new.
 METADATA_STALL_TIMEOUT = 10.0
-#: Every refusal is an answer: the libraries know what each status means.
+#: No status is an error here: the libraries know the meaning of each.
 _ANY_STATUS = range(300, 600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SDKTransport:
-    """Sends what a library asks it to send. ``what`` begins the text of a failure, as in `Request`."""
+    """Sends a library's requests. ``what`` begins error texts, as in `Request`."""
 
     client: Client
     what: str
     metadata_stall_timeout: float = METADATA_STALL_TIMEOUT
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
-        """Any answer of any status. Raises TransportError, or ContentError for an endless answer.
+        """Raises TransportError, or ContentError for an answer that is too large; never for a status.
 
-        Plain HTTP is spoken by metadata services only: those are on the machine, so never behind a proxy, and are
-        reached in a second or not at all.
+        Only metadata services speak plain HTTP. They are on the machine, so they are reached without a proxy, and in a
+        second or not at all.
         """
         metadata = url.startswith("http://")
         request = Request(
@@ -56,11 +53,10 @@ class SDKTransport:
         return self.client.fetch(request, MAX_ANSWER)
 
     def _refuse(self, url: str) -> None:
-        # None of these services redirects; and Entra's metadata names the address that secrets are then sent to.
+        # No such service redirects. After a redirect of Entra's metadata, secrets would go to an address of a stranger.
         raise TransportError(f"{self.what}: refused to follow a redirect to {show_host(url)}", retryable=False)
 
 
 def quieten(library: str) -> None:
-    """Keeps what ``library`` logs off stderr, where Python puts warnings of those who set up no log: every failure
-    becomes an error of ours, which says it once."""
+    """Keeps the log of ``library`` off stderr, where Python writes warnings by default. Our error has the failure."""
     logging.getLogger(library).setLevel(logging.CRITICAL)

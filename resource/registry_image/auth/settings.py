@@ -1,4 +1,4 @@
-"""What a source says about clouds. Only a source that names one imports this."""
+"""The settings of the clouds. Imported only for a source that names one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GCPSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudSettings:
-    """All of them, and the identity token that one of the clouds is to trade; "" is none."""
+    """``oidc_token`` is the identity token for one of the clouds; "" if absent."""
 
     aws: AWSSettings = AWSSettings()
     azure: AzureSettings = AzureSettings()
