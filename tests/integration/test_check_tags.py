@@ -11,7 +11,7 @@ from typing import NotRequired, TypedDict
 
 import pytest
 
-from registry_image.concourse.check_tags import follow
+from registry_image.concourse.check_tags import list_versions
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.version import Version
@@ -59,7 +59,7 @@ class Tagged:
             tag, number = cursor
             document["version"] = {"tag": tag, "digest": "sha256:" + "1" * 64 if number < 0 else self.digests[number]}
         request = parse_check(json.dumps(document).encode())
-        versions = follow(a_repository(self.registry, NAME), request.source, request.version)
+        versions = list_versions(a_repository(self.registry, NAME), request.source, request.version)
         return [self._numbered(version) for version in versions]
 
     def looked_up(self) -> list[str]:

@@ -391,7 +391,7 @@ def test_the_source_says_what_is_shown(fields: dict[str, object], kind: type[Con
 def test_warnings_of_the_source_come_first(opened: object, capfd: pytest.CaptureFixture[str]) -> None:
     assert callable(opened)
     opened(source(username="u")).note("work")
-    assert capfd.readouterr().err == "warning: source: username without password: going on anonymously\nwork\n"
+    assert capfd.readouterr().err == "warning: source: username without password: continuing anonymously\nwork\n"
 
 
 @pytest.mark.parametrize(

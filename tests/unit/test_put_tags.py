@@ -1,4 +1,4 @@
-"""Which tags a put moves: held against answers recorded from registry-image, and against rules of our own."""
+"""Which tags a put moves: compared with answers recorded from registry-image, and with rules of our own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from registry_image.semver.version import SemVer
 
 
 class Recorded(TypedDict):
-    """``existing`` tags, None for a repository that does not exist; the text of the `additional_tags` file; the tags
-    that are pushed, None for an error."""
+    """``existing`` is None for a missing repository, ``additional`` is the `additional_tags` file, ``tags`` is None for
+    an error."""
 
     existing: list[str] | None
     source: dict[str, object]
@@ -28,7 +28,7 @@ class Recorded(TypedDict):
     tags: list[str] | None
 
 
-#: registry-image repeats a tag that is chosen twice; that is left out here.
+#: registry-image repeats a tag that is chosen twice; the recordings leave the repetition out.
 RECORDED: list[Recorded] = json.loads((Path(__file__).parent / "data" / "puts.json").read_text(encoding="utf-8"))
 
 
@@ -38,7 +38,7 @@ def put(source: dict[str, object] | None = None, /, **params: object) -> PutRequ
 
 
 def nothing() -> Iterable[str]:
-    raise AssertionError("the tags that exist play no part")
+    raise AssertionError("listed the existing tags")
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=range(len(RECORDED)))
@@ -59,17 +59,17 @@ def test_a_put_chooses_the_tags_that_registry_image_chooses(recorded: Recorded) 
         assert chosen() == tuple(recorded["tags"])
 
 
-def test_tags_come_in_their_order_and_each_once() -> None:
+def test_tags_keep_their_order_and_occur_once() -> None:
     request = put({"tag": "latest"}, version="1.2.3", bump_aliases=True, tags=["x", 1.5, "1"], tag_prefix="")
     assert choose_tags(request, ("y", "x"), list) == ("latest", "1.2.3", "1", "1.2", "x", "1.5", "y")
 
 
-def test_a_prefix_goes_before_tags_of_the_list_and_of_the_file_only() -> None:
+def test_a_prefix_applies_only_to_tags_of_the_list_and_of_the_file() -> None:
     request = put({"tag": "main"}, version="1.2.3", tags=["a"], tag_prefix="dev-")
     assert choose_tags(request, ("b",), nothing) == ("main", "1.2.3", "dev-a", "dev-b")
 
 
-def test_the_v_is_kept_in_the_version_and_its_aliases_where_that_is_wanted() -> None:
+def test_keep_v_keeps_the_v_in_the_version_and_its_aliases() -> None:
     wanted: dict[str, object] = {"version": "v1.2", "bump_aliases": True}
     assert choose_tags(put(**wanted), (), list) == ("1.2.0", "latest", "1", "1.2")
     assert choose_tags(put(**wanted, keep_v=True), (), list) == ("v1.2.0", "latest", "v1", "v1.2")
@@ -86,7 +86,7 @@ def test_existing_tags_are_listed_only_to_bump_a_final_version() -> None:
         choose_tags(put(version="1.2.3", bump_aliases=True), (), nothing)
 
 
-def test_a_list_that_cannot_be_had_moves_no_alias() -> None:
+def test_no_alias_moves_if_listing_the_tags_fails() -> None:
     def refused() -> Iterable[str]:
         yield "2.0.0"
         raise RateLimited("list tags", status=429)
@@ -109,12 +109,12 @@ def test_a_list_that_cannot_be_had_moves_no_alias() -> None:
         (put(tags=["x" * 100], tag_prefix="y" * 29), (), "is not a tag"),
     ],
 )
-def test_what_cannot_be_a_tag_is_refused(request_: PutRequest, additional: tuple[str, ...], reason: str) -> None:
+def test_an_invalid_tag_is_refused(request_: PutRequest, additional: tuple[str, ...], reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
         choose_tags(request_, additional, list)
 
 
-def test_a_path_in_place_of_a_version_is_told_how_a_file_is_read() -> None:
+def test_a_path_in_place_of_a_version_gets_a_hint_about_load_var() -> None:
     with pytest.raises(RequestError) as caught:
         choose_tags(put(version="version/version"), (), list)
     assert "'version/version' is not a semantic version" in caught.value.message

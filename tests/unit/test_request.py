@@ -1,4 +1,4 @@
-"""Requests on stdin: what is refused and how, and what the typed request says."""
+"""Requests on stdin: what is refused and how, and what the typed request holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.request import credentials as logins_module
+from registry_image.concourse.request import credentials as credentials_module
 from registry_image.concourse.request import get as get_module
 from registry_image.concourse.request import put as put_module
 from registry_image.concourse.request import source as source_module
@@ -81,7 +81,7 @@ def refused(**fields: object) -> str:
         (b'{"source": {"repository": "x"}, "vresion": {}}', "unknown field 'vresion': did you mean version?"),
     ],
 )
-def test_what_is_no_request_is_refused_in_one_sentence(data: bytes, words: str) -> None:
+def test_an_invalid_request_is_refused_in_one_sentence(data: bytes, words: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_check(data)
     assert words in caught.value.message
@@ -130,7 +130,7 @@ def test_what_is_no_request_is_refused_in_one_sentence(data: bytes, words: str) 
         ({"client_certs": [{"domain": "h", "cert": "c"}]}, "source.client_certs.0: key is required"),
     ],
 )
-def test_a_wrong_source_is_refused_by_name(fields: dict[str, object], words: str) -> None:
+def test_a_wrong_source_is_refused_with_the_field_s_name(fields: dict[str, object], words: str) -> None:
     assert words in refused(**fields)
 
 
@@ -161,8 +161,8 @@ def test_no_refusal_repeats_a_secret(fields: dict[str, object]) -> None:
     assert "12345678901" not in message
 
 
-def test_nor_does_the_typed_source_show_one() -> None:
-    found = source(
+def test_the_repr_of_a_source_shows_no_secret() -> None:
+    typed = source(
         username="u",
         password=SECRET,
         aws_access_key_id="id",
@@ -173,8 +173,8 @@ def test_nor_does_the_typed_source_show_one() -> None:
         client_certs=[{"domain": "h", "cert": "c", "key": SECRET}],
         registry_mirror={"host": "m", "username": "u", "password": SECRET},
     )
-    assert found.credentials == Credentials(username="u", password=SECRET)
-    assert SECRET not in repr(found)
+    assert typed.credentials == Credentials(username="u", password=SECRET)
+    assert SECRET not in repr(typed)
 
 
 @pytest.mark.parametrize("written", ["1.10", "1.0", "10", "1e3", "20240101000000000000000000000001", "-1"])
@@ -186,13 +186,13 @@ def test_a_tag_that_is_a_number_keeps_its_digits(written: str) -> None:
     assert parse_check(b'{"source": {"repository": "alpine", "tag": %s}}' % written.encode()).source.tag == written
 
 
-def test_escapes_that_spell_ordinary_text_are_that_text() -> None:
+def test_escapes_of_ordinary_characters_are_decoded() -> None:
     assert parse_check(
         rb'{"source": {"repository": "x", "username": "\u00e9\ud83d\ude00", "password": "p"}}'
     ).source == (source(repository="x", username="é😀", password="p"))
 
 
-def test_a_whole_number_may_be_written_with_a_fraction_of_nothing() -> None:
+def test_a_whole_number_may_be_written_with_a_zero_fraction() -> None:
     document = b'{"source": {"repository": "x", "max_concurrent_downloads": 8.0}}'
     assert parse_check(document).source.max_concurrent_downloads == 8
 
@@ -246,10 +246,10 @@ def test_a_repository_may_carry_tag_and_digest(repository: str, name: str, tag: 
 
 
 @pytest.mark.parametrize("half", [{"username": "u"}, {"password": SECRET}])
-def test_half_a_pair_is_anonymous_with_a_warning(half: dict[str, str]) -> None:
+def test_a_user_without_password_is_anonymous_with_a_warning(half: dict[str, str]) -> None:
     found = source(**half)
     assert found.credentials is None
-    assert "going on anonymously" in found.warnings[0]
+    assert "continuing anonymously" in found.warnings[0]
     assert SECRET not in found.warnings[0]
     mirrored = source(registry_mirror={"host": "m", **half})
     assert mirrored.registry_mirrors["index.docker.io"].credentials is None
@@ -267,7 +267,7 @@ def test_half_a_pair_is_anonymous_with_a_warning(half: dict[str, str]) -> None:
         ({"os": "windows"}, Platform("windows", Platform.of_this_machine().architecture)),
     ],
 )
-def test_a_platform_is_a_text_or_an_object_whose_blanks_are_the_machines(platform: object, expected: Platform) -> None:
+def test_this_machine_supplies_the_missing_fields_of_a_platform(platform: object, expected: Platform) -> None:
     assert source(platform=platform).platform == expected
 
 
@@ -295,12 +295,12 @@ def test_a_mirror_is_a_host_or_a_url(host: str, found: str, prefix: str, insecur
     assert mirror.name_of(parsed.repository).path == path
 
 
-def test_mirrors_are_kept_by_registry_host() -> None:
+def test_mirrors_are_keyed_by_registry_host() -> None:
     found = source(registry_mirrors={"docker.io": {"host": "a"}, "https://ghcr.io": {"host": "b"}}).registry_mirrors
     assert {host: mirror.host for host, mirror in found.items()} == {"index.docker.io": "a", "ghcr.io": "b"}
 
 
-def test_auths_and_a_pasted_docker_config_are_one_map() -> None:
+def test_auths_override_a_pasted_docker_config() -> None:
     config = {
         "auths": {
             "https://index.docker.io/v1/": {"auth": b64encode(b"hub:pa:ss").decode()},
@@ -320,7 +320,7 @@ def test_auths_and_a_pasted_docker_config_are_one_map() -> None:
         assert found.warnings == ("source.docker_config_json: credential helpers are not run",)
 
 
-def test_a_cursor_that_makes_no_sense_equals_nothing() -> None:
+def test_an_invalid_digest_in_the_cursor_counts_as_missing() -> None:
     version = parse_check(raw(source={"repository": "alpine"}, version={"tag": "x", "digest": "nonsense"})).version
     assert version is not None
     assert (version.tag, version.digest) == ("x", None)
@@ -333,7 +333,7 @@ def test_a_get_needs_a_digest(version: dict[str, object]) -> None:
         parse_get(raw(source={"repository": "alpine"}, version=version), "/destination")
 
 
-def test_a_get_has_one_or_several_formats() -> None:
+def test_a_get_takes_one_or_several_formats() -> None:
     assert get().formats == ("rootfs",)
     assert get({"format": "oci"}).formats == ("oci",)
     assert get({"formats": ["oci-layout", "rootfs", "rootfs"]}).formats == ("rootfs", "oci-layout")
@@ -350,7 +350,7 @@ def test_a_version_without_a_tag_is_legal() -> None:
     assert get(version={"tag": "a", "digest": DIGEST}).version.as_json() == {"tag": "a", "digest": DIGEST}
 
 
-def test_a_put_says_all_of_its_params() -> None:
+def test_a_put_holds_all_of_its_params() -> None:
     wanted = parse_put(
         b'{"source": {"repository": "alpine"}, "params": {"image": "image/*.tar", "version": 1.10, '
         b'"tags": [1.20, 3, "x"],'
@@ -368,7 +368,7 @@ def test_a_put_says_all_of_its_params() -> None:
     assert (wanted.if_exists, put().if_exists) == ("fail", "overwrite")
 
 
-def test_content_trust_passes_check_and_get_and_is_refused_by_put() -> None:
+def test_check_and_get_ignore_content_trust_and_put_refuses_it() -> None:
     trust = {"server": "https://notary.example.com", "repository_key": SECRET}
     assert source(content_trust=trust).content_trust
     assert get(content_trust=trust).source.content_trust
@@ -383,7 +383,8 @@ def test_no_field_of_a_schema_is_accepted_and_ignored(kind: str) -> None:
     fields = schema["properties"] if kind == "source" else load_params(schema)
     assert isinstance(fields, dict)
     code = "".join(
-        Path(module.__file__ or "").read_text() for module in (get_module, put_module, source_module, logins_module)
+        Path(module.__file__ or "").read_text()
+        for module in (get_module, put_module, source_module, credentials_module)
     )
     unread = [name for name in fields if f'"{name}"' not in code]
     assert unread == []
@@ -400,7 +401,7 @@ def load_params(schema: dict[str, JSON]) -> JSON:
 @pytest.mark.parametrize("field", ["docker_config_json", "gcp", "zzz", "repository"])
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 @pytest.mark.parametrize("depth", [100, 300, 900, 100_000])
-def test_a_request_that_nests_for_ever_is_an_error(field: str, opening: str, depth: int) -> None:
+def test_a_deeply_nested_request_is_an_error(field: str, opening: str, depth: int) -> None:
     inner = opening * depth + "1" + ("]" if opening == "[" else "}") * depth
     for name in ("a", r"\u0061"):
         with pytest.raises(RequestError):

@@ -1,4 +1,4 @@
-"""semver mode's rules: which tags are versions to follow, and which of them stands for an image."""
+"""semver mode's rules: which tags are versions to follow, and which tag names an image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_image.concourse.tag_rules import Found, VersionRule, one_per_digest
+from registry_image.concourse.tag_rules import Candidate, VersionRule, one_per_digest
 from registry_image.oci.digest import Digest
 from registry_image.semver.constraint import Constraint
 from registry_image.semver.version import SemVer
@@ -22,14 +22,14 @@ tags = st.builds(
 )
 
 
-def found(tag: str, number: int) -> Found:
+def candidate(tag: str, number: int) -> Candidate:
     version = EVERYTHING.read(tag)
     assert version is not None
-    return Found(tag=tag, version=version, digest=DIGESTS[number])
+    return Candidate(tag=tag, version=version, digest=DIGESTS[number])
 
 
 def best(*pairs: tuple[str, int]) -> list[str]:
-    return [each.tag for each in one_per_digest(found(tag, number) for tag, number in pairs)]
+    return [best.tag for best in one_per_digest(candidate(tag, number) for tag, number in pairs)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_bare_tag_is_latest_or_the_variant() -> None:
     assert VersionRule(variant="alpine").bare_tag == "alpine"
 
 
-def test_of_an_images_tags_the_one_that_says_most_stands_for_it() -> None:
+def test_an_image_is_named_by_its_most_precise_tag() -> None:
     assert best(("1", 0), ("1.2", 0), ("1.2.3", 0), ("2", 1)) == ["1.2.3", "2"]
     assert best(("1.2.3-rc.1", 0), ("1.2", 0)) == ["1.2"]
     assert best(("1.2", 0), ("1.2.3-rc.1", 0)) == ["1.2"]
@@ -77,8 +77,8 @@ def test_of_an_images_tags_the_one_that_says_most_stands_for_it() -> None:
 
 
 @given(st.lists(st.tuples(tags, st.integers(0, 3)), max_size=12, unique_by=lambda pair: pair[0]))
-def test_each_image_is_answered_once_in_ascending_order_and_by_a_tag_of_its_own(pairs: list[tuple[str, int]]) -> None:
-    seen = [found(tag, number) for tag, number in pairs]
+def test_each_image_appears_once_in_ascending_order_and_by_one_of_its_tags(pairs: list[tuple[str, int]]) -> None:
+    seen = [candidate(tag, number) for tag, number in pairs]
     answer = one_per_digest(seen)
     assert {each.digest for each in answer} == {each.digest for each in seen}
     assert len({each.digest for each in answer}) == len(answer)
@@ -93,7 +93,7 @@ def test_each_image_is_answered_once_in_ascending_order_and_by_a_tag_of_its_own(
 
 
 @given(tags)
-def test_what_is_followed_without_pre_releases_is_followed_with_them(tag: str) -> None:
+def test_pre_releases_only_add_tags(tag: str) -> None:
     version = VersionRule().read(tag)
     if version is not None:
         assert VersionRule(pre_releases=True).read(tag) == version == SemVer.parse(tag)

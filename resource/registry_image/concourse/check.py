@@ -1,4 +1,4 @@
-"""check: which versions there are, oldest first."""
+"""check: lists versions, oldest first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from registry_image.oci.digest import Digest
 from registry_image.progress import Listener
 from registry_image.registry.repository import Repository
 
-#: How many tags are looked through for names near a missing one: a page may hold all of 200,000.
-NEAR_AMONG = 1000
+#: How many tags are compared with a missing one: a registry may list 200,000 on one page.
+SUGGESTION_POOL = 1000
 
 
 def check(request: CheckRequest, listener: Listener) -> list[Version]:
-    """Raises ResourceError. A mirror that fails or knows nothing is no reason to know nothing: then the origin says."""
+    """Asks the mirror first, and the origin if the mirror fails or has no version. Raises ResourceError."""
     source = request.source
     if source.digest is not None:
         return [Version(tag=source.tag or "", digest=source.digest)]
@@ -25,65 +25,63 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
         try:
             if versions := _versions(connection.mirror, request, listener):
                 return versions
-            listener.note(
-                f"warning: mirror {connection.mirror.name.host} has no version: asking {connection.origin.name.host}"
-            )
+            problem = f"mirror {connection.mirror.name.host} has no version"
         except ResourceError as error:
-            listener.note(f"warning: mirror: {error.message}: asking {connection.origin.name.host}")
+            problem = f"mirror: {error.message}"
+        listener.note(f"warning: {problem}: asking {connection.origin.name.host}")
     versions = _versions(connection.origin, request, listener)
     if not versions:
-        _tell_missing(connection, source)
+        _report_missing(connection, source)
     return versions
 
 
 def _versions(repository: Repository, request: CheckRequest, listener: Listener) -> list[Version]:
     source = request.source
     if source.tag is not None:
-        return _of_tag(repository, source.tag, request.version)
-    from registry_image.concourse.check_tags import follow
+        return _tag_versions(repository, source.tag, request.version)
+    from registry_image.concourse.check_tags import list_versions
 
-    return follow(repository, source, request.version)
+    return list_versions(repository, source, request.version)
 
 
-def _of_tag(repository: Repository, tag: str, cursor: Cursor | None) -> list[Version]:
-    """The tag's digest, and before it the cursor's if the tag moved and the old one can still be had."""
-    found = repository.resolve(tag)
-    if found is None:
+def _tag_versions(repository: Repository, tag: str, cursor: Cursor | None) -> list[Version]:
+    """The tag's digest; if the tag moved, first the cursor's digest, unless that was deleted."""
+    descriptor = repository.resolve(tag)
+    if descriptor is None:
         return []
-    newest = Version(tag=tag, digest=found.digest)
-    if cursor is None or cursor.digest is None or cursor.digest == found.digest:
+    newest = Version(tag=tag, digest=descriptor.digest)
+    old = cursor.digest if cursor else None
+    if old is None or old == newest.digest or not _exists(repository, old):
         return [newest]
-    if not _resolves(repository, cursor.digest):
-        return [newest]
-    return [Version(tag=tag, digest=cursor.digest), newest]
+    return [Version(tag=tag, digest=old), newest]
 
 
-def _resolves(repository: Repository, digest: Digest) -> bool:
-    """Whether it is still there, as far as can be told: this question never fails a check."""
+def _exists(repository: Repository, digest: Digest) -> bool:
+    """A registry that fails counts as False: this question must not fail a check."""
     try:
         return repository.resolve(str(digest)) is not None
     except ResourceError:
         return False
 
 
-def _tell_missing(connection: Connection, source: Source) -> None:
-    """Says what is missing, and which tags are named like it. Raises NotFound if the source wants that."""
+def _report_missing(connection: Connection, source: Source) -> None:
+    """Raises NotFound if the source sets ``on_missing: fail``."""
     name = connection.origin.name
     if source.tag is None:
         message = f"{name} has no tag that this source follows"
     else:
-        message = f"{name} has no tag {source.tag!r}{_near(connection.origin, source.tag)}"
+        message = f"{name} has no tag {source.tag!r}{_suggestion(connection.origin, source.tag)}"
     if source.on_missing == "fail":
         raise NotFound(f"check: {message}", status=404)
     connection.listener.note(message)
 
 
-def _near(repository: Repository, tag: str) -> str:
+def _suggestion(repository: Repository, tag: str) -> str:
     from difflib import get_close_matches
     from itertools import islice
 
     try:
-        near = get_close_matches(tag, islice(repository.first_tags(), NEAR_AMONG))
+        near = get_close_matches(tag, islice(repository.first_tags(), SUGGESTION_POOL))
     except NotFound:
         return ": there is no such repository, or these credentials may not see it"
     except ResourceError:

@@ -1,4 +1,4 @@
-"""check of a whole repository: its tags are listed, those that play no part left out, and only the others looked up."""
+"""check without `tag`: lists the repository's tags, filters them, and looks up the digests of the rest."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ from collections.abc import Iterator
 
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
-from registry_image.concourse.tag_rules import Found, VersionRule, one_per_digest
+from registry_image.concourse.tag_rules import Candidate, VersionRule, one_per_digest
 from registry_image.registry.repository import Repository
 from registry_image.transfer.resolve import resolve_tags
 
 
-def follow(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
-    """Oldest first. Raises ResourceError, NotFound for a missing repository among them."""
-    if source.tag_regex:
-        return _matches(repository, source)
-    return _versions(repository, source, cursor)
+def list_versions(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
+    """Oldest first. Raises ResourceError; NotFound for a missing repository."""
+    return _matching(repository, source) if source.tag_regex else _semantic(repository, source, cursor)
 
 
-def _versions(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
+def _semantic(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
     rule = VersionRule.of(source)
-    candidates = {}
+    wanted = {}
     bare = False
     for tag in _tags(repository, source):
         if (version := rule.read(tag)) is not None:
-            candidates[tag] = version
+            wanted[tag] = version
         bare = bare or tag == rule.bare_tag
-    found = []
-    if cursor is not None and (start := candidates.pop(cursor.tag, None)) is not None:
-        # Looked up by itself: if it stands where it stood, what is not greater need not be asked for.
+    candidates = []
+    if cursor is not None and (start := wanted.pop(cursor.tag, None)) is not None:
+        # Looked up first: if the cursor's tag has not moved, only greater versions need a request.
         for digest in resolve_tags(repository, [cursor.tag]).values():
-            found.append(Found(tag=cursor.tag, version=start, digest=digest))
+            candidates.append(Candidate(tag=cursor.tag, version=start, digest=digest))
             if digest == cursor.digest:
                 floor = start.precedence
-                candidates = {tag: version for tag, version in candidates.items() if version.precedence > floor}
+                wanted = {tag: version for tag, version in wanted.items() if version.precedence > floor}
     follows_bare = bare and source.latest and rule.constraint is None
-    digests = resolve_tags(repository, [*candidates, rule.bare_tag] if follows_bare else list(candidates))
+    digests = resolve_tags(repository, [*wanted, rule.bare_tag] if follows_bare else list(wanted))
     newest = digests.pop(rule.bare_tag, None)
-    found += [Found(tag=tag, version=candidates[tag], digest=digest) for tag, digest in digests.items()]
-    versions = [Version(tag=each.tag, digest=each.digest) for each in one_per_digest(found)]
+    candidates += [Candidate(tag=tag, version=wanted[tag], digest=digest) for tag, digest in digests.items()]
+    versions = [Version(tag=best.tag, digest=best.digest) for best in one_per_digest(candidates)]
     if newest is not None and all(version.digest != newest for version in versions):
         versions.append(Version(tag=rule.bare_tag, digest=newest))
     return versions
@@ -53,7 +51,7 @@ def _tags(repository: Repository, source: Source) -> Iterator[str]:
     return (tag for tag in repository.tags() if excluded.search(tag) is None)
 
 
-def _matches(repository: Repository, source: Source) -> list[Version]:
+def _matching(repository: Repository, source: Source) -> list[Version]:
     from registry_image.concourse.pattern import compile_pattern
     from registry_image.concourse.tag_rules import in_order
 

@@ -1,4 +1,4 @@
-"""From a source to what reads and writes its repository. The only place that builds these; it only constructs."""
+"""Builds the console, HTTP client and repositories of a source. No other module constructs them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from registry_image.concourse.console.console import Console
     from registry_image.oci.content import ContentReader
 
-#: A check is asked again within minutes: it gives up sooner than a build's get and put.
+#: Concourse repeats a check within minutes, so a check gives up sooner than get and put.
 CHECK_PATIENCE = RetryPolicy(budget=45.0)
 BUILD_PATIENCE = RetryPolicy()
-#: A factor for every wait before another try, for acceptance tests: "0" does not wait. No other use is meant.
+#: For the acceptance tests only: multiplies each pause before a retry; "0" means no pause.
 WAIT_SCALE_VARIABLE = "REGISTRY_IMAGE_WAIT_SCALE"
 
 
@@ -35,8 +35,8 @@ WAIT_SCALE_VARIABLE = "REGISTRY_IMAGE_WAIT_SCALE"
 class Connection:
     """A source's repository, its mirror if it has one, and the client that both share.
 
-    ``name`` is the repository as it is told to people: as the source spells it, for ECR with the host in front.
-    ``create`` makes it where the registry needs that (ECR), and returns False if it was there.
+    ``name`` is the repository as shown to users: the source's spelling, for ECR with the host.
+    ``create`` creates the repository, False if it exists; None unless the registry is ECR.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Connection:
     create: Callable[[], bool] | None = None
 
     def reader(self, tag: str) -> ContentReader:
-        """Reads the mirror first, then the origin. ``tag``, if there is one, teaches a cache a digest it lacks."""
+        """Reads the mirror first, then the origin. A pull-through cache that lacks a digest fetches it by ``tag``."""
         if self.mirror is None:
             return self.origin
         from registry_image.registry.mirror import MirroredRepository
@@ -56,14 +56,14 @@ class Connection:
 
 
 def open_lines(source: Source) -> Lines:
-    """The listener of a check, which is too short to show how far it is."""
+    """The listener of a check, which is too short for progress."""
     for warning in source.warnings:
         write_line(f"warning: {warning}")
     return Lines()
 
 
 def open_console(source: Source) -> Console:
-    """The listener of a get or put, as the source asks for it."""
+    """The listener of a get or put that the source configures."""
     from registry_image.concourse.console.console import Console, Debug
     from registry_image.concourse.console.tally import Tally
 
@@ -78,7 +78,7 @@ def open_console(source: Source) -> Console:
 
 
 def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PATIENCE) -> Connection:
-    """Sends nothing yet, except for a bare ECR name: whose it is, AWS must say."""
+    """Sends nothing, except for a bare ECR name: only AWS knows the account and so the host."""
     client = Client(
         tls=TLS(ca_certs=source.ca_certs, client_certs=source.client_certs),
         policy=patience,
@@ -102,7 +102,7 @@ def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PA
 
 
 def repository(client: Client, source: Source, name: RepositoryName) -> Repository:
-    """Any other repository, with the credentials that the source has for its registry."""
+    """Another repository, with the source's credentials for its registry."""
     provider = _provider(_credentials(source, name))
     if provider is None and (clouds := _clouds(client, source, name.host)):
         login = clouds.elsewhere(name)
@@ -111,7 +111,7 @@ def repository(client: Client, source: Source, name: RepositoryName) -> Reposito
 
 
 def _clouds(client: Client, source: Source, host: str) -> Clouds | None:
-    """None, without an import that most checks do not need, if neither ``source`` nor ``host`` names a cloud."""
+    """None if neither ``source`` nor ``host`` names a cloud; most checks save the import."""
     if source.clouds is None and "ecr" not in host:
         return None
     from registry_image.auth.clouds import Clouds
@@ -120,7 +120,7 @@ def _clouds(client: Client, source: Source, host: str) -> Clouds | None:
 
 
 def _credentials(source: Source, name: RepositoryName) -> Credentials | None:
-    """`username` and `password` are the source's own registry's; all others' are in `auths`."""
+    """`username` and `password` belong to the source's own registry, `auths` to any other."""
     if source.credentials is not None and name.host == source.repository.host:
         return source.credentials
     return source.auths.get(name.host)
@@ -132,7 +132,7 @@ def _mirror(client: Client, source: Source, origin: RepositoryName) -> Repositor
         return None
     credentials = mirror.credentials or source.auths.get(mirror.host)
     insecure = source.insecure or mirror.insecure
-    # Its second try is the origin.
+    # No retries: the origin is the second attempt.
     return Repository(client, mirror.name_of(origin), _provider(credentials), insecure=insecure, policy=ONCE)
 
 

@@ -1,4 +1,4 @@
-"""get's formats `oci` and `oci-layout`: copies from the registry to a tarball and a layout directory."""
+"""get's formats `oci` and `oci-layout`: copies an image to a tarball and a layout directory."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def blobs_to_download(request: GetRequest, reader: ContentReader, taken: Taken) 
 def write_formats(
     request: GetRequest, reader: ContentReader, taken: Taken, directory: str, listener: Listener
 ) -> Iterator[BlobSource]:
-    """Writes ``oci/`` and ``image.tar`` into ``directory``, as far as ``request`` names them.
+    """Writes ``oci/`` and ``image.tar`` into ``directory`` if ``request`` asks for them.
 
-    Gives what has the image's blobs nearest for another format, so that every blob is downloaded once.
+    Yields the source for the next format: what was just written, so each blob is downloaded once.
     """
     parallel = request.source.max_concurrent_downloads
     near: BlobSource = ProgressReader(reader, listener, "download")
@@ -38,7 +38,7 @@ def write_formats(
         if "oci-layout" in request.formats:
             layout = LayoutDirectory(os.path.join(directory, PRODUCTS["oci-layout"]))
             graph = graph_of(reader, taken.root)
-            # The root is written as index.json, or beside it.
+            # `seal` writes the root.
             del graph.manifests[taken.root.digest]
             copy_graph(near, layout, graph, parallel=parallel)
             layout.seal(taken.root)

@@ -1,4 +1,4 @@
-"""get: fetches the image behind a version's digest, in the formats wanted, with small files beside it."""
+"""get: downloads the image of a version in the requested formats, and writes small files beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 
 from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.console import Console
-from registry_image.concourse.metadata import Response, Taken, describe, small_files, task_metadata, wanted_labels
+from registry_image.concourse.metadata import StepResult, Taken, describe, small_files, task_metadata, wanted_labels
 from registry_image.concourse.report import getting, got
 from registry_image.concourse.request.get import PRODUCTS, GetRequest
 from registry_image.errors import DigestMismatch, NoMatchingPlatform, SizeMismatch, UnsupportedMediaType, storage_errors
@@ -24,34 +24,28 @@ from registry_image.rootfs.staging import Staging
 from registry_image.transfer.select import select_within
 from registry_image.transfer.unpack import Unpacked, unpack
 
-#: Every other name that a get may make.
+#: All names besides the products that a get may create.
 SMALL_FILES = (
-    "repository",
-    "tag",
-    "digest",
-    "metadata.json",
-    "labels.json",
-    "manifest.json",
-    "config.json",
-    "index.json",
+    *("repository", "tag", "digest"),
+    *("metadata.json", "labels.json", "manifest.json", "config.json", "index.json"),
 )
 
 
-def get(request: GetRequest, console: Console) -> Response:
-    """Raises ResourceError; then nothing is left in the destination that was not there before."""
+def get(request: GetRequest, console: Console) -> StepResult:
+    """Raises ResourceError; the destination is then as it was before."""
     connection = connect(request.source, console)
     try:
         return _get(request, connection, connection.reader(request.version.tag), console)
     except (DigestMismatch, SizeMismatch) as error:
         if connection.mirror is None:
             raise
-        # Wrong bytes of the right length are found out at a blob's end, and by then half of it lies in the rootfs.
+        # Only the end of a blob shows that its bytes are wrong, and by then part of it is in the rootfs.
         console.note(f"warning: {error.message}: starting over without mirror {connection.mirror.name.host}")
     return _get(request, connection, connection.origin, console)
 
 
-def _get(request: GetRequest, connection: Connection, source: ContentReader, console: Console) -> Response:
-    products = [] if request.skip_download else [PRODUCTS[each] for each in request.formats]
+def _get(request: GetRequest, connection: Connection, source: ContentReader, console: Console) -> StepResult:
+    products = [] if request.skip_download else [PRODUCTS[form] for form in request.formats]
     with Staging(request.destination, console) as staging:
         for name in (*SMALL_FILES, *products):
             staging.require_absent(name)
@@ -71,31 +65,31 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
         console.at("writing files")
         unpacked = _download(request, reader, taken, blobs, staging.path, console) if products else None
         _write(staging.path, files)
-        # Nothing is left that takes time: from here a signal could only make a finished get look like a stopped one.
+        # Only renames are left. Ignore signals from here, or a finished get could be reported as aborted.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         for name in (*files, *products):
             staging.publish(name)
     traffic = connection.client.traffic
     console.done(got(taken, blobs, unpacked, traffic.requests, traffic.quota))
-    return Response(version=request.version, metadata=metadata)
+    return StepResult(version=request.version, metadata=metadata)
 
 
 def _image(reader: ContentReader, root: Manifest | Index, request: GetRequest, listener: Listener) -> Image | None:
-    """The image for the platform. A layout and the mere files need none: artifacts such as Helm charts pass through."""
+    """The platform's image. None if no format needs one: a layout may hold an artifact such as a Helm chart."""
     try:
         return select_within(reader, root, request.platform, listener)
     except (NoMatchingPlatform, UnsupportedMediaType) as error:
         if request.skip_download or request.formats == ("oci-layout",):
             return None
         if isinstance(error, NoMatchingPlatform):
-            what, wanted = f"{request.source.name}@{root.digest}", str(request.platform)
-            raise NoMatchingPlatform(what, wanted=wanted, available=error.available) from error
+            name, platform = f"{request.source.name}@{root.digest}", str(request.platform)
+            raise NoMatchingPlatform(name, wanted=platform, available=error.available) from error
         raise
 
 
 def _blobs(request: GetRequest, reader: ContentReader, taken: Taken) -> tuple[Descriptor, ...]:
-    """What is going to be downloaded."""
+    """The blobs to download."""
     if request.skip_download:
         return ()
     if request.formats == ("rootfs",):
@@ -113,14 +107,14 @@ def _download(
     directory: str,
     console: Console,
 ) -> Unpacked | None:
-    """Writes every format into ``directory``, each blob being downloaded once."""
+    """Writes every format into ``directory`` and downloads each blob once."""
     parallel = request.source.max_concurrent_downloads
     console.expect("download", {blob.digest.short: blob.size for blob in blobs})
     if "rootfs" in request.formats and taken.manifest is not None:
         console.expect("unpack", {layer.digest.short: layer.size for layer in taken.manifest.layers})
     if request.formats == ("rootfs",):
         return _unpack(ProgressReader(reader, console, "download"), taken.image, directory, console, parallel)
-    # Most gets make a rootfs and no more: what else there is takes a twentieth of their start-up to import.
+    # Most gets write only a rootfs; importing the other formats would add a twentieth to their start-up.
     from registry_image.concourse.formats import write_formats
 
     with write_formats(request, reader, taken, directory, console) as near:

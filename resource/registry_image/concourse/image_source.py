@@ -1,4 +1,4 @@
-"""What a put is to push: an image in an artifact, an index made of several, or an image in another repository."""
+"""The image that a put pushes: one in an artifact, several under a new index, or one from another repository."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from registry_image.transfer.workers import map_on_processors
 
-#: Ends of the tags for a signature, attestations and a bill of materials (cosign, "Signature Specification").
+#: Suffixes of cosign's tags for signatures, attestations and SBOMs (cosign's SIGNATURE_SPEC.md).
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
-#: Annotations that say what an entry is called in the layout it comes from.
+#: Annotations that hold an entry's name in its layout.
 _NAMES = frozenset({REF_NAME, "io.containerd.image.name"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageToPush:
-    """``root`` is what the tags are to point at, ``reader`` has all that it refers to; ``form`` is for the log.
+    """The tags will point at ``root``; ``reader`` has everything that it refers to; ``form`` is for the log.
 
-    ``verified`` says that nobody needs to read the blobs before anything is sent. ``promoted_from`` is the repository
-    that has the image and its signatures, None for an image on this disk. ``derived_from`` is the digest that ``root``
-    had before it was changed for this put, None if it was not.
+    Without ``verified``, the blobs are read and verified before anything is sent. ``promoted_from`` is the origin of a
+    promoted image, None for an image on disk. ``derived_from`` is the digest before params changed the image, or None.
     """
 
     reader: ContentReader
@@ -50,23 +49,22 @@ class ImageToPush:
     derived_from: Digest | None = None
 
     def graph(self) -> Graph:
-        """A promoted image takes its signatures and attestations along."""
+        """With the signatures and attestations, if the image is promoted."""
         return graph_of(self.reader, self.root, self.promoted_from.referrers if self.promoted_from else None)
 
     def signatures(self) -> Iterator[tuple[str, Manifest | Index]]:
-        """What cosign tagged after the promoted digest, where it does not use referrers, and under which tag."""
+        """The tags and manifests of cosign's tag scheme for the promoted image; newer ones use referrers."""
         if self.promoted_from is None or self.derived_from is not None:
             return
         for suffix in _COSIGN_SUFFIXES:
             tag = f"{self.root.digest.algorithm}-{self.root.digest.hex}.{suffix}"
-            found = self.promoted_from.resolve(tag)
-            if found is not None:
-                yield tag, self.reader.manifest(found.digest)
+            if (descriptor := self.promoted_from.resolve(tag)) is not None:
+                yield tag, self.reader.manifest(descriptor.digest)
 
 
 @contextmanager
 def open_image_to_push(request: PutRequest, connection: Connection) -> Iterator[ImageToPush]:
-    """Raises ResourceError for what is no image."""
+    """Raises ResourceError."""
     with ExitStack() as stack:
         image = _open(request, connection, stack)
         root = annotate(image.root, request.annotations)
@@ -76,15 +74,14 @@ def open_image_to_push(request: PutRequest, connection: Connection) -> Iterator[
 
 
 def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> ImageToPush:
-    given = [bool(request.image), bool(request.images), request.from_reference is not None]
-    if sum(given) != 1:
+    given = sum((bool(request.image), bool(request.images), request.from_reference is not None))
+    if given != 1:
         raise RequestError(
-            "params: expected exactly one of `image`, `images` and `from`"
-            f", got {'none' if not any(given) else 'several'}",
+            f"params: expected exactly one of `image`, `images` and `from`, got {'several' if given else 'none'}",
             hint="`image` is the path of a tarball or an OCI layout in an artifact of the build",
         )
     if request.platforms and request.from_reference is None:
-        raise RequestError("params.platforms: only `from` can be thinned to some platforms")
+        raise RequestError("params.platforms: only valid together with `from`")
     if request.from_reference is not None:
         return _promoted(request, connection, request.from_reference)
     if request.image:
@@ -95,7 +92,7 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Imag
 @contextmanager
 def _stored(directory: str, pattern: str, field: str) -> Iterator[ImageToPush]:
     path = find_one(directory, pattern, field)
-    # The path was found to lie within, links and all; from here on none is followed.
+    # `find_one` followed the links and checked the target; open the resolved path so that no link is followed again.
     with open_image(os.path.realpath(os.path.join(directory, path)), path, map_on_processors) as stored:
         form = f"{stored.form} {path!r}"
         yield ImageToPush(reader=stored.reader, root=stored.root, form=form, verified=stored.verified)
@@ -106,10 +103,9 @@ def _promoted(request: PutRequest, connection: Connection, reference: Reference)
     digest = reference.digest
     if digest is None:
         tag = reference.tag or "latest"
-        found = source.resolve(tag)
-        if found is None:
+        if (descriptor := source.resolve(tag)) is None:
             raise NotFound(f"params.from: {reference.repository} has no tag {tag!r}", status=404)
-        digest = found.digest
+        digest = descriptor.digest
     root = source.manifest(digest)
     image = ImageToPush(
         reader=CachedReader(source),
@@ -141,7 +137,7 @@ def _assembled(request: PutRequest, stack: ExitStack) -> ImageToPush:
 
 
 def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor]:
-    """What an image brings to the index: its own entry, and its attestations' if it comes with an index."""
+    """The image's entries in the new index: its own, and those of its attestations if it has an index."""
     if isinstance(image.root, Manifest):
         platform = part.platform or _config_platform(image.reader, image.root, field)
         return [replace(image.root.descriptor, platform=platform)]
@@ -158,30 +154,30 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
         annotations = {name: value for name, value in entry.annotations.items() if name not in _NAMES}
         entries.append(replace(manifest.descriptor, platform=platform, annotations=annotations))
     if len(real) != 1:
-        there = ", ".join(map(str, real)) or "none"
-        raise ContentError(f"{field}: {quote(part.path)} holds {len(real)} images ({there}): expected one platform's")
+        platforms = ", ".join(map(str, real)) or "none"
+        raise ContentError(
+            f"{field}: {quote(part.path)} holds images of {len(real)} platforms ({platforms}): expected one"
+        )
     return entries
 
 
 def _config_platform(reader: ContentReader, manifest: Manifest, field: str) -> Platform:
     if manifest.config.media_type not in mediatype.CONFIGS:
-        raise RequestError(
-            f"{field}: its config does not say for which platform it is", hint="set `platform` beside it"
-        )
+        raise RequestError(f"{field}: its config does not name a platform", hint="set `platform` beside its `path`")
     what = f"{field}: config of {manifest.digest}"
     raw = read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE)
     return parse_config(raw, what=what).platform
 
 
 class MultiReader:
-    """The ContentReader of several images: each manifest and blob is read from the first image that has it."""
+    """Reads each manifest and blob from the first of several images that has it."""
 
     def __init__(self, images: list[ImageToPush]) -> None:
-        self._of: dict[Digest, ContentReader] = {}
+        self._readers: dict[Digest, ContentReader] = {}
         for image in images:
             graph = image.graph()
             for digest in (*graph.manifests, *graph.blobs):
-                self._of.setdefault(digest, image.reader)
+                self._readers.setdefault(digest, image.reader)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
         return self._reader(digest).manifest(digest)
@@ -190,6 +186,6 @@ class MultiReader:
         return self._reader(descriptor.digest).blob(descriptor)
 
     def _reader(self, digest: Digest) -> ContentReader:
-        if digest not in self._of:
-            raise NotFound(f"params.images: {digest} is in none of them", status=404)
-        return self._of[digest]
+        if digest not in self._readers:
+            raise NotFound(f"params.images: no image has {digest}", status=404)
+        return self._readers[digest]

@@ -1,4 +1,4 @@
-"""Files in the artifacts of a put: the paths and globs of its params, below its directory and nowhere else."""
+"""Finds and reads files in the artifacts of a put; refuses every path that leads out of them."""
 
 from __future__ import annotations
 
@@ -10,52 +10,51 @@ from registry_image.errors import RequestError, quote
 from registry_image.storage.files import Region, closing_descriptor
 
 _META = re.compile(r"[*?\[\\]")
-#: Matches that an error lists.
+#: How many names an error lists.
 _SHOWN = 5
 
 
 def find_one(directory: str, pattern: str, field: str) -> str:
     """The one path below ``directory`` that ``pattern`` matches, relative to it.
 
-    Patterns are Go's (filepath.Match), as `registry-image` takes them: ``*`` and ``?`` stop at a slash and match a
-    leading dot too, ``[^a-c]`` excludes, a backslash quotes. Raises RequestError for no match, several, or one that
-    lies elsewhere.
+    The syntax is Go's filepath.Match, as in `registry-image`: ``*`` and ``?`` match no slash but a leading dot,
+    ``[^a-c]`` excludes, a backslash escapes. Raises RequestError for no match, several, or one outside ``directory``.
     """
-    found = [""]
+    matches = [""]
     for part in _parts(pattern, field):
-        searched = found
-        found = [posixpath.join(head, name) for head in found for name in _children(directory, head, part, field)]
-        if not found:
+        parents = matches
+        matches = [posixpath.join(head, name) for head in parents for name in _children(directory, head, part, field)]
+        if not matches:
             raise RequestError(
-                f"{field}: nothing matches {quote(pattern)}: {_holdings(directory, searched, field)}",
+                f"{field}: nothing matches {quote(pattern)}: {_holdings(directory, parents, field)}",
                 hint="a path begins with the name of an artifact of the build, such as `image/image.tar`",
             )
-    if len(found) > 1:
-        raise RequestError(f"{field}: {len(found)} files match {quote(pattern)}, expected one: {_list(found)}")
-    _within(directory, found[0], field)
-    return found[0]
+    if len(matches) > 1:
+        raise RequestError(f"{field}: {len(matches)} files match {quote(pattern)}, expected one: {_list(matches)}")
+    _within(directory, matches[0], field)
+    return matches[0]
 
 
 def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
-    """The file at ``path`` below ``directory``, at most one byte more than ``limit``. Raises RequestError."""
+    """Reads one byte more than ``limit`` at most. Raises RequestError."""
     path = "/".join(_parts(path, field))
     real = _within(directory, path, field)
     if not os.path.lexists(real):
         raise RequestError(f"{field}: there is no file {quote(path)}")
-    what = f"{field}: {quote(path)}"
-    with closing_descriptor(real, what) as descriptor:
-        return b"".join(Region(descriptor, 0, min(os.fstat(descriptor).st_size, limit + 1)).pieces(what))
+    label = f"{field}: {quote(path)}"
+    with closing_descriptor(real, label) as descriptor:
+        return b"".join(Region(descriptor, 0, min(os.fstat(descriptor).st_size, limit + 1)).pieces(label))
 
 
 def _parts(path: str, field: str) -> list[str]:
     parts = [part for part in posixpath.normpath(path.lstrip("/")).split("/") if part != "."]
     if not parts or parts[0] == "..":
-        raise RequestError(f"{field}: {quote(path)} is no path below the artifacts of the build")
+        raise RequestError(f"{field}: {quote(path)} is not a path inside the artifacts of the build")
     return parts
 
 
 def _within(directory: str, path: str, field: str) -> str:
-    """The real path. A symbolic link must not have us push what is on the worker or in this container."""
+    """The real path. Without this check, a symbolic link could push files of this container."""
     root = os.path.realpath(directory)
     real = os.path.realpath(os.path.join(root, path))
     if os.path.commonpath((root, real)) != root:
@@ -71,14 +70,14 @@ def _children(directory: str, head: str, part: str, field: str) -> list[str]:
     try:
         names = sorted(os.listdir(here))
     except OSError:
-        return []  # no directory: nothing below it matches
+        return []  # not a directory
     return [name for name in names if expression.fullmatch(name)]
 
 
 def _expression(pattern: str, field: str) -> re.Pattern[str]:
-    """One part of a glob. Raises RequestError for a class or an escape without an end."""
-    # What stands between two asterisks is looked for once, where it comes first: a later place would serve no better,
-    # and trying them all takes for ever ("*a*a*a*a*b").
+    """One path component of a glob. Raises RequestError for an unfinished class or escape."""
+    # The text between two asterisks only needs its first occurrence; atomic groups stop the regex from trying the
+    # others, which takes exponential time ("*a*a*a*a*b").
     parts, position = [""], 0
     while position < len(pattern):
         char = pattern[position]
@@ -92,7 +91,7 @@ def _expression(pattern: str, field: str) -> re.Pattern[str]:
             inside = re.sub(r"\\(.)|([\[&~|^])", lambda hit: re.escape(hit[1] or hit[2]), group[2])
             parts[-1] += f"[{group[1]}{inside}]"
         elif char == "[" or (char == "\\" and position == len(pattern)):
-            raise RequestError(f"{field}: {quote(pattern)} is not a glob: a [ or a backslash has no end")
+            raise RequestError(f"{field}: {quote(pattern)} is not a glob: unfinished [ or backslash")
         elif char == "\\":
             parts[-1] += re.escape(pattern[position])
             position += 1
@@ -106,12 +105,12 @@ def _expression(pattern: str, field: str) -> re.Pattern[str]:
         raise RequestError(f"{field}: {quote(pattern)} is not a glob: {error}") from error
 
 
-def _holdings(directory: str, searched: list[str], field: str) -> str:
-    """What there is where the search ended, if that is one directory; else what there is at its begin."""
-    if len(searched) == 1 and searched[0]:
-        real = _within(directory, searched[0], field)
+def _holdings(directory: str, parents: list[str], field: str) -> str:
+    """Lists the directory where nothing matched, or ``directory`` if there are several."""
+    if len(parents) == 1 and parents[0]:
+        real = _within(directory, parents[0], field)
         if os.path.isdir(real):
-            return f"{quote(searched[0])} has {_list(sorted(os.listdir(real)))}"
+            return f"{quote(parents[0])} has {_list(sorted(os.listdir(real)))}"
     return f"the directory has {_list(sorted(os.listdir(directory)))}"
 
 

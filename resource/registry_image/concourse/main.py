@@ -1,4 +1,4 @@
-"""One run of a step: a request on stdin, one JSON value on stdout or nothing, everything else on stderr."""
+"""Runs one step: reads a request on stdin, writes one JSON value to stdout, and everything else to stderr."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from registry_image.concourse.console.log import write_line, write_text
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
 
-#: The most that is read of a request, in bytes: real ones are a few kB; certificates and pasted keys add some.
+#: Bytes. Real requests have a few kB, and more with certificates and pasted keys.
 MAX_REQUEST_SIZE = 16 * 1024 * 1024
-#: How long cleaning up may take after a signal, in seconds. Concourse kills 10 s after it asked.
+#: Seconds to clean up after a signal; Concourse sends SIGKILL after 10.
 CLEAN_UP_TIME = 9
 
 EXIT_REFUSED = 1
-#: EX_SOFTWARE of sysexits.h.
+#: EX_SOFTWARE in sysexits.h.
 EXIT_BUG = 70
 
 
 class Interrupted(BaseException):
-    """A signal asked us to stop. Not an Exception, so that nothing on the way takes it for a failure to handle."""
+    """A signal arrived. A BaseException, so that no ``except Exception`` on the way catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -32,7 +32,7 @@ class Interrupted(BaseException):
 
 
 def main(step: str, arguments: list[str]) -> NoReturn:
-    """Never returns: threads that wait for a socket must not keep the process from ending."""
+    """Ends the process even if threads still wait for a socket."""
     status = EXIT_BUG
     try:
         answers = _reserve_stdout()
@@ -48,7 +48,7 @@ def main(step: str, arguments: list[str]) -> NoReturn:
     except Interrupted as interrupted:
         status = 128 + interrupted.number
         write_line(f"stopped by {signal.Signals(interrupted.number).name}")
-    except Exception:  # noqa: BLE001 - whatever it is, it is said, and ends the run as a bug
+    except Exception:  # noqa: BLE001 - any other exception is our bug: report it
         import traceback
 
         write_text(traceback.format_exc())
@@ -68,7 +68,7 @@ def _run(step: str, arguments: list[str]) -> JSON:
     return _get(raw, arguments[0]) if step == "in" else _put(raw, arguments[0])
 
 
-# Each step is imported after its request was understood: a check must not pay for what a get needs, nor a refusal.
+# Imports are local: a check must not pay for what a get needs, and an invalid request for neither.
 
 
 def _check(raw: bytes) -> JSON:
@@ -107,18 +107,18 @@ def _put(raw: bytes, directory: str) -> JSON:
 
 
 def _collect_garbage() -> None:
-    """From here on, but never again what was imported (start.py switched collection off)."""
+    """Enables collection, which start.py disabled, and exempts all that was imported."""
     gc.freeze()
     gc.enable()
 
 
 def _reserve_stdout() -> int:
-    """The answer's own descriptor; from now on whatever a library prints goes to stderr."""
+    """A descriptor for the answer; output that libraries print to stdout now goes to stderr."""
     try:
         answers = os.dup(1)
         os.dup2(2, 1)
     except OSError as error:
-        raise RequestError(f"stdout and stderr have to be open: {error.strerror}") from error
+        raise RequestError(f"stdout and stderr must be open: {error.strerror}") from error
     return answers
 
 
@@ -136,9 +136,9 @@ def _read_stdin() -> bytes:
 
 def _stop_on_signals() -> None:
     def stop(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        # Unwinding removes what was written; should that hang (a dead disk), end all the same.
+        for other in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(other, signal.SIG_IGN)
+        # Unwinding removes what was written; the alarm ends the process if that hangs (a dead disk).
         signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
         signal.alarm(CLEAN_UP_TIME)
         raise Interrupted(number)

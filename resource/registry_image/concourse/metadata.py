@@ -1,4 +1,4 @@
-"""What a step tells about an image: a version, and names with values for people and for later steps' variables."""
+"""The result of get and put: a version, metadata for people and for later steps' variables, and small files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Pairs = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """What get and put answer. ``metadata`` is in the order it is shown in; no name is there twice."""
+class StepResult:
+    """``metadata`` is in display order."""
 
     version: Version
     metadata: Pairs
@@ -33,9 +33,9 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What a step takes: ``root`` is behind the version's digest, ``image`` the platform's in it, if there is one.
+    """``root`` is what the version's digest names, ``image`` the platform's image in it, or None.
 
-    ``name`` is the repository as it is told to people.
+    ``name`` is the repository as shown to users.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Taken:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The image's, or that of an artifact which is no image."""
+        """The image's, or an artifact's."""
         if self.image is not None:
             return self.image.manifest
         return self.root if isinstance(self.root, Manifest) else None
@@ -61,25 +61,22 @@ class Taken:
 
 
 def describe(taken: Taken) -> dict[str, str]:
-    """Metadata as far as the image is known. ``size`` is what a pull transfers: config and layers, in bytes."""
+    """The metadata without labels. ``size`` is what a pull transfers: config and layers, in bytes."""
     version, config, manifest = taken.version, taken.config, taken.manifest
-    # The tag is told even where there is none: a pipeline that uses the variable fails if it does not exist.
-    told = {"repository": taken.name, "tag": version.tag}
-    told |= {"digest": str(version.digest), "image": f"{taken.name}@{version.digest}"}
+    # The tag is present even if empty: a pipeline that uses the variable fails if it does not exist.
+    metadata = {"repository": taken.name, "tag": version.tag}
+    metadata |= {"digest": str(version.digest), "image": f"{taken.name}@{version.digest}"}
     if config is not None:
-        told["platform"] = str(config.platform)
+        metadata["platform"] = str(config.platform)
         if config.created:
-            told["created"] = config.created
+            metadata["created"] = config.created
     if manifest is not None:
-        told["size"] = str(manifest.config.size + sum(layer.size for layer in manifest.layers))
-    return told
+        metadata["size"] = str(manifest.config.size + sum(layer.size for layer in manifest.layers))
+    return metadata
 
 
 def wanted_labels(source: Source, taken: Taken) -> dict[str, str]:
-    """Labels, then annotations, whose names the source's expressions are found in; each in the names' order.
-
-    Raises RequestError for an expression that is none.
-    """
+    """Labels, then annotations, whose names match the source's expressions, each sorted. Raises RequestError."""
     wanted = dict(_matching(taken.config.labels if taken.config else {}, source.label_regex, "source.label_regex"))
     annotations = taken.manifest.annotations if taken.manifest else {}
     for name, value in _matching(annotations, source.annotation_regex, "source.annotation_regex"):
@@ -91,13 +88,12 @@ def _matching(pairs: Pairs, expression: str, field: str) -> list[tuple[str, str]
     if not expression:
         return []
     pattern = compile_pattern(expression, field)
-    # RE2 reads UTF-8, in which half of a surrogate pair, as JSON may have it, cannot be written.
+    # RE2 reads UTF-8, which has no lone surrogates; JSON may have them.
     return sorted((name, pairs[name]) for name in pairs if pattern.search(name.encode("utf-8", "replace").decode()))
 
 
 def small_files(taken: Taken) -> dict[str, bytes]:
-    """The files that every get leaves. Documents are exactly as the registry served them, and left out where they do
-    not apply."""
+    """The files that every get writes; manifests and config byte for byte as the registry served them."""
     files = {
         "repository": taken.name.encode(),
         "tag": taken.version.tag.encode(),
@@ -114,6 +110,6 @@ def small_files(taken: Taken) -> dict[str, bytes]:
 
 
 def task_metadata(config: ImageConfig) -> bytes:
-    """``metadata.json``, from which Concourse takes how to run a task in the rootfs beside it."""
-    told = {"env": config.env, "user": config.user, "entrypoint": config.entrypoint, "cmd": config.cmd}
-    return json.dumps(told).encode()
+    """``metadata.json``, which tells Concourse how to run a task in the rootfs."""
+    fields = {"env": config.env, "user": config.user, "entrypoint": config.entrypoint, "cmd": config.cmd}
+    return json.dumps(fields).encode()

@@ -1,4 +1,4 @@
-"""Regular expressions of a pipeline: RE2's, as registry-image's are, so that no text takes longer than linear time."""
+"""Regular expressions of a pipeline: RE2, as in registry-image, which matches in linear time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 from registry_image.errors import RequestError, quote
 
-#: The most memory a compiled expression may take, in bytes: RE2's own default, stated.
+#: The most memory for a compiled expression, in bytes: RE2's own default.
 MAX_PROGRAM_SIZE = 8 * 1024 * 1024
 
 
 class Match(Protocol):
-    """What google-re2 answers, which has no types of its own."""
+    """The match object of google-re2, which has no types."""
 
     def group(self, group: int | str = 0) -> str | None: ...
 
@@ -26,7 +26,7 @@ class Pattern(Protocol):
 
 
 def compile_pattern(text: str, field: str) -> Pattern:
-    """Raises RequestError, naming ``field``, for what RE2 does not understand."""
+    """Raises RequestError, with ``field`` in its text, for an invalid expression."""
     import re2  # type: ignore[import-untyped]  # google-re2 publishes no types
 
     options = re2.Options()
@@ -37,13 +37,13 @@ def compile_pattern(text: str, field: str) -> Pattern:
     except (re2.error, UnicodeError) as error:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         raise RequestError(
-            f"{field}: {quote(text)} is not an expression of RE2: {reason}{_place(text, reason)}",
-            hint="RE2 has no look-around and no back references: https://github.com/google/re2/wiki/Syntax",
+            f"{field}: {quote(text)} is not a valid RE2 expression: {reason}{_place(text, reason)}",
+            hint="RE2 has no look-around and no back-references: https://github.com/google/re2/wiki/Syntax",
         ) from None
     return pattern
 
 
 def _place(text: str, reason: str) -> str:
-    """Where in ``text`` the part is that RE2's ``reason`` ends in, if only one can be meant."""
+    """The position in ``text`` of the part that RE2's ``reason`` quotes, if it occurs once."""
     part = reason.partition(": ")[2]
     return f", at character {text.index(part) + 1}" if part != text and text.count(part) == 1 else ""

@@ -1,4 +1,4 @@
-"""put: an image into the repository, and the tags that are to point at it."""
+"""put: pushes an image to the repository and moves tags to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from registry_image.concourse.console.console import Console
 from registry_image.concourse.console.log import size_text
 from registry_image.concourse.image_source import ImageToPush, open_image_to_push
 from registry_image.concourse.inputs import read_artifact
-from registry_image.concourse.metadata import Response, Taken, describe, wanted_labels
+from registry_image.concourse.metadata import StepResult, Taken, describe, wanted_labels
 from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
 from registry_image.concourse.report import count, pushed, putting, short, tag_lines
 from registry_image.concourse.request.put import IfExists, PutRequest
@@ -28,9 +28,8 @@ from registry_image.transfer.select import select_within
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What becomes of each tag: it ``moves`` to the new digest, was ``kept`` as it has that already, or is
-    ``skipped``, and then names the digest that it goes on to have. One that moves has the digest that it has had, None
-    if it is new."""
+    """What happens to each tag. One that ``moves`` maps to its old digest, None if it is new; one that is ``kept`` has
+    the digest already; one that is ``skipped`` maps to its own digest."""
 
     tags: tuple[str, ...]
     moves: dict[str, Digest | None]
@@ -39,20 +38,20 @@ class Plan:
 
     @property
     def pointing(self) -> tuple[str, ...]:
-        """The tags that have the digest afterwards, in order."""
+        """The tags that have the digest after the put, in order."""
         return tuple(tag for tag in self.tags if tag not in self.skipped)
 
 
-def put(request: PutRequest, console: Console) -> Response:
-    """Raises ResourceError. Nothing is sent before everything that can be known of the request is known to be right."""
+def put(request: PutRequest, console: Console) -> StepResult:
+    """Checks all that can be checked before it sends anything. Raises ResourceError."""
     connection = connect(request.source, console)
     if request.create_repository and connection.create is None:
-        raise RequestError("params.create_repository: only repositories of ECR are created before a push")
+        raise RequestError("params.create_repository: only ECR repositories are created before a push")
     console.at("looking up tags")
     tags = _tags(request, connection)
     console.at("reading the image")
     if not request.from_reference:
-        # Layers that are not compressed yet are now: that takes a while.
+        # Opening may take a while: it compresses layers that are not compressed yet.
         console.announce(f"reading {request.image or count(len(request.images), 'image')}")
     with open_image_to_push(request, connection) as image:
         console.at("looking up tags")
@@ -61,7 +60,7 @@ def put(request: PutRequest, console: Console) -> Response:
         if image.derived_from is not None:
             console.announce(f"changed for this put: {image.derived_from} became {image.root.digest}")
         if request.dry_run:
-            _tell(connection, image, plan, console)
+            _print_plan(connection, image, plan, console)
         elif plan.moves:
             copied = _push(request, connection, image, plan, console)
         response = _answer(request, connection, image, plan, copied)
@@ -79,34 +78,30 @@ def _tags(request: PutRequest, connection: Connection) -> tuple[str, ...]:
 
 
 def _plan(connection: Connection, tags: tuple[str, ...], digest: Digest, if_exists: IfExists) -> Plan:
-    """Looks up every tag. Raises RequestError for one that exists where that is to fail."""
-    there: dict[str, Digest] = {}
-    for tag in tags:
-        found = _existing(connection, tag, if_exists)
-        if found is not None:
-            there[tag] = found
-    others = {tag: found for tag, found in there.items() if found != digest}
+    """Looks up every tag. Raises RequestError for a tag with another digest under ``if_exists: fail``."""
+    existing = {tag: _existing(connection, tag, if_exists) for tag in tags}
+    others = {tag: other for tag, other in existing.items() if other is not None and other != digest}
     if others and if_exists == "fail":
-        known = ", ".join(f"{tag} ({found})" for tag, found in others.items())
+        known = ", ".join(f"{tag} ({other})" for tag, other in others.items())
         raise RequestError(
             f"put {digest} to {connection.origin.name}: tags exist with another digest: {known}",
             hint="`if_exists: overwrite` moves them, `if_exists: skip` leaves them",
         )
     skipped = others if if_exists == "skip" else {}
-    kept = tuple(tag for tag in tags if there.get(tag) == digest)
-    moves = {tag: there.get(tag) for tag in tags if tag not in kept and tag not in skipped}
+    kept = tuple(tag for tag in tags if existing[tag] == digest)
+    moves = {tag: existing[tag] for tag in tags if tag not in kept and tag not in skipped}
     return Plan(tags=tags, moves=moves, kept=kept, skipped=skipped)
 
 
 def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest | None:
     try:
-        found = connection.origin.resolve(tag)
+        descriptor = connection.origin.resolve(tag)
     except Unauthorized:
-        # Docker Hub says so of a repository that does not exist yet; whether we may push, the push will tell.
+        # Docker Hub answers 401 for a repository that does not exist yet; the push will show whether we may push.
         if if_exists != "overwrite":
             raise
         return None
-    return found.digest if found else None
+    return descriptor.digest if descriptor else None
 
 
 def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, console: Console) -> Copied:
@@ -138,10 +133,10 @@ def _sizes(graph: Graph) -> dict[str, int]:
 def _push_signature(
     connection: Connection, writer: RepositoryWriter, image: ImageToPush, tag: str, signature: Manifest | Index
 ) -> Copied:
-    there = connection.origin.resolve(tag)
-    if there is not None and there.digest != signature.digest:
-        # They hold what was signed there, and cosign keeps all of an image's signatures under this one tag.
-        connection.listener.note(f"warning: {tag} is left as it is: the repository has signatures of its own")
+    existing = connection.origin.resolve(tag)
+    if existing is not None and existing.digest != signature.digest:
+        # cosign keeps all signatures of an image under this one tag; overwriting would delete those made here.
+        connection.listener.note(f"warning: {tag} is not replaced: the repository has signatures of its own")
         return Copied()
     copied = copy_graph(image.reader, writer, graph_of(image.reader, signature))
     put_tags(writer, signature, [tag])
@@ -156,8 +151,7 @@ def _mounts(request: PutRequest, connection: Connection, image: ImageToPush) -> 
     return (*image.mount_from, *request.mount_from)
 
 
-def _tell(connection: Connection, image: ImageToPush, plan: Plan, console: Console) -> None:
-    """What would be pushed, asked of the registry but not sent to it."""
+def _print_plan(connection: Connection, image: ImageToPush, plan: Plan, console: Console) -> None:
     note = console.note
     note(f"dry run: nothing is pushed to {connection.origin.name}")
     if plan.moves:
@@ -172,7 +166,7 @@ def _tell(connection: Connection, image: ImageToPush, plan: Plan, console: Conso
         )
     for tag in plan.tags:
         if tag in plan.skipped:
-            note(f"dry run: {tag}: would be skipped, it has {plan.skipped[tag]}")
+            note(f"dry run: {tag}: would be skipped: it exists with {plan.skipped[tag]}")
         else:
             note(f"dry run: {tag}: " + ("has this digest already" if tag in plan.kept else "would be pushed"))
 
@@ -184,40 +178,39 @@ def _sum_up(
     if dry_run:
         console.done(f"nothing was pushed, as params.dry_run says; {count(requests, 'request')}")
         return
-    # Below the last frame, not above it: it is what came of it.
+    # Close first: the results belong below the last frame.
     console.close()
     for line in tag_lines(image.root.digest, plan.moves):
         console.announce(line)
     if plan.kept:
-        console.announce(f"unchanged, as already {short(image.root.digest)}: {', '.join(plan.kept)}")
+        console.announce(f"already {short(image.root.digest)}: {', '.join(plan.kept)}")
     for tag, digest in plan.skipped.items():
-        console.announce(f"skipped {tag}: it exists, as {digest}")
+        console.announce(f"skipped {tag}: it exists with {digest}")
     console.done(pushed(image.root.digest, plan.pointing, copied, requests))
 
 
-def _answer(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, copied: Copied) -> Response:
-    """The first tag that has the digest; if all were skipped, the first tag and what it has."""
+def _answer(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, copied: Copied) -> StepResult:
+    """The version is the first tag with the digest; if all were skipped, the first tag with its own digest."""
     if plan.pointing:
         version = Version(tag=plan.pointing[0], digest=image.root.digest)
     else:
         version = Version(tag=plan.tags[0], digest=plan.skipped[plan.tags[0]])
-        named = {"repository": connection.name, "tag": version.tag, "digest": str(version.digest)}
-        return Response(version=version, metadata=named)
+        return StepResult(version=version, metadata={"repository": connection.name, **version.as_json()})
     taken = _taken(connection, version, image, request.source.platform)
-    told = describe(taken)
-    told |= {
+    metadata = describe(taken) | {
         "tags": " ".join(plan.pointing),
         "bytes_uploaded": str(copied.bytes_uploaded),
         "blobs_reused": str(copied.blobs_reused),
     }
     if image.derived_from is not None:
-        told["changed_from"] = str(image.derived_from)
-    labels = wanted_labels(request.source, taken)
-    return Response(version=version, metadata=told | {name: labels[name] for name in labels if name not in told})
+        metadata["changed_from"] = str(image.derived_from)
+    for name, value in wanted_labels(request.source, taken).items():
+        metadata.setdefault(name, value)
+    return StepResult(version=version, metadata=metadata)
 
 
 def _taken(connection: Connection, version: Version, image: ImageToPush, platform: Platform) -> Taken:
-    """What a get of it would take."""
+    """What a get of ``version`` would take: without an image if there is none for ``platform``."""
     try:
         selected = select_within(image.reader, image.root, platform, Silence())
     except (NoMatchingPlatform, UnsupportedMediaType):

@@ -1,4 +1,4 @@
-"""Which tags a put moves: decided from the request and the tags that exist, before anything is sent."""
+"""Chooses the tags of a put from the request and the existing tags. Pure but for ``list_tags``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from registry_image.errors import NotFound, RequestError, quote
 from registry_image.oci.reference import is_tag
 from registry_image.semver.version import SemVer
 
-#: The most that is read of an `additional_tags` file, in bytes: some 500 tags of full length, and pushing takes a
-#: request for each.
+#: Limit of an `additional_tags` file in bytes: some 500 tags of full length, and each takes a request to push.
 MAX_TAGS_FILE = 64 * 1024
 
 
 def choose_tags(
     request: PutRequest, additional: Sequence[str], list_tags: Callable[[], Iterable[str]]
 ) -> tuple[str, ...]:
-    """The tags in the order in which they are answered, each once: the source's, the version, its aliases, then the
-    params' ``tags`` and ``additional``, what the `additional_tags` file holds.
+    """Each tag once, in this order: the source's, the version, its aliases, ``tags``, ``additional``.
 
-    ``list_tags`` is called only where aliases are to be bumped; NotFound out of it means that there are none yet.
-    Raises RequestError for a version that is none, tags that break the grammar, and if there is no tag at all.
+    ``additional`` is from the `additional_tags` file. ``list_tags`` is called only to bump aliases; if it raises
+    NotFound, there are no tags yet. Raises RequestError for an invalid version or tag, and without any tag.
     """
     tags: list[str] = []
     if request.source.tag is not None:
         tags.append(request.source.tag)
     if request.version:
-        tags += _of_version(request, list_tags)
+        tags += _version_tags(request, list_tags)
     more = (*request.tags, *additional)
     if request.tag_prefix and not more:
         raise RequestError("params.tag_prefix: there are no `tags` or `additional_tags` to put it before")
@@ -42,27 +40,27 @@ def choose_tags(
     return tuple(dict.fromkeys(tags))
 
 
-def parse_tags(raw: bytes, what: str) -> tuple[str, ...]:
-    """The tags in an `additional_tags` file, separated by white space. Raises RequestError, naming ``what``."""
+def parse_tags(raw: bytes, label: str) -> tuple[str, ...]:
+    """Raises RequestError, whose text begins with ``label``."""
     if len(raw) > MAX_TAGS_FILE:
-        raise RequestError(f"{what}: more than {MAX_TAGS_FILE} bytes")
+        raise RequestError(f"{label}: more than {MAX_TAGS_FILE} bytes")
     try:
         return tuple(raw.decode("utf-8").split())
     except UnicodeDecodeError as error:
-        raise RequestError(f"{what}: expected tags separated by white space, got {quote(raw[:60])}") from error
+        raise RequestError(f"{label}: expected tags separated by white space, got {quote(raw[:60])}") from error
 
 
-def _of_version(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -> Iterator[str]:
+def _version_tags(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -> Iterator[str]:
     version = SemVer.parse(request.version)
     if version is None:
         raise RequestError(
             f"params.version: {quote(request.version)} is not a semantic version",
-            hint="it is the version itself: `load_var` reads one from a file" if "/" in request.version else None,
+            hint="expected the version itself: `load_var` reads it from a file" if "/" in request.version else None,
         )
     if version.metadata:
         raise RequestError(
-            f"params.version: {quote(request.version)}: no tag can have build metadata, as it begins with a +",
-            hint="leave it out, or join it by a hyphen",
+            f"params.version: {quote(request.version)}: a tag cannot hold build metadata: + is not allowed",
+            hint="omit it, or join it with a hyphen",
         )
     variant = request.source.variant
     prefix = "v" if request.keep_v and request.version.startswith("v") else ""
@@ -82,7 +80,7 @@ def _of_version(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -> 
 
 
 def _final_versions(list_tags: Callable[[], Iterable[str]], suffix: str) -> Iterator[SemVer]:
-    """Those of the same variant; of others, a version reads as a pre-release."""
+    """The final versions of one variant; tags of other variants parse as pre-releases."""
     try:
         for tag in list_tags():
             if tag.endswith(suffix):

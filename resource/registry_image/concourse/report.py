@@ -1,4 +1,4 @@
-"""The words of the lines that stay in a build log: what a get or put is about, and what came of it. Pure."""
+"""The lines that stay in a build log: what a get or put does, and its result. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from registry_image.transfer.copy import Copied, Graph
     from registry_image.transfer.unpack import Unpacked
 
-#: Tags of one put that have a line each.
+#: How many tags of one put get a line each.
 MAX_TAGS = 10
 
 
@@ -40,13 +40,13 @@ def got(
     taken: Taken, blobs: Collection[Descriptor], unpacked: Unpacked | None, requests: int, quota: int | None
 ) -> str:
     """Such as ``6 files, 26.2 MB, every digest verified; 8 requests``."""
-    what = contents(taken, blobs)
+    result = contents(taken, blobs)
     if unpacked is not None:
-        what = f"{count(unpacked.entries, 'file')}, {size_text(unpacked.bytes_written)}"
+        result = f"{count(unpacked.entries, 'file')}, {size_text(unpacked.bytes_written)}"
     if blobs:
-        what += ", every digest verified"
+        result += ", every digest verified"
     left = "" if quota is None else f"; {count(quota, 'pull')} left"
-    return f"{what}; {count(requests, 'request')}{left}"
+    return f"{result}; {count(requests, 'request')}{left}"
 
 
 def putting(form: str, digest: Digest, repository: object, graph: Graph) -> str:
@@ -56,7 +56,7 @@ def putting(form: str, digest: Digest, repository: object, graph: Graph) -> str:
 
 
 def tag_lines(digest: Digest, before: Mapping[str, Digest | None]) -> list[str]:
-    """Where tags went that point at ``digest`` now, ``before`` being what each had."""
+    """One line for each tag that now points at ``digest``; ``before`` maps it to its old digest."""
     lines = [
         f"tag {tag}: {f'moved from {short(old)}' if old else 'new'}, now {short(digest)}" for tag, old in before.items()
     ]
@@ -65,15 +65,13 @@ def tag_lines(digest: Digest, before: Mapping[str, Digest | None]) -> list[str]:
 
 def pushed(digest: Digest, tags: Collection[str], copied: Copied, requests: int) -> str:
     """Such as ``2 tags at sha256:356a52170700…; 3 of 7 blobs sent, 20.1 MB; 12 requests``."""
-    if not tags:
-        what = "no tag was moved"
-    else:
-        what = f"{next(iter(tags)) if len(tags) == 1 else count(len(tags), 'tag')} at {short(digest)}"
+    names = next(iter(tags)) if len(tags) == 1 else count(len(tags), "tag")
+    moved = f"{names} at {short(digest)}" if tags else "no tag was moved"
     blobs = copied.blobs_uploaded + copied.blobs_reused
     sent = f"{copied.blobs_uploaded} of {count(blobs, 'blob')} sent, {size_text(copied.bytes_uploaded)}"
     if not blobs:
         sent = "nothing sent"
-    return f"{what}; {sent}; {count(requests, 'request')}"
+    return f"{moved}; {sent}; {count(requests, 'request')}"
 
 
 def short(digest: Digest) -> str:

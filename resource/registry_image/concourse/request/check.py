@@ -1,4 +1,4 @@
-"""What check is asked for."""
+"""The request of check."""
 
 from __future__ import annotations
 

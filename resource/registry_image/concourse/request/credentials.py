@@ -1,4 +1,4 @@
-"""Credentials as a pipeline writes them: pairs, a map of hosts, a pasted Docker ``config.json``, a cloud's."""
+"""Reads a source's credentials: pairs, ``auths``, a pasted Docker ``config.json``, cloud settings."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 def read_pair(reader: JSONReader, warnings: list[str]) -> Credentials | None:
-    """``username`` and ``password``. Half a pair is anonymous, as for registry-image, but never silently."""
+    """One of ``username`` and ``password`` alone means anonymous, as in registry-image, but with a warning."""
     username, password = reader.text("username", ""), reader.text("password", "")
     if username and password:
         return Credentials(username=username, password=password)
     if username or password:
         given, missing = ("username", "password") if username else ("password", "username")
-        warnings.append(f"{reader.where}: {given} without {missing}: going on anonymously")
+        warnings.append(f"{reader.where}: {given} without {missing}: continuing anonymously")
     return None
 
 
 def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
-    """``auths`` over ``docker_config_json``, by registry host. Raises RequestError for half a pair."""
-    found: dict[str, Credentials] = {}
+    """By registry host; ``auths`` override ``docker_config_json``. Raises RequestError."""
+    credentials: dict[str, Credentials] = {}
     if reader.has("docker_config_json"):
-        found |= _read_docker_config(_docker_config(reader), warnings)
+        credentials |= _read_docker_config(_docker_config(reader), warnings)
     if reader.has("auths"):
         auths = reader.child("auths")
-        found |= {registry_host(host): _read_entry(auths.child(host)) for host in auths}
-    return found
+        credentials |= {registry_host(host): _read_entry(auths.child(host)) for host in auths}
+    return credentials
 
 
 def _read_entry(entry: JSONReader) -> Credentials:
@@ -50,18 +50,17 @@ def _docker_config(reader: JSONReader) -> JSONReader:
     try:
         return JSONReader(parse_json(reader.text("docker_config_json").encode(), where), where)
     except InvalidManifest:
-        # The error's own text would repeat the beginning of what may be a secret.
+        # The error's own text quotes the input, which may hold a secret.
         raise RequestError(f"{where}: not a JSON object") from None
 
 
 def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
-    """Docker's own format (docker/cli, config/configfile): ``auth`` is base64 of user:password; an ``identitytoken``
-    goes before it."""
+    """docker/cli, config/configfile: ``identitytoken`` overrides ``auth`` (base64 of user:password)."""
     if config.has("credsStore") or config.has("credHelpers"):
         warnings.append("source.docker_config_json: credential helpers are not run")
     if not config.has("auths"):
         return {}
-    found = {}
+    credentials = {}
     try:
         auths = config.child("auths")
         for key in auths:
@@ -71,12 +70,12 @@ def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Cr
                 username, password = _decode(entry.text("auth"), key)
             token = entry.text("identitytoken", "")
             if token or (username and password):
-                found[registry_host(key)] = Credentials(
+                credentials[registry_host(key)] = Credentials(
                     username=username, password="" if token else password, identity_token=token
                 )
     except InvalidManifest as error:
         raise RequestError(error.message) from None
-    return found
+    return credentials
 
 
 def _decode(auth: str, key: str) -> tuple[str, str]:
@@ -92,7 +91,7 @@ def _decode(auth: str, key: str) -> tuple[str, str]:
 
 
 def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None:
-    """``aws_…``, ``azure_…``, ``gcp`` and ``oidc_token``; None where there is none of them, as in most sources."""
+    """``aws_…``, ``azure_…``, ``gcp`` and ``oidc_token``; None if the source has none of them, as most have."""
     if not any(key in ("gcp", "oidc_token") or key.startswith(("aws_", "azure_")) for key in reader):
         return None
     from registry_image.auth.settings import AWSSettings, AzureSettings, CloudSettings
@@ -129,7 +128,7 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
 def _gcp(reader: JSONReader) -> GCPSettings:
     from registry_image.auth.settings import GCPSettings
 
-    # The key is a JSON document, written into the pipeline as a text or as an object.
+    # The key is a JSON document; pipelines have it as text or as an object.
     key = "service_account_json"
     pasted = reader.has(key) and not reader.is_text(key)
     return GCPSettings(

@@ -1,4 +1,4 @@
-"""A request as JSON: read strictly, without its empty fields, valid by its schema."""
+"""Reads a request strictly as JSON, drops its empty fields and validates it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def read_request(raw: bytes, step: Step) -> tuple[Source, JSONReader, JSONReader
 
 
 def read_document(raw: bytes, step: Step) -> dict[str, JSON]:
-    """The request of ``step`` in ``raw``: valid, without its empty fields, numbers that mean text being text.
+    """The valid request, without empty fields; numbers in text fields become text.
 
-    Raises RequestError, with a text that repeats no value which may be a secret.
+    Raises RequestError, whose text repeats no value: it may be a secret.
     """
     document = _parse(raw)
     schema = load_schema(step)
@@ -49,7 +49,7 @@ def _parse(raw: bytes) -> JSON:
 
 
 def _refuse_unwritable(document: JSON) -> None:
-    """JSON's escapes can spell what no header, file name or registry can hold."""
+    """JSON's escapes can encode text that no header, file name or registry can hold."""
     text = json.dumps(document, ensure_ascii=False)
     try:
         text.encode("utf-8")
@@ -60,7 +60,7 @@ def _refuse_unwritable(document: JSON) -> None:
 
 
 class NumberText(float):
-    """A JSON number and the digits it was written in: the tag ``1.10`` is not 1.1."""
+    """A JSON number that remembers its spelling: the tag ``1.10`` is not 1.1."""
 
     text: str
 
@@ -71,9 +71,9 @@ class NumberText(float):
 
 
 def normalised(value: JSON, schema: JSON) -> JSON:
-    """Templated pipelines write null or "" for what they leave out: known fields that hold these are dropped.
+    """Drops known fields that are null or "", which templated pipelines write for absent ones.
 
-    Unknown ones stay, to be refused; so do the entries of maps and arrays, where "" means itself.
+    Unknown fields stay, so that validation rejects them; so do entries of maps and arrays, where "" is a value.
     """
     if not isinstance(schema, dict):
         return value
@@ -82,7 +82,7 @@ def normalised(value: JSON, schema: JSON) -> JSON:
     if isinstance(value, int | float) and not isinstance(value, bool) and schema.get("type") == ["string", "number"]:
         return value.text if isinstance(value, NumberText) else str(value)
     if isinstance(value, NumberText) and value.is_integer() and schema.get("type") == "integer":
-        # JSON Schema takes 4.0 for an integer, and templating tools write such numbers.
+        # JSON Schema accepts 4.0 as an integer, and templating tools write such numbers.
         return int(value)
     if not isinstance(value, dict):
         return value

@@ -1,4 +1,4 @@
-"""What is wrong with a request that breaks its schema, in one line. Imports jsonschema, so it is imported last."""
+"""Explains in one line why a request is invalid. Imported only then: jsonschema is slow to import."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NAMES = {
 
 
 def require_valid(document: JSON, schema: Schema) -> None:
-    """Raises RequestError, with a text that repeats no value which may be a secret."""
+    """Raises RequestError, whose text repeats no value that may be a secret."""
     errors = sorted(
         Draft7Validator(schema).iter_errors(document),
-        # A misspelled key is often the reason for a missing one.
+        # Unknown keys first: a misspelled key is often why another is missing.
         key=lambda error: (error.validator != "additionalProperties", list(map(str, error.absolute_path))),
     )
     if errors:
@@ -37,10 +37,10 @@ def require_valid(document: JSON, schema: Schema) -> None:
 
 
 def _sentence(keyword: str, rule: object, value: object, known: list[str]) -> str:
-    """What is wrong, in one line. Values are repeated only where they stand for one of a few words, or are numbers."""
+    """Repeats a value only if it is a number or belongs to an enum: others may be secrets."""
     if keyword == "additionalProperties" and isinstance(value, dict):
         unknown = next(key for key in value if key not in known)
-        return f"unknown field {quote(unknown)}{_nearest(unknown, known)}"
+        return f"unknown field {quote(unknown)}{_suggestion(unknown, known)}"
     if keyword == "required" and isinstance(rule, list) and isinstance(value, dict):
         return f"{next(key for key in rule if key not in value)} is required"
     if keyword == "enum" and isinstance(rule, list):
@@ -55,9 +55,9 @@ def _sentence(keyword: str, rule: object, value: object, known: list[str]) -> st
     return f"expected {bound} {rule}: got {value}"
 
 
-def _nearest(unknown: str, known: list[str]) -> str:
-    near = get_close_matches(unknown, known, n=1, cutoff=0.5)
-    return f": did you mean {near[0]}?" if near else f": known are {', '.join(known)}"
+def _suggestion(unknown: str, known: list[str]) -> str:
+    nearest = get_close_matches(unknown, known, n=1, cutoff=0.5)
+    return f": did you mean {nearest[0]}?" if nearest else f": known are {', '.join(known)}"
 
 
 def _name_of(value: object) -> str:

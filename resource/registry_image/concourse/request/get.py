@@ -1,4 +1,4 @@
-"""What get is asked for."""
+"""The request of get."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
 
 Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
-#: What each format leaves in the destination.
+#: The name of each format's result in the destination.
 PRODUCTS: dict[Format, str] = {"rootfs": "rootfs", "oci": "image.tar", "oci-layout": "oci"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetRequest:
-    """``destination`` is the directory that becomes the artifact. ``platform`` is the params', else the source's."""
+    """``platform`` is the params' or else the source's."""
 
     source: Source
     version: Version
@@ -33,7 +33,7 @@ def parse_get(raw: bytes, destination: str) -> GetRequest:
     source, params, version = read_request(raw, "get")
     formats = params.texts("formats") or (params.text("format", "rootfs"),)
     if params.has("formats") and params.has("format"):
-        raise RequestError("params: `format` and `formats` are both set", hint="name all of them in `formats`")
+        raise RequestError("params: `format` and `formats` are both set", hint="list all in `formats`")
     return GetRequest(
         source=source,
         version=Version(tag=version.text("tag", ""), digest=parse_digest(version.text("digest"), "version.digest")),

@@ -1,4 +1,4 @@
-"""What put is asked for."""
+"""The request of put."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ IfExists: TypeAlias = Literal["overwrite", "skip", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
-    """One image of an index to be made: where it lies below the put's directory, and its platform if its config
-    is not to say."""
+    """One image of a new index. ``path`` is relative to the put's directory; ``platform`` overrides the config's."""
 
     path: str
     platform: Platform | None = None
@@ -26,7 +25,7 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutRequest:
-    """``directory`` is where the artifacts are. ``from_reference`` is ``params.from``; "" and None are absent."""
+    """``directory`` holds the artifacts; ``from_reference`` is ``params.from``; "" and None mean absent."""
 
     source: Source
     directory: str
@@ -52,8 +51,8 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
     source, params, _ = read_request(raw, "put")
     if source.content_trust:
         raise RequestError(
-            "source.content_trust: signing by Notary v1 is retired: its public server ends in December 2026",
-            hint="remove `content_trust`; signatures will be made the way cosign makes them",
+            "source.content_trust: Notary v1 is retired: its public server shuts down in December 2026",
+            hint="remove `content_trust`; signing with cosign will replace it",
         )
     if_exists = params.text("if_exists", "overwrite")
     return PutRequest(

@@ -1,4 +1,4 @@
-"""The ``source`` of a resource, typed: what a pipeline says once about a repository, for check, get and put."""
+"""The typed ``source`` of a resource, which check, get and put share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULT_CONCURRENT_DOWNLOADS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """A server asked before the origin: ``host[:port]``, a path that goes before every name, and who we are there."""
+    """A server to ask before the origin. ``host`` is host[:port], ``prefix`` a path in front of every repository."""
 
     host: str
     prefix: str = ""
@@ -35,19 +35,18 @@ class Mirror:
     credentials: Credentials | None = None
 
     def name_of(self, origin: RepositoryName) -> RepositoryName:
-        """What the mirror calls the origin's repository."""
+        """The mirror's name for a repository of the origin."""
         return RepositoryName(self.host, f"{self.prefix}/{origin.path}" if self.prefix else origin.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Fields are named as in the schema, where each is described; "" and None are absent.
+    """The schema describes the fields; "" and None mean absent.
 
-    ``name`` is the repository as the pipeline spells it, without tag and digest, and ``repository`` what that means
-    (for a bare ECR name the host comes from the login). ``tag`` and ``digest`` may come from ``repository:`` too.
-    ``registry_mirrors`` and ``auths`` are keyed by the registry's host as in `RepositoryName.host`; the former holds
-    ``registry_mirror`` as well, the latter ``docker_config_json``. ``clouds`` is None where no field is about a cloud.
-    ``warnings`` are for the log.
+    ``name`` is the pipeline's spelling of the repository without tag and digest, ``repository`` its full name (a bare
+    ECR name gets its host from the login). ``tag`` and ``digest`` may come from the pipeline's ``repository``.
+    ``registry_mirrors`` (with ``registry_mirror``) and ``auths`` (with ``docker_config_json``) are keyed by
+    `RepositoryName.host`. ``clouds`` is None without cloud fields. ``warnings`` are for the log.
     """
 
     name: str
@@ -81,7 +80,7 @@ class Source:
 
 
 def read_source(reader: JSONReader) -> Source:
-    """``reader`` holds a source that conforms to the schema. Raises RequestError for what a schema cannot tell."""
+    """``reader`` holds a source that conforms to the schema. Raises RequestError for what a schema cannot express."""
     warnings: list[str] = []
     reference = Reference.parse(reader.text("repository"))
     digest = parse_digest(reader.text("digest"), "source.digest") if reader.has("digest") else None
@@ -105,8 +104,8 @@ def read_source(reader: JSONReader) -> Source:
         credentials=read_pair(reader, warnings),
         auths=read_auths(reader, warnings),
         client_certs=tuple(
-            ClientCertificate(certificate=each.text("cert"), key=each.text("key"), host=each.text("domain"))
-            for each in reader.children("client_certs")
+            ClientCertificate(certificate=entry.text("cert"), key=entry.text("key"), host=entry.text("domain"))
+            for entry in reader.children("client_certs")
         ),
         clouds=read_clouds(reader, warnings),
         platform=read_platform(reader) if reader.has("platform") else Platform.of_this_machine(),
@@ -132,7 +131,7 @@ def parse_digest(text: str, where: str) -> Digest:
 
 
 def read_platform(reader: JSONReader) -> Platform:
-    """The field ``platform``: a text, or an object whose blanks are the machine's. Raises RequestError."""
+    """``platform`` is text or an object; this machine supplies its missing fields. Raises RequestError."""
     if reader.is_text("platform"):
         return Platform.parse(reader.text("platform"))
     wanted, machine = reader.child("platform"), Platform.of_this_machine()
@@ -148,7 +147,7 @@ _T = TypeVar("_T")
 
 
 def _agreed(field_name: str, given: _T | None, in_repository: _T | None) -> _T | None:
-    """``repository`` may carry a tag and a digest too, but then it must say the same as the field."""
+    """``repository`` may carry a tag and a digest, but must not contradict the fields."""
     if given is not None and in_repository is not None and given != in_repository:
         raise RequestError(
             f"source: `{field_name}` is {quote(str(given))}, but `repository` says {quote(str(in_repository))}"
@@ -174,13 +173,13 @@ def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
 
 
 def _mirror(reader: JSONReader, warnings: list[str]) -> Mirror:
-    """``host`` is host, host:port or URL, with a path or not."""
+    """``host`` is host[:port][/path] or a URL."""
     text = reader.text("host")
     scheme, separator, rest = text.rpartition("://")
     host, _, prefix = rest.partition("/")
     proper = is_host(host) and re.fullmatch(r"[\w.~/-]*", prefix, re.ASCII) is not None
     if not proper or (separator and scheme not in ("http", "https")):
-        # Not quoted: somebody may have written user:password@ into it.
+        # Not quoted: it may hold user:password@.
         raise RequestError(f"{reader.where}.host: expected host, host:port or an http(s) URL without user and query")
     return Mirror(
         host=registry_host(host),

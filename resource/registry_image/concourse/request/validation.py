@@ -1,8 +1,7 @@
-"""A quick look whether a request conforms to its JSON Schema, which is the one truth of what a pipeline may write.
+"""A fast check that a request conforms to its JSON Schema.
 
-Importing jsonschema costs more than the rest of a check. `conforms` knows just the keywords our schemas use and is
-never more lenient than jsonschema (tests/property compares the two). Only a request that it does not let pass is given
-to jsonschema, whose word counts, and which can explain.
+Importing jsonschema costs more than the rest of a check. `conforms` knows only the keywords of our schemas and is never
+more lenient than jsonschema (tests/property compares them). jsonschema decides about and explains what it rejects.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def load_schema(name: str) -> dict[str, JSON]:
-    """The published schema of that name, with the source's put in where it refers to it."""
+    """The published schema ``name``, with its reference to the source's schema resolved."""
     path = os.path.join(os.path.dirname(__file__), "schema", f"{name}.json")
     with open(path, "rb") as file:
         schema: dict[str, JSON] = json.load(file)
@@ -39,12 +38,12 @@ def load_schema(name: str) -> dict[str, JSON]:
 
 
 def conforms(value: object, schema: Schema) -> bool:
-    """Whether ``value`` surely conforms. Knows only the keywords that our schemas use; booleans are not numbers."""
+    """False also means "unsure". Booleans are not numbers."""
     types = schema.get("type")
     if types is not None and not any(is_type(value, name) for name in _texts(types)):
         return False
     if "enum" in schema:
-        # Every enum of ours is of strings, so 1 == True and 1 == 1.0 cannot confuse it.
+        # All our enums hold strings, so that 1 == True and 1 == 1.0 do not matter.
         return isinstance(value, str) and value in _texts(schema["enum"])
     if isinstance(value, dict):
         return _conforms_object(value, schema)
@@ -78,10 +77,4 @@ def is_type(value: object, name: str) -> bool:
 
 
 def _texts(value: JSON) -> Iterable[str]:
-    return (
-        (value,)
-        if isinstance(value, str)
-        else (v for v in value if isinstance(v, str))
-        if isinstance(value, list)
-        else ()
-    )
+    return (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))

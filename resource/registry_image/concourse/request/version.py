@@ -1,4 +1,4 @@
-"""Versions as Concourse keeps them: a tag, where there is one, and the digest behind it."""
+"""Concourse's versions: a digest, and mostly a tag."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from registry_image.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """``tag`` is "" for an image that was pinned by digest alone."""
+    """``tag`` is "" for an image that is pinned by digest only."""
 
     tag: str
     digest: Digest
 
     def as_json(self) -> dict[str, str]:
-        """Concourse takes strings only, and refuses an empty version."""
+        """Concourse accepts only strings."""
         return {"tag": self.tag, "digest": str(self.digest)} if self.tag else {"digest": str(self.digest)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The version a check starts from, as far as it makes sense: somebody may have pinned anything by hand.
-
-    ``digest`` is None where the version has none or none that is well-formed: then it equals no tag's.
-    """
+    """The version that a check starts from; users may pin any text. ``digest`` is None if missing or invalid."""
 
     tag: str
     digest: Digest | None
