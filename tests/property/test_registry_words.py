@@ -1,4 +1,4 @@
-"""Whatever a registry or token server says, reading it ends in a value or in one of our errors."""
+"""Reading any answer of a registry or token server returns a value or raises one of our errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ DOCUMENTS = st.recursive(
     VALUES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=25
 )
 BODIES = st.binary(max_size=200) | DOCUMENTS.map(lambda document: json.dumps(document).encode())
-#: What HTTP allows in a header, as http.client hands it on.
+#: The characters that HTTP allows in a header, as http.client decodes them.
 LINES = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=120)
 ADDRESSES = st.builds(
     "{}{}{}{}".format,
@@ -123,11 +123,11 @@ def test_links(line: str) -> None:
 
 
 @pytest.mark.parametrize("piece", ["<", "<a>", "<a>;", ";rel= ", '" ;', "; ", " ", '<a>; rel="'])
-def test_no_link_takes_long_to_read(piece: str) -> None:
+def test_a_hostile_link_header_takes_linear_time(piece: str) -> None:
     line = f"<a>; rel={piece * (65_000 // len(piece))}"
     begun = process_time()
     ends_well(lambda: next_page(answer(b"", ("link", line))))
-    assert process_time() - begun < 1.0  # and minutes, where a pattern goes back over what it has read
+    assert process_time() - begun < 1.0  # a backtracking pattern would take minutes
 
 
 @given(BODIES)

@@ -1,6 +1,6 @@
-"""A base image with nothing but a slim Debian and its Python, made by mmdebstrap since nothing can be pulled in tests.
+"""A base image with a slim Debian and its Python, made by mmdebstrap because tests cannot pull images.
 
-It stands for the published base of the Dockerfile, which has the same shape: merged /usr, python3, the system's CAs.
+It replaces the published base image of the Dockerfile and has the same shape: merged /usr, python3, the system's CAs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 from tests.support import parts
 
 _RELEASE = "bookworm"
-#: The Python that this release ships; the wheelhouse is gathered for it.
+#: The Python of this release; the wheelhouse holds wheels for it.
 PYTHON = "3.11"
 _NAME = f"base-{_RELEASE}-1.tar"
 
 
 def base_rootfs() -> Path:
-    """The path of the root filesystem as a tar; made once and kept in the user's cache directory."""
+    """The path of the root filesystem as a tar, cached in the user's cache directory."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "registry-image-tests"
-    kept = cache / _NAME
-    if not kept.exists():
+    cached = cache / _NAME
+    if not cached.exists():
         cache.mkdir(parents=True, exist_ok=True)
         made = cache / f"{_NAME}.{os.getpid()}"
         command = [
@@ -40,5 +40,5 @@ def base_rootfs() -> Path:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        made.rename(kept)
-    return kept
+        made.rename(cached)
+    return cached

@@ -1,7 +1,7 @@
-"""A Docker Engine of the tests' own: dockerd on a private socket, its data in a temporary directory.
+"""A private Docker Engine for tests: dockerd on its own socket, with its data in a temporary directory.
 
-It needs root, Debian's docker.io (dockerd, containerd, runc, docker) and a mounted cgroup hierarchy. It touches no
-network of the machine: no bridge and no iptables, so a container gets ``network_mode="host"`` or none at all.
+It needs root, Debian's docker.io (dockerd, containerd, runc, docker) and a mounted cgroup hierarchy. It has no bridge
+and no iptables and so leaves the machine's network alone; a container gets ``network_mode="host"`` or none.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.support import parts
 from tests.support.process import server
 
 COMMAND_SECONDS = 600
-#: Of what a failed command printed, in bytes: the end of a build's log.
+#: How many bytes of a failed command's output are shown: the end of a build's log.
 SHOWN = 6000
-#: What the images of all tests take, in bytes, and as much again.
+#: Bytes: twice the size of all tests' images.
 ROOM = 6_000_000_000
 
 
@@ -35,11 +35,11 @@ class Engine:
     client: docker.DockerClient
 
     def docker(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """Run the docker command against this engine; its standard output. Fails with what it said."""
+        """Run the docker command against this engine and return its stdout. Fails with its output."""
         command = [parts.need("docker"), f"--host={self.url}", *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=COMMAND_SECONDS, check=False)
-        said = (done.stdout[-SHOWN:] + done.stderr).decode(errors="replace")
-        assert done.returncode == 0, f"docker {arguments}: {said}"
+        output = (done.stdout[-SHOWN:] + done.stderr).decode(errors="replace")
+        assert done.returncode == 0, f"docker {arguments}: {output}"
         return done.stdout
 
 
@@ -48,8 +48,8 @@ def docker_engine() -> Iterator[Engine]:
     """Run dockerd until the block is left."""
     parts.need_root()
     program = parts.need("dockerd")
-    # Not pytest's temporary directory: a socket's path has 108 bytes at most, and these files must not outlive the run.
-    # In memory where there is some: images are unpacked file by file, and nothing of this is worth a disk's time.
+    # Not pytest's temporary directory: a socket's path has at most 108 bytes, and these files must not outlive the run.
+    # In memory if there is enough: the engine unpacks images file by file, which is slow on disk.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > ROOM else None
     directory = Path(tempfile.mkdtemp(prefix="engine-", dir=memory))
     command = [
@@ -82,7 +82,7 @@ def _remove_containers(client: docker.DockerClient) -> None:
 
 
 def _unmount_below(directory: Path) -> None:
-    """Let go of what dockerd left mounted when it had to be killed."""
+    """Unmount what dockerd leaves mounted if it is killed."""
     prefix = f"{directory}{os.sep}"
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for point in reversed([each for each in mounted if each.startswith(prefix)]):

@@ -1,4 +1,4 @@
-"""Examples of documentation and pipelines, given to what the executables read their requests with."""
+"""Parses the examples of documentation and pipelines as the executables parse their requests."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from registry_image.concourse.request.get import parse_get
 from registry_image.concourse.request.put import parse_put
 
 DIGEST = f"sha256:{'0' * 64}"
-#: What stands for something in an example, and such a thing.
-STAND_INS = {"sha256:…": DIGEST, "((.:version))": "1.2.3", "((repository))": "ghcr.io/you/image"}
+#: Placeholders in examples, and values for them.
+PLACEHOLDERS = {"sha256:…": DIGEST, "((.:version))": "1.2.3", "((repository))": "ghcr.io/you/image"}
 SOURCE = {"repository": "example", "tag": "1"}
 
 
 def of(text: str) -> list[object]:
-    """The YAML blocks of a Markdown page, stand-ins filled in."""
+    """The YAML blocks of a Markdown page, placeholders replaced."""
     return [read(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
 
 def read(text: str) -> object:
-    """A YAML document, stand-ins filled in."""
-    for stand_in, thing in STAND_INS.items():
-        text = text.replace(stand_in, thing)
+    """A YAML document, placeholders replaced."""
+    for placeholder, value in PLACEHOLDERS.items():
+        text = text.replace(placeholder, value)
     document: object = yaml.safe_load(text)
     return document
 
@@ -41,19 +41,19 @@ def objects(value: object) -> Iterator[dict[str, object]]:
 
 
 def understood(example: dict[str, object]) -> set[str]:
-    """Which parts of a resource or step were understood. Raises RequestError for what an executable would refuse."""
-    found = set()
+    """The parts of a resource or step that were parsed. Raises RequestError as the executable would."""
+    parts = set()
     if "source" in example:
         parse_check(_raw(source=example["source"]))
-        found.add("source")
+        parts.add("source")
     if "get" in example:
         parse_get(_raw(source=SOURCE, version={"digest": DIGEST}, params=example.get("params")), "/")
-        found.add("get")
+        parts.add("get")
     if "put" in example:
         choose_tags(parse_put(_raw(source=SOURCE, params=example.get("params")), "/"), (), list)
         parse_get(_raw(source=SOURCE, version={"digest": DIGEST}, params=example.get("get_params")), "/")
-        found.add("put")
-    return found
+        parts.add("put")
+    return parts
 
 
 def _raw(**request: object) -> bytes:

@@ -1,8 +1,8 @@
-"""The real parts that tests use, which Debian package brings each, and what to do when one is missing.
+"""The programs that tests use, and the Debian package of each.
 
-A test without its part is skipped and says what to install; with ``CI=true`` every skip is a failure (conftest.py),
-because a gate that skips proves nothing. ``python -m tests.support.parts`` prints the packages that are missing
-(``make test`` installs them where it can).
+A test without its program is skipped and says what to install; with ``CI=true`` every skip is a failure (conftest.py),
+because a gate that skips proves nothing. ``python -m tests.support.parts`` prints the missing packages; ``make test``
+installs them if it can.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ PACKAGES = {
     "shellcheck": "shellcheck",
 }
 SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
-"""Where programs are looked for: not every login has the sbin directories on its PATH."""
+"""PATH with the sbin directories, which not every login has."""
 
 
 def find(program: str) -> str | None:
-    """The absolute path of ``program``, None when it is not installed."""
+    """The absolute path of ``program``, None if it is not installed."""
     return shutil.which(program, path=SYSTEM_PATH)
 
 
 def need(program: str) -> str:
-    """The absolute path of ``program``; without it the calling test is skipped."""
+    """The absolute path of ``program``; skips the calling test without it."""
     return find(program) or lacking(program, f"apt-get install {PACKAGES.get(program, program)}")
 
 
@@ -58,12 +58,12 @@ def need_root() -> None:
 
 
 def lacking(what: str, remedy: str) -> NoReturn:
-    """Skip the calling test because ``what`` is not there. ``remedy`` says what to do about it."""
+    """Skip the calling test because ``what`` is missing; ``remedy`` says what to do."""
     pytest.skip(f"needs {what}: {remedy}")
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages that would bring every part which is not there."""
+    """The Debian packages of all missing programs."""
     return sorted({package for program, package in PACKAGES.items() if find(program) is None})
 
 

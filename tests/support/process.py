@@ -1,4 +1,4 @@
-"""Servers that tests start: they end with the test, also when the test run is interrupted or killed."""
+"""Servers for tests. They end with the test, even if the test run is interrupted or killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STOP_SECONDS = 15
 
 
 class Server:
-    """A running server and what it has written to its standard output and error so far."""
+    """A running server and the lines it has written to stdout and stderr so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -36,7 +36,7 @@ class Server:
             self._news.notify_all()
 
     def wait_for(self, text: str, *, after: int = 0) -> str:
-        """The first line from number ``after`` on that has ``text`` in it; fails when the server ends before."""
+        """The first line from number ``after`` on that contains ``text``; fails if the server ends first."""
         position = after
 
         def arrived() -> bool:
@@ -50,10 +50,10 @@ class Server:
             if position < len(self.lines):
                 return self.lines[position]
         written = "\n".join(self.lines[-20:])
-        raise AssertionError(f"{self.process.args!r} never said {text!r}; it said:\n{written}")
+        raise AssertionError(f"{self.process.args!r} never wrote {text!r}; it wrote:\n{written}")
 
     def stop(self) -> None:
-        """End the server: politely, then not."""
+        """Send SIGTERM, and SIGKILL after STOP_SECONDS."""
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
@@ -69,8 +69,8 @@ class Server:
 def server(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[Server]:
-    """Run ``command`` with an otherwise empty ``environment`` until the block is left, or this process dies."""
-    # The kernel ends the server when this process dies however it dies: no orphans after Ctrl-C or a kill.
+    """Run ``command`` until the block is left or this process dies. Only PATH is added to ``environment``."""
+    # The kernel ends the server when this process dies, so that Ctrl-C or a kill leaves no orphans.
     leash = [parts.need("setpriv"), "--pdeathsig", "TERM", "--"]
     process = subprocess.Popen(
         [*leash, *command],

@@ -18,10 +18,10 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a step ended. stdout held exactly one JSON value on success and nothing otherwise: `finish` saw to that."""
+    """How a step ended. `finish` has checked stdout: one JSON value on success, else nothing."""
 
     status: int
-    """Exit status; the negative number of the signal that ended it."""
+    """Exit status; negative if a signal ended the step."""
     answer: object
     """The JSON value on stdout, None after a failure."""
     stderr: str
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The metadata that in or out answered, in their order; names are unique."""
+        """The metadata that in or out answered, in order; names are unique."""
         assert self.status == 0, self.stderr
         assert isinstance(self.answer, dict)
         pairs = {pair["name"]: pair["value"] for pair in self.answer["metadata"]}
@@ -58,10 +58,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start ``step`` on ``request`` (an object, or bytes as they are). `finish` ends it.
-
-    ``wrapper`` is a command that runs another: ``unshare -r``, ``setpriv …``.
-    """
+    """Start ``step``; `finish` waits for it. ``wrapper`` is a command that runs it: ``unshare -r``, ``setpriv …``."""
     process = subprocess.Popen(
         [*wrapper, str(ASSETS / step), *map(str, arguments)],
         cwd="/",
@@ -76,14 +73,14 @@ def start(
     try:
         process.stdin.write(data)
         process.stdin.close()
-    except BrokenPipeError:  # it ended without reading: `finish` tells how
+    except BrokenPipeError:  # the step ended without reading; `finish` reports how
         pass
     process.stdin = None  # or communicate() would flush it
     return process
 
 
 def finish(process: subprocess.Popen[bytes], timeout: float = TIMEOUT_SECONDS) -> Outcome:
-    """Wait for a started step to end; hold its stdout against the contract."""
+    """Wait for a started step to end; check that stdout follows the contract."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -109,23 +106,22 @@ def run(
 
 
 def check(request: Json, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run check on ``request``."""
     return run("check", request, environment=environment)
 
 
 def get(request: Json, destination: Path, *, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run in on ``request``; ``destination`` is made when it is not there, as Concourse makes it."""
+    """Create ``destination``, as Concourse does, and run in."""
     destination.mkdir(parents=True, exist_ok=True)
     return run("in", request, destination, environment=environment)
 
 
 def put(request: Json, sources: Path, *, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run out on ``request`` with the build's artifacts below ``sources``."""
+    """Run out; ``sources`` holds the artifacts of the build."""
     return run("out", request, sources, environment=environment)
 
 
 def failed(outcome: Outcome, *words: str) -> str:
-    """Hold ``outcome`` to have failed cleanly: exit 1, no traceback, all ``words`` on stderr, which is returned."""
+    """Assert a clean failure: exit 1, no traceback, all ``words`` on stderr. Returns stderr."""
     assert outcome.status == 1, f"exit {outcome.status}: {outcome.stderr}"
     assert "Traceback" not in outcome.stderr, outcome.stderr
     for word in words:

@@ -1,4 +1,4 @@
-"""README's tables of fields, made from the schemas: ``python -m tests.support.tables`` writes them in."""
+"""Generates README's tables of fields from the schemas: ``python -m tests.support.tables``."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ TABLES = ("source", "get", "put")
 
 def rows(properties: dict[str, dict[str, object]], required: list[str], prefix: str = "") -> list[str]:
     """One row for each field that has a description; the fields of an object follow it as ``object.field``."""
-    found = []
+    lines = []
     for name, field in properties.items():
         if "description" in field:
             note = " **Required.**" if name in required else ""
             # A bar ends a cell, even in code.
             text = str(field["description"]).replace("|", "\\|")
-            found.append(f"| `{prefix}{name}` | {text}{note} |")
+            lines.append(f"| `{prefix}{name}` | {text}{note} |")
         inner = field.get("properties")
         if isinstance(inner, dict):
-            found += rows(inner, [], f"{prefix}{name}.")
-    return found
+            lines += rows(inner, [], f"{prefix}{name}.")
+    return lines
 
 
 def table(kind: str) -> str:
-    """The table of a source's fields, or of a step's params."""
+    """The table of the source's fields or a step's params."""
     schema = json.loads((SCHEMAS / f"{kind}.json").read_text())
     if kind != "source":
         schema = schema["properties"]["params"]
@@ -35,7 +35,7 @@ def table(kind: str) -> str:
 
 
 def filled(text: str) -> str:
-    """``text`` with every table between its markers made anew."""
+    """``text`` with a new table between each pair of markers."""
     for kind in TABLES:
         begin, end = f"<!-- {kind}:begin -->", f"<!-- {kind}:end -->"
         before, _, rest = text.partition(begin)
