@@ -1,6 +1,7 @@
-"""``make bench``: the whole get beside other tools and the machine's own floor, in one run; medians of pairs' ratios.
+"""``make bench``: compares the whole get with other tools and with the machine's floor.
 
-``ARGS="--only=debian --rounds=9 --quick"`` narrows it. Times are this machine's; the ratios are what is compared.
+It prints medians, and the median of the ratios of each round. ``ARGS="--only=debian --rounds=9 --quick"`` narrows it.
+Times depend on the machine; compare the ratios.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.support import parts
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 
-#: What takes off the time that every run of ours needs to start: an image without layers.
+#: An image without layers: measures our start-up, which is subtracted.
 NOTHING = "nothing"
 RESULTS = Path(__file__).parents[1] / ".cache" / "bench" / "results.json"
 
@@ -42,20 +43,20 @@ def main() -> None:
         results = {}
         for name in names:
             rivals = _rivals(registry, engine, name, digests) | {"start-up": start}
-            found = in_turn(rivals, directory, options.rounds)
-            results[name] = {rival: middle(costs).as_json() for rival, costs in found.items()}
-            for rival in found:
+            costs = in_turn(rivals, directory, options.rounds)
+            results[name] = {rival: middle(each).as_json() for rival, each in costs.items()}
+            for rival in costs:
                 if rival != "ours":
-                    _print_row(name, rival, found["ours"], found[rival])
+                    _print_row(name, rival, costs["ours"], costs[rival])
             lowest = floor(contenders.blobs(inputs.stored(name)), directory)
             results[name]["floor"] = asdict(lowest)
-            _print_floor(name, lowest, found)
+            _print_floor(name, lowest, costs)
     RESULTS.write_text(json.dumps(results, indent=1))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", default="", help="images whose name has this in it")
+    parser.add_argument("--only", default="", help="images whose name contains this")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="only the pipes, no other tools")
     return parser.parse_args()
@@ -75,7 +76,7 @@ def _rivals(registry: Registry, engine: Engine | None, name: str, digests: dict[
         "ours": contenders.ours(registry.host, repository, digests[name]),
         "pipes": contenders.pipes(contenders.blobs(inputs.stored(name))),
     }
-    # Debian's Docker and umoci know no zstd.
+    # Debian's Docker and umoci cannot read zstd.
     if engine is not None and name != "debian" and "zstd" not in name:
         rivals["docker pull"] = contenders.docker_pull(engine, registry.host, repository)
         rivals["skopeo, umoci"] = contenders.skopeo_and_umoci(registry.host, repository, "latest")
@@ -92,13 +93,13 @@ def _print_row(name: str, rival: str, ours: list[Cost], theirs: list[Cost]) -> N
     )
 
 
-def _print_floor(name: str, lowest: Floor, found: dict[str, list[Cost]]) -> None:
-    """The floor, and what of the pipes' time it would be after our start-up."""
-    ours, pipes, start = middle(found["ours"]), middle(found["pipes"]), middle(found["start-up"])
+def _print_floor(name: str, lowest: Floor, costs: dict[str, list[Cost]]) -> None:
+    """The floor plus our start-up, compared with us and with the pipes."""
+    ours, pipes, start = middle(costs["ours"]), middle(costs["pipes"]), middle(costs["start-up"])
     wall, cpu = start.wall + lowest.wall(), start.cpu + lowest.all
     net = statistics.median(
-        (our.wall - begun.wall) / pipe.wall
-        for our, begun, pipe in zip(found["ours"], found["start-up"], found["pipes"], strict=True)
+        (our.wall - nothing.wall) / pipe.wall
+        for our, nothing, pipe in zip(costs["ours"], costs["start-up"], costs["pipes"], strict=True)
     )
     print(
         f"{name:28}{'floor':15}{ours.wall:11.2f}{ours.cpu:7.2f}{ours.memory:5.0f}{wall:13.2f}{cpu:7.2f}"

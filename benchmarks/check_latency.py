@@ -1,7 +1,7 @@
-"""How much faster `check` looks up many tags at once than one by one: ``python -m benchmarks.check_latency``.
+"""How much faster `check` looks up many tags than one request at a time: ``python -m benchmarks.check_latency``.
 
-A registry on loopback answers every request after 40 ms, as one a continent away does. The executable is timed on 400
-versions, and the same look-ups one by one by the same client.
+A registry on loopback delays each reply by 40 ms, like one on another continent. Compares the executable on 400
+versions with the same look-ups one by one, by the same client.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tests.support.clients import a_repository
 from tests.support.fakeregistry import fake_registry
 
 TAGS = 400
-#: Seconds before each answer.
+#: Seconds before each reply.
 LATENCY = 0.040
-#: What check promises: so many times faster.
+#: How many times faster check must be.
 PROMISED = 8
 
 

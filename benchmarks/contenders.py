@@ -1,4 +1,4 @@
-"""Who is measured: this resource, and others who make the same tree of the same image."""
+"""The programs to compare: this resource, and others that make the same tree from the same image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN = Path(__file__).parents[1] / "assets" / "in"
 
 
 def blobs(layout: Path) -> list[Path]:
-    """The layers' blobs in an OCI layout of one image, lowest first."""
+    """The layers' blobs in an OCI layout of one image, base layer first."""
 
     def path(descriptor: dict[str, str]) -> Path:
         return layout / "blobs" / "sha256" / descriptor["digest"].removeprefix("sha256:")
@@ -25,7 +25,7 @@ def blobs(layout: Path) -> list[Path]:
 
 
 def ours(host: str, repository: str, digest: str, **source: object) -> Contender:
-    """The whole verified get from a registry."""
+    """A whole verified get from a registry."""
     request = {
         "source": {"repository": f"{host}/{repository}", "insecure": True, **source},
         "version": {"digest": digest},
@@ -38,13 +38,13 @@ def ours(host: str, repository: str, digest: str, **source: object) -> Contender
 
 
 def pipes(layers: Sequence[Path]) -> Contender:
-    """``igzip -dc | tar x`` or ``zstd -dc | tar x`` for each blob on disk: verifies nothing, knows no whiteouts."""
+    """``igzip -dc | tar x`` or ``zstd -dc | tar x`` for each blob on disk, without verification and whiteouts."""
     lines = ["set -e"]
     for layer in layers:
         with layer.open("rb") as blob:
             magic = blob.read(4)
         program = {b"\x1f\x8b": "igzip -dc", b"\x28\xb5": "zstd -qdc"}.get(magic[:2], "cat")
-        # tar's complaint about a symlink where a directory is, as the real image has it, is the point of this project.
+        # tar fails where the real image replaces a directory by a symlink, so ignore its errors.
         lines.append(f"{program} {layer} | tar x --numeric-owner 2>/dev/null || true")
     script = "\n".join(lines)
     return lambda directory: run(["bash", "-c", script], cwd=directory)
@@ -59,7 +59,7 @@ def skopeo_and_umoci(host: str, repository: str, tag: str) -> Contender:
 
 
 def docker_pull(engine: Engine, host: str, repository: str) -> Contender:
-    """What the engine itself takes is another process's: only the wall clock counts."""
+    """Only wall time: the work happens in the engine's process."""
     image = f"{host}/{repository}:latest"
 
     def pull(_directory: Path) -> Cost:

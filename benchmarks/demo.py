@@ -1,7 +1,7 @@
-"""The main job on a small image, start to end: ``make demo``.
+"""``make demo``: runs check and in on a small image.
 
-The image is the case this project started from. One layer has git under three hard-linked names; the next replaces one
-of them by a symlink to another. Unpackers that write the newest layer first make a circle of it, and git is gone.
+The image is the case that started this project. One layer has git under three hard-linked names; the next replaces one
+name by a symlink to another. Unpackers that write the newest layer first make a symlink loop, and git is gone.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def demonstrate(directory: Path) -> int:
     for line in got.stderr.splitlines():
         say(f"          | {line}")
     if os.geteuid() != 0:
-        say("          not root: the files are yours; everything but their owner is as in the image")
+        say("          not root: you own the files; everything else is as in the image")
     say("")
     return verdict(destination / "rootfs")
 
 
 def verdict(rootfs: Path) -> int:
-    """List git's names and say whether they are what the image says."""
+    """List git's names; returns 0 if they are as in the image."""
     for name in (GIT, CORE, STATUS):
         status = (rootfs / name).lstat()
         arrow = f" -> {os.readlink(rootfs / name)}" if stat.S_ISLNK(status.st_mode) else ""
@@ -86,7 +86,7 @@ def verdict(rootfs: Path) -> int:
 
 
 def demo_image() -> images.Content:
-    """Three layers, in the three ways a layer may be compressed; the same bytes every time."""
+    """Three layers: gzip, zstd and uncompressed; the same bytes every time."""
     numbers = random.Random(0)  # noqa: S311 (filler, no secret)
     filler = tar.archive(
         *(tar.file(f"usr/share/{n % 40}/{n}", numbers.randbytes(FILE_SIZE // 2).hex().encode()) for n in range(FILES))
@@ -98,7 +98,7 @@ def demo_image() -> images.Content:
 
 @contextlib.contextmanager
 def registry(directory: Path, image: images.Content) -> Iterator[tuple[str, str]]:
-    """Host and kind of a registry that has the image: docker-registry where it is installed, else the tests' own."""
+    """Host and kind of a registry with the image: docker-registry if installed, else the tests' fake."""
     if parts.find("docker-registry"):
         with docker_registry(directory / "registry") as real:
             images.push(real, REPOSITORY, image, "latest")

@@ -1,7 +1,7 @@
-"""The machine's own floor: what the parts take that no verified get can leave out, each alone and with nothing around.
+"""The machine's floor: the time of the work that no verified get can omit, each part measured alone.
 
-Hashing the blob, decompressing it, hashing and writing what is in it. Left out are the network, the files' own
-cost (names, owners, times) and Python's start: a get cannot be faster than this, and never quite as fast.
+The parts are hashing the blob, decompressing it, hashing the content and writing it. The floor omits the network, the
+cost per file (names, owners, times) and Python's start, so no get can reach it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """Seconds of one processor: for everything, and for decompression, which a single gzip stream does not share."""
+    """CPU seconds in total, and of decompression alone: one gzip stream cannot use two processors."""
 
     all: float
     decompression: float
 
     def wall(self) -> float:
-        """On the processors there are, the work divided as well as can be."""
+        """Wall seconds if the work is divided perfectly between this machine's processors."""
         return max(self.decompression, self.all / len(os.sched_getaffinity(0)))
 
 
 def floor(layers: Sequence[Path], scratch: Path) -> Floor:
-    """The least of some rounds over the blobs in ``layers``, in a process of its own."""
+    """The minimum of some rounds over the blobs in ``layers``, in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         rounds = pool.starmap(_round, [(layers, scratch)] * _ROUNDS)
     return Floor(
@@ -45,8 +45,8 @@ def floor(layers: Sequence[Path], scratch: Path) -> Floor:
 
 
 def _round(layers: Sequence[Path], scratch: Path) -> tuple[float, float]:
-    """Seconds of decompression, and of all else."""
-    bytes(8 * PIECE_SIZE)  # as a get does: see `transfer.inflate`
+    """Seconds of decompression, and of the rest."""
+    bytes(8 * PIECE_SIZE)  # warms the allocator as a get does: see `transfer.inflate`
     decompression = others = 0.0
     for layer in layers:
         blob = memoryview(layer.read_bytes())
@@ -54,7 +54,7 @@ def _round(layers: Sequence[Path], scratch: Path) -> tuple[float, float]:
         others += _timed(_hash, pieces)[0]
         seconds, size = _timed(_measure, decompress(pieces, str(layer)))
         decompression += seconds
-        # In place of what came out, as much of one piece, which need not be kept.
+        # Repeat one piece instead of keeping the decompressed data.
         same = [os.urandom(PIECE_SIZE)] * (size // PIECE_SIZE + 1)
         others += _timed(_hash, same)[0]
         with (scratch / "floor").open("wb", buffering=0) as file:
@@ -64,10 +64,10 @@ def _round(layers: Sequence[Path], scratch: Path) -> tuple[float, float]:
 
 
 def _timed(work: Callable[..., int], *arguments: object) -> tuple[float, int]:
-    """Seconds of this thread, and what ``work`` answers: how many bytes it saw."""
-    begun = time.thread_time()
+    """CPU seconds of this thread, and the number of bytes that ``work`` returns."""
+    started = time.thread_time()
     size = work(*arguments)
-    return time.thread_time() - begun, size
+    return time.thread_time() - started, size
 
 
 def _hash(pieces: Iterable[Buffer]) -> int:

@@ -1,7 +1,7 @@
-"""How cost grows: ten and a hundred times the files, the bytes, the layers; and the memory of the largest images.
+"""How time and memory grow with ten and a hundred times the files, bytes and layers.
 
-``python -m benchmarks.growth`` prints a table of CPU and wall time for each unit, start-up taken off, and draws it to
-docs/performance.svg. matplotlib draws; nothing else needs it.
+``python -m benchmarks.growth`` prints CPU and wall time per unit without start-up, and plots them to
+docs/performance.svg. Only the plot needs matplotlib.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ ROUNDS = 3
 
 
 def gzipped(members: Iterable[bytes]) -> images.Layer:
-    """A layer each member of which is a gzip member; equal ones are compressed once, so gigabytes take seconds."""
-    kept: dict[bytes, bytes] = {}
+    """A layer with one gzip member per tar member; equal ones are compressed once, so gigabytes take seconds."""
+    compressed: dict[bytes, bytes] = {}
     diff_id, blob = hashlib.sha256(), bytearray()
     for member in (*members, tar.END):
         diff_id.update(member)
         key = hashlib.sha256(member).digest()
-        if key not in kept:
-            kept[key] = tar.gzip(member, level=1)
-        blob += kept[key]
+        if key not in compressed:
+            compressed[key] = tar.gzip(member, level=1)
+        blob += compressed[key]
     packed = images.blob(bytes(blob), "application/vnd.oci.image.layer.v1.tar+gzip")
     return images.Layer(blob=packed, diff_id=f"sha256:{diff_id.hexdigest()}")
 
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def draw(curves: dict[str, dict[int, Cost]], start: Cost) -> None:
-    """Time for each unit, against their number: flat is proportional."""
+    """Time per unit against the number of units: a flat line is linear growth."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(curves), figsize=(11, 3.2))

@@ -1,7 +1,7 @@
-"""The images that are measured, generated once and kept in ``.cache/bench``: the same bytes on every machine.
+"""The images to measure, cached in ``.cache/bench`` and with the same bytes on every machine.
 
-Their data looks like programs and texts to a compressor: words out of a fixed vocabulary, of which gzip leaves about
-four tenths. The real Debian image is the acceptance tests' own.
+Their files are words from a fixed vocabulary and compress like programs and texts: gzip keeps about four tenths. The
+real Debian image is the one of the acceptance tests.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _POOL_SIZE = 24 * MB
 
 
 def words() -> bytes:
-    """24 MB in which nothing repeats within a compressor's window but the words themselves."""
-    kept = CACHE / "words"
-    if not kept.exists():
+    """24 MB in which only words repeat within a compressor's window."""
+    cached = CACHE / "words"
+    if not cached.exists():
         chance = random.Random(7)  # noqa: S311  (filler, no secret)
         vocabulary = [chance.randbytes(chance.randrange(2, 14)) for _ in range(3000)]
         text = bytearray()
         while len(text) < _POOL_SIZE:
             text += b"".join(chance.choices(vocabulary, k=10_000))
         CACHE.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(text[:_POOL_SIZE])
-    return kept.read_bytes()
+        cached.write_bytes(text[:_POOL_SIZE])
+    return cached.read_bytes()
 
 
 def files(count: int, size: int, *, start: int = 0, directories: int = 100) -> Iterator[bytes]:
-    """Members of ``count`` files of ``size`` bytes, spread over directories, beginning at different words."""
+    """Tar members of ``count`` files of ``size`` bytes in directories; each starts at another offset of `words`."""
     pool = memoryview(words() * (1 + 2 * size // _POOL_SIZE + 1))
     per_directory = max(1, count // directories)
     for number in range(start, start + count):
@@ -66,7 +66,7 @@ def _forty(compression: images.Compression) -> images.Content:
 
 
 def _mixed(compression: images.Compression) -> images.Content:
-    """Four layers, 49,000 files, 1.1 GB: what a large image of a language's tools looks like."""
+    """Four layers, 49,000 files, 1.1 GB, like a large image of a language's tools."""
     layers = (
         layer(
             files(12_000, 3000, start=number * 20_000),
@@ -93,7 +93,7 @@ IMAGES: dict[str, Callable[[], images.Content]] = {
 
 
 def stored(name: str) -> Path:
-    """The OCI layout of an image, made if it is not there."""
+    """The OCI layout of an image, from the cache or new."""
     key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     directory = CACHE / f"{name.replace(' ', '-').replace(',', '')}-{key}"
     if not directory.is_dir():

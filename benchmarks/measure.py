@@ -1,4 +1,4 @@
-"""Runs a program and says what it took; runs rivals in turn, so that whatever else the machine does falls on all."""
+"""Measures programs. They run in turn, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """``wall`` and ``cpu`` (user and system, children too) in seconds, ``memory`` the largest process's peak in MiB."""
+    """``wall`` and ``cpu`` (user, system, children) in seconds; ``memory`` is the largest process's peak in MiB."""
 
     wall: float
     cpu: float
@@ -24,15 +24,15 @@ class Cost:
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
-#: Makes something in the fresh directory it is given.
+#: Fills the new directory that it gets.
 Contender = Callable[[Path], Cost]
 
 
 def run(command: Sequence[str], *, stdin: bytes = b"", cwd: Path = Path("/")) -> Cost:
-    """Raises CalledProcessError if it fails."""
+    """Raises CalledProcessError."""
     environment = {"PATH": os.environ["PATH"]}
-    begun = time.monotonic()
-    # Both streams of the program are small, and files never block it.
+    started = time.monotonic()
+    # stdin and stderr are small, so that no pipe fills up.
     with open(os.devnull, "wb") as nowhere:
         process = subprocess.Popen(
             command, cwd=cwd, env=environment, stdin=subprocess.PIPE, stdout=nowhere, stderr=subprocess.PIPE
@@ -43,7 +43,7 @@ def run(command: Sequence[str], *, stdin: bytes = b"", cwd: Path = Path("/")) ->
         process.stdin.close()
         text = process.stderr.read()
         _, status, used = os.wait4(process.pid, 0)
-    wall = time.monotonic() - begun
+    wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     if process.returncode:
@@ -52,9 +52,9 @@ def run(command: Sequence[str], *, stdin: bytes = b"", cwd: Path = Path("/")) ->
 
 
 def in_turn(contenders: Mapping[str, Contender], scratch: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Each contender once a round, in a fresh directory below ``scratch`` that is removed untimed.
+    """Runs each contender once per round in a new directory below ``scratch``; removing it is not timed.
 
-    Each round begins with another one: who comes after a large tree was removed writes to pages that are warm.
+    Each round starts with another contender, because the one after the removal of a large tree gets warm pages.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     names = list(contenders)
@@ -71,7 +71,7 @@ def in_turn(contenders: Mapping[str, Contender], scratch: Path, rounds: int) -> 
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
-    """The median of each."""
+    """The median of each field."""
     return Cost(
         wall=statistics.median(cost.wall for cost in costs),
         cpu=statistics.median(cost.cpu for cost in costs),
@@ -80,6 +80,6 @@ def middle(costs: Sequence[Cost]) -> Cost:
 
 
 def ratio(ours: Sequence[Cost], theirs: Sequence[Cost], of: Callable[[Cost], float]) -> float:
-    """The median over the rounds of ours divided by theirs."""
+    """The median of the rounds' ratios."""
     pairs = zip(ours, theirs, strict=True)
     return statistics.median(of(our) / of(their) for our, their in pairs)

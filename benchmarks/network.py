@@ -1,7 +1,6 @@
-"""A get whose limit is the network: 8 layers of 40 MB behind 50 ms of latency and 20 MB/s for each connection.
+"""A get limited by the network: 8 layers of 40 MB, 50 ms latency, 20 MB/s per connection.
 
-``python -m benchmarks.network`` prints the time beside the fastest possible schedule with the allowed downloads at
-once.
+``python -m benchmarks.network`` compares its time with the best possible schedule.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ LATENCY = 0.05
 RATE = 20_000_000
 PARALLEL = 4
 _CHUNK = 100_000
-#: Seconds that the relay may catch up when it was not woken in time.
+#: Seconds that the relay may make up after it woke too late.
 _SLACK = 0.1
 
 
 def image() -> images.Content:
-    """Layers that do not compress: what they take on the wire is known."""
+    """Incompressible layers, so that their size on the wire is known."""
     chance = random.Random(5)  # noqa: S311  (filler, no secret)
     return images.image(
         *(
@@ -42,10 +41,10 @@ def image() -> images.Content:
 
 @contextlib.contextmanager
 def slow_link(target: str, *, rate: int = RATE, latency: float = LATENCY) -> Iterator[str]:
-    """A relay to ``target``; the host and port to use instead. Upwards 64 kB take ``latency`` seconds, downwards
-    ``rate`` bytes take one, for each connection."""
+    """Host and port of a relay to ``target``. Per connection it takes ``latency`` seconds for each 64 kB upwards, and
+    sends ``rate`` bytes a second downwards."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-    # Or megabytes that were sent wait here, where no real link would hold them.
+    # A small buffer: a larger one would hold megabytes that a real link would not.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     host, _, port = target.rpartition(":")
 

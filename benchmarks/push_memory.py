@@ -1,6 +1,6 @@
-"""``python -m benchmarks.push_memory``: the peak memory of pushing one large layer, beside that of pushing a small one.
+"""``python -m benchmarks.push_memory``: the peak memory of a push with a small and with a large layer.
 
-The push must stay under 128 MiB whatever the size of the layer.
+It must stay under 128 MiB for any size of layer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _write_layout(directory: Path, size: int) -> None:
-    """An image of one layer of ``size`` bytes that no compression makes smaller; put does not look into layers."""
+    """An image with one layer of ``size`` random bytes, not a tar: put does not parse layers."""
     noise = os.urandom(MIB)
     digest = hashlib.sha256()
     for _ in range(size // MIB):

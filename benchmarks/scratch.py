@@ -1,4 +1,4 @@
-"""Where measurements happen, and how images get to the registry."""
+"""A directory to measure in, and pushes to the registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.registry import Registry
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A directory on a tmpfs, where there is one: the disk is not what is measured."""
+    """A directory on a tmpfs if possible, so that the disk is not measured."""
     memory = Path("/dev/shm")
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
@@ -27,7 +27,7 @@ def scratch() -> Iterator[Path]:
 
 
 def apart(work: Callable[[], object]) -> None:
-    """Does ``work`` in a process of its own: what we run later counts our own peak memory as its own."""
+    """Does ``work`` in a child process: programs that we start inherit our peak memory in their ru_maxrss."""
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     process.join()
@@ -35,7 +35,7 @@ def apart(work: Callable[[], object]) -> None:
 
 
 def publish(registry: Registry, repository: str, layout: Path) -> str:
-    """Pushes the image in ``layout``; its digest."""
+    """Pushes the image in ``layout`` and returns its digest."""
     apart(lambda: images.push(registry, repository, images.read_layout(layout), "latest"))
     digest: str = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     return digest

@@ -1,7 +1,7 @@
 """CPU time of a plain `check` on loopback, in units of a bare ``python -I -c pass``: ``python -m benchmarks.startup``.
 
-Both are measured in turn, so that whatever else the machine does falls on both. ``--imports`` lists what is imported
-and how long each module takes by itself.
+Both run in turn, so that other load on the machine affects both. ``--imports`` lists the imported modules and the time
+of each without its own imports.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 TOP = Path(__file__).parents[1]
 PYTHON = TOP / ".venv" / "bin" / "python"
 ROUNDS = 30
-#: The most a check may cost, in bare Pythons. The test suite holds what is imported instead, which is exact.
+#: The most a check may cost, in bare Pythons. The tests limit the imports instead, which is exact.
 BUDGET = 14
 SLOWEST = 25
 
 
 class OneTag(BaseHTTPRequestHandler):
-    """A registry that knows one tag and answers HEAD."""
+    """A registry with one tag that answers HEAD."""
 
     protocol_version = "HTTP/1.1"
 
@@ -43,7 +43,7 @@ class OneTag(BaseHTTPRequestHandler):
 
 @contextmanager
 def request() -> Iterator[bytes]:
-    """What check reads on stdin, for a registry that runs meanwhile."""
+    """Starts a registry and yields a check's request for it."""
     with ThreadingHTTPServer(("127.0.0.1", 0), OneTag) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         source = {"repository": f"127.0.0.1:{server.server_port}/some/image", "tag": "latest"}
@@ -52,7 +52,7 @@ def request() -> Iterator[bytes]:
 
 
 def cpu_seconds(command: list[str], stdin: bytes) -> float:
-    """User and system time of one run, its children included."""
+    """User and system time of one run, with children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, input=stdin, stdout=subprocess.DEVNULL, env={}, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -60,19 +60,19 @@ def cpu_seconds(command: list[str], stdin: bytes) -> float:
 
 
 def imports(stdin: bytes) -> list[tuple[int, str]]:
-    """Microseconds that each module takes by itself, slowest first."""
+    """Microseconds per module without its own imports, slowest first."""
     command = [str(PYTHON), "-I", "-S", "-X", "utf8", "-X", "importtime", str(TOP / "resource" / "start.py"), "check"]
-    told = subprocess.run(command, input=stdin, capture_output=True, check=True).stderr.decode()
-    rows = (line.removeprefix("import time:").split("|") for line in told.splitlines() if "|" in line)
+    output = subprocess.run(command, input=stdin, capture_output=True, check=True).stderr.decode()
+    rows = (line.removeprefix("import time:").split("|") for line in output.splitlines() if "|" in line)
     return sorted(((int(row[0]), row[2].strip()) for row in rows if row[0].strip().isdecimal()), reverse=True)
 
 
 def main() -> None:
     with request() as stdin:
         if "--imports" in sys.argv:
-            found = imports(stdin)
-            print(f"{len(found)} modules, {sum(each[0] for each in found) / 1000:.0f} ms")
-            for microseconds, name in found[:SLOWEST]:
+            modules = imports(stdin)
+            print(f"{len(modules)} modules, {sum(microseconds for microseconds, _ in modules) / 1000:.0f} ms")
+            for microseconds, name in modules[:SLOWEST]:
                 print(f"{microseconds / 1000:7.1f} ms  {name}")
             return
         bare, checks = [], []
