@@ -19,9 +19,7 @@ PLACES = [0, 150, 3_000, 40_000, 90_000, 200_000, 400_000, 600_000]
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_get_over_connections_that_break_is_right_in_the_end(
-    registry: Registry, repository_name: str, tmp_path: Path, how: How
-) -> None:
+def test_a_get_survives_broken_connections(registry: Registry, repository_name: str, tmp_path: Path, how: How) -> None:
     images.push(registry, repository_name, IMAGE, "latest")
     with fault_proxy(registry.host) as proxy:
         source = {"repository": f"{proxy.host}/{repository_name}", "tag": "latest", "insecure": True}
@@ -34,10 +32,10 @@ def test_a_get_over_connections_that_break_is_right_in_the_end(
     assert {name: (tmp_path / "rootfs" / name).read_bytes() for name in FILES} == FILES
     assert got.stderr.count("trying again") >= len(PLACES) // 2
     if how == "close":
-        assert proxy.sent < sum(map(len, FILES.values())) * 1.05 + 50_000  # no byte of a layer came twice
+        assert proxy.sent < sum(map(len, FILES.values())) * 1.05 + 50_000  # resumed: no byte of a layer twice
 
 
-def test_a_get_whose_registry_dies_leaves_nothing(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_a_get_from_a_dying_registry_leaves_nothing(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     images.push(registry, repository_name, IMAGE, "latest")
     with fault_proxy(registry.host) as proxy:
         source = {"repository": f"{proxy.host}/{repository_name}", "tag": "latest", "insecure": True}

@@ -1,32 +1,40 @@
-"""check of one tag, as Concourse runs it, against real registries."""
+"""check, as Concourse runs it, against real registries."""
 
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.support import images, parts, runner, tar
 from tests.support.certificates import Authority
+from tests.support.fakeregistry import fake_registry, status
 from tests.support.proxy import tunnelling_proxy
 from tests.support.registry import ANOTHER_NAME, Registry
-
-FLAVOURS = ("registry", "htpasswd_registry", "tls_registry", "token_registry")
+from tests.support.runner import failed
 
 FIRST = images.image(tar.archive(tar.file("version", b"1")))
 SECOND = images.image(tar.archive(tar.file("version", b"2")))
-
-
-@pytest.fixture(params=FLAVOURS)
-def any_registry(request: pytest.FixtureRequest) -> Registry:
-    """Each kind of registry in turn."""
-    chosen: Registry = request.getfixturevalue(request.param)
-    return chosen
+OLD, NEW, NEWEST = (
+    images.image(created=f"{year}-01-01T00:00:00Z", architecture="amd64", author=str(year))
+    for year in (2022, 2023, 2024)
+)
+MISSING = "sha256:" + "0" * 64
+NO_WAITING = {"REGISTRY_IMAGE_WAIT_SCALE": "0"}
 
 
 def version(content: images.Content, tag: str = "latest") -> dict[str, str]:
     return {"tag": tag, "digest": content.digest}
+
+
+def methods(registry: Registry, since: int) -> Counter[str]:
+    """How many requests of each method the registry answered."""
+    return Counter(request.method for request in registry.requests(since))
+
+
+# -- one tag ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_first_check_answers_what_the_tag_is(any_registry: Registry, repository_name: str) -> None:
@@ -39,6 +47,17 @@ def test_a_moved_tag_answers_old_then_new(any_registry: Registry, repository_nam
     images.push(any_registry, repository_name, SECOND, "latest")
     request = {"source": any_registry.source(repository_name), "version": version(FIRST)}
     assert runner.check(request).versions == [version(FIRST), version(SECOND)]
+
+
+def test_the_answer_has_the_source_s_tag_whatever_the_cursor_s(registry: Registry, repository_name: str) -> None:
+    images.push(registry, repository_name, FIRST, "1.0")
+    images.push(registry, repository_name, SECOND, "1.0")
+    source = registry.source(repository_name, tag="1.0")
+    for cursor in ({"digest": FIRST.digest}, version(FIRST, "other")):
+        assert runner.check({"source": source, "version": cursor}).versions == [
+            version(FIRST, "1.0"),
+            version(SECOND, "1.0"),
+        ]
 
 
 def test_a_tag_that_did_not_move_answers_itself(any_registry: Registry, repository_name: str) -> None:
@@ -55,6 +74,20 @@ def test_a_version_that_was_deleted_is_not_answered(registry: Registry, reposito
     assert runner.check(request).versions == [version(SECOND)]
 
 
+@pytest.mark.parametrize("digest", [MISSING, "nonsense", "", None])
+def test_a_cursor_without_a_digest_that_exists_is_left_out(
+    digest: str | None, registry: Registry, repository_name: str
+) -> None:
+    images.push(registry, repository_name, FIRST, "latest")
+    request = {"source": registry.source(repository_name), "version": {"tag": "latest", "digest": digest}}
+    assert runner.check(request).versions == [version(FIRST)]
+
+
+def test_a_null_version_is_a_first_check(registry: Registry, repository_name: str) -> None:
+    images.push(registry, repository_name, FIRST, "latest")
+    assert runner.check({"source": registry.source(repository_name), "version": None}).versions == [version(FIRST)]
+
+
 @pytest.mark.parametrize("kind", ["oci", "docker"])
 def test_an_index_is_answered_by_its_own_digest(kind: str, registry: Registry, repository_name: str) -> None:
     child = images.image(tar.archive(tar.file("f")), docker=kind == "docker")
@@ -63,28 +96,89 @@ def test_an_index_is_answered_by_its_own_digest(kind: str, registry: Registry, r
     assert runner.check({"source": registry.source(repository_name)}).versions == [version(index)]
 
 
-def test_a_missing_tag_is_no_version(any_registry: Registry, repository_name: str) -> None:
-    images.push(any_registry, repository_name, FIRST, "latest")
-    assert runner.check({"source": any_registry.source(repository_name, tag="other")}).versions == []
+def test_a_tag_may_be_a_number_and_part_of_the_name(registry: Registry, repository_name: str) -> None:
+    images.push(registry, repository_name, FIRST, "1.10")
+    name = f"{registry.host}/{repository_name}"
+    for request in (
+        b'{"source": {"repository": "%s", "tag": 1.10}}' % name.encode(),
+        b'{"source": {"repository": "%s:1.10"}}' % name.encode(),
+    ):
+        assert runner.run("check", request).versions == [version(FIRST, "1.10")]
 
 
-def test_a_missing_repository_is_no_version(any_registry: Registry, repository_name: str) -> None:
-    assert runner.check({"source": any_registry.source(repository_name)}).versions == []
+def test_a_pinned_digest_is_answered_without_a_request(registry: Registry, repository_name: str) -> None:
+    since = registry.mark()
+    source = registry.source(repository_name, digest=MISSING)
+    assert runner.check({"source": source}).versions == [{"tag": "latest", "digest": MISSING}]
+    untagged = registry.source(repository_name, repository=f"{registry.host}/{repository_name}@{MISSING}", tag=None)
+    assert runner.check({"source": untagged}).versions == [{"digest": MISSING}]
+    assert registry.requests(since) == []
 
 
-def test_a_null_version_is_a_first_check(registry: Registry, repository_name: str) -> None:
-    images.push(registry, repository_name, FIRST, "latest")
-    assert runner.check({"source": registry.source(repository_name), "version": None}).versions == [version(FIRST)]
+# -- what is missing --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cursor", "asked"), [(None, ["HEAD"]), (FIRST, ["HEAD"])], ids=["first", "unmoved"])
-def test_one_head_is_all_that_a_quiet_check_costs(
-    cursor: images.Content | None, asked: list[str], registry: Registry, repository_name: str
+def test_a_missing_tag_is_no_version_and_stderr_names_similar_ones(
+    any_registry: Registry, repository_name: str
+) -> None:
+    images.push(any_registry, repository_name, FIRST, "bookworm", "bullseye", "unrelated")
+    outcome = runner.check({"source": any_registry.source(repository_name, tag="bookwrm")})
+    assert outcome.versions == []
+    assert f"{any_registry.host}/{repository_name} has no tag 'bookwrm': did you mean bookworm?" in outcome.stderr
+    assert "unrelated" not in outcome.stderr
+
+
+def test_a_missing_repository_is_no_version_and_stderr_says_so(any_registry: Registry, repository_name: str) -> None:
+    outcome = runner.check({"source": any_registry.source(repository_name)})
+    assert outcome.versions == []
+    assert "there is no such repository" in outcome.stderr
+
+
+def test_a_missing_tag_fails_with_on_missing_fail(registry: Registry, repository_name: str) -> None:
+    images.push(registry, repository_name, FIRST, "1.0")
+    source = registry.source(repository_name, tag="1.O", on_missing="fail")
+    failed(runner.check({"source": source}), "did you mean 1.0?")
+
+
+def test_similar_names_cost_one_request() -> None:
+    with fake_registry() as registry:
+        registry.page_size = 2
+        registry.add("some/name", FIRST, "1.0", "1.1", "1.2", "2.0")
+        source = {"repository": f"{registry.host}/some/name", "tag": "1.O"}
+        outcome = runner.check({"source": source})
+        assert outcome.versions == []
+        assert "did you mean 1.1, 1.0?" in outcome.stderr or "did you mean 1.0, 1.1?" in outcome.stderr
+        assert len(registry.asked("GET", "/tags/list")) == 1
+        registry.script("GET", "/tags/list", status(429, retry_after="100"), always=True)
+        assert runner.check({"source": source}).versions == []
+        assert len(registry.asked("GET", "/tags/list")) == 2
+
+
+@pytest.mark.parametrize("mode", [{"tag_regex": "^nothing$"}, {"semver_constraint": "> 100"}])
+def test_no_tag_to_follow_is_a_note_or_fails_with_on_missing_fail(
+    registry: Registry, repository_name: str, mode: dict[str, object]
+) -> None:
+    images.push(registry, repository_name, FIRST, "1.0.0")
+    source = registry.source(repository_name, tag=None, **mode)
+    outcome = runner.check({"source": source})
+    assert outcome.versions == []
+    assert "has no tag that this source follows" in outcome.stderr
+    failed(runner.check({"source": {**source, "on_missing": "fail"}}), "has no tag that this source follows")
+
+
+# -- requests and credentials -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cursor", [None, version(FIRST)], ids=["first", "unmoved"])
+def test_a_quiet_check_is_one_head_request(
+    cursor: dict[str, str] | None, registry: Registry, repository_name: str
 ) -> None:
     images.push(registry, repository_name, FIRST, "latest")
-    before = registry.mark()
-    runner.check({"source": registry.source(repository_name), "version": version(cursor) if cursor else None})
-    assert [request.method for request in registry.requests(before)] == asked
+    since = registry.mark()
+    outcome = runner.check({"source": registry.source(repository_name), "version": cursor})
+    assert (outcome.versions, outcome.stderr) == ([version(FIRST)], "")
+    requests = [(request.method, request.target) for request in registry.requests(since)]
+    assert requests == [("HEAD", f"/v2/{repository_name}/manifests/latest")]
 
 
 def test_a_challenge_is_answered_once(token_registry: Registry, repository_name: str) -> None:
@@ -95,10 +189,25 @@ def test_a_challenge_is_answered_once(token_registry: Registry, repository_name:
     assert seen == [("HEAD", 401), ("HEAD", 200)]
 
 
-def test_a_stranger_may_check_where_the_token_server_lets_him(token_registry: Registry, repository_name: str) -> None:
+def test_an_anonymous_check_works_where_the_token_server_allows_it(
+    token_registry: Registry, repository_name: str
+) -> None:
     images.push(token_registry, repository_name, FIRST, "latest")
     source = {"repository": f"{token_registry.host}/{repository_name}", "tag": "latest"}
     assert runner.check({"source": source}).versions == [version(FIRST)]
+
+
+def test_credentials_are_read_from_each_field(htpasswd_registry: Registry, repository_name: str) -> None:
+    images.push(htpasswd_registry, repository_name, FIRST, "latest")
+    pair = {"username": htpasswd_registry.username, "password": htpasswd_registry.password}
+    bare = {"repository": f"{htpasswd_registry.host}/{repository_name}", "tag": "latest"}
+    for login in (
+        pair,
+        {"auths": {htpasswd_registry.host: pair}},
+        {"docker_config_json": {"auths": {f"https://{htpasswd_registry.host}": pair}}},
+    ):
+        assert runner.check({"source": bare | login}).versions == [version(FIRST)]
+    failed(runner.check({"source": bare}), htpasswd_registry.host)
 
 
 @pytest.mark.parametrize("flavour", ["htpasswd_registry", "token_registry"])
@@ -107,13 +216,16 @@ def test_a_wrong_password_is_refused_and_not_shown(
 ) -> None:
     chosen: Registry = request.getfixturevalue(flavour)
     source = chosen.source(repository_name, password="hunter2-hunter2")
-    message = runner.failed(runner.check({"source": source}), chosen.host)
+    message = failed(runner.check({"source": source}), chosen.host)
     assert "hunter2" not in message
 
 
-def test_an_unknown_authority_is_refused_and_ca_certs_named(tls_registry: Registry, repository_name: str) -> None:
-    source = {"repository": f"{tls_registry.host}/{repository_name}", "tag": "latest"}
-    runner.failed(runner.check({"source": source}), "ca_certs", tls_registry.host)
+def test_a_private_authority_is_trusted_by_ca_certs_alone(tls_registry: Registry, repository_name: str) -> None:
+    images.push(tls_registry, repository_name, FIRST, "latest")
+    source = tls_registry.source(repository_name)
+    assert runner.check({"source": source}).versions == [version(FIRST)]
+    del source["ca_certs"]
+    failed(runner.check({"source": source}, NO_WAITING), "ca_certs", tls_registry.host)
 
 
 def test_the_machine_s_trust_store_is_trusted(tls_registry: Registry, repository_name: str, tmp_path: Path) -> None:
@@ -131,7 +243,7 @@ def test_the_machine_s_trust_store_is_trusted(tls_registry: Registry, repository
     assert outcome.versions == [version(FIRST)]
 
 
-def test_a_machine_that_trusts_others_only_does_not_trust_the_registry(
+def test_a_machine_that_trusts_only_others_does_not_trust_the_registry(
     tls_registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     parts.need_root()
@@ -140,11 +252,11 @@ def test_a_machine_that_trusts_others_only_does_not_trust_the_registry(
     (store / "ca-certificates.crt").write_bytes(stranger.certificate.read_bytes())
     source = {"repository": f"{tls_registry.host}/{repository_name}", "tag": "latest"}
     outcome = runner.run("check", {"source": source}, wrapper=with_mounted(store, "/etc/ssl/certs"))
-    runner.failed(outcome, "ca_certs")
+    failed(outcome, "ca_certs")
 
 
 def with_mounted(directory: Path, point: str) -> list[str]:
-    """A command that runs another with ``directory`` mounted at ``point``, for it alone."""
+    """A wrapper that runs a command with ``directory`` mounted at ``point`` in its own mount namespace."""
     script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
     environment = ["env", f"PATH={parts.SYSTEM_PATH}"]
     return [
@@ -181,7 +293,9 @@ def test_no_proxy_is_honoured(tls_registry: Registry, repository_name: str) -> N
     assert proxy.asked == []
 
 
-def test_a_netrc_plays_no_part(htpasswd_registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_a_netrc_does_not_override_the_source(
+    htpasswd_registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
     images.push(htpasswd_registry, repository_name, FIRST, "latest")
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password wrong\n")
@@ -190,20 +304,119 @@ def test_a_netrc_plays_no_part(htpasswd_registry: Registry, repository_name: str
     assert runner.check(request, {"HOME": str(tmp_path), "NETRC": str(netrc)}).versions == [version(FIRST)]
 
 
-def test_a_netrc_never_lends_its_password(htpasswd_registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_a_netrc_s_password_is_not_used(htpasswd_registry: Registry, repository_name: str, tmp_path: Path) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text(f'machine 127.0.0.1 login {htpasswd_registry.username} password "{htpasswd_registry.password}"\n')
     netrc.chmod(0o600)
     source = {"repository": f"{htpasswd_registry.host}/{repository_name}", "tag": "latest"}
     outcome = runner.check({"source": source}, {"HOME": str(tmp_path), "NETRC": str(netrc)})
-    runner.failed(outcome, htpasswd_registry.host)
+    failed(outcome, htpasswd_registry.host)
 
 
-def test_the_environment_and_the_working_directory_change_nothing(
-    registry: Registry, repository_name: str, tmp_path: Path
+def test_a_mirror_is_asked_first_and_the_origin_if_it_fails_or_has_no_version(
+    registry: Registry, htpasswd_registry: Registry, repository_name: str
 ) -> None:
-    images.push(registry, repository_name, FIRST, "latest")
-    trap = tmp_path / "requests.py"
-    trap.write_text("raise SystemExit('a module of the environment was imported')\n")
-    environment = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path), "LC_ALL": "C", "PYTHONSTARTUP": str(trap)}
-    assert runner.check({"source": registry.source(repository_name)}, environment).versions == [version(FIRST)]
+    images.push(htpasswd_registry, repository_name, FIRST, "latest")
+    pair = {"username": htpasswd_registry.username, "password": htpasswd_registry.password}
+    source = {"repository": f"{htpasswd_registry.host}/{repository_name}", "tag": "latest", **pair}
+
+    def mirrored(host: str) -> runner.Outcome:
+        mirrors = {htpasswd_registry.host: {"host": host}}
+        return runner.check({"source": {**source, "registry_mirrors": mirrors}}, NO_WAITING)
+
+    since = registry.mark()
+    empty = mirrored(registry.host)
+    assert empty.versions == [version(FIRST)]
+    assert "warning: mirror" in empty.stderr
+    # One request without credentials: the mirror does not get the origin's.
+    assert {(request.target, request.status) for request in registry.requests(since)} == {
+        (f"/v2/{repository_name}/manifests/latest", 404)
+    }
+    broken = mirrored("127.0.0.1:1")
+    assert broken.versions == [version(FIRST)]
+    assert "warning: mirror" in broken.stderr
+    images.push(registry, repository_name, SECOND, "latest")
+    assert mirrored(registry.host).versions == [version(SECOND)]
+
+
+# -- all versions, and tags that match an expression ------------------------------------------------------------------
+
+
+def test_hundreds_of_tags_are_looked_up_once_and_with_a_cursor_only_two(
+    registry: Registry, repository_name: str
+) -> None:
+    images.push(registry, repository_name, OLD, "1.0.0", *(f"1.{minor}" for minor in range(150)))
+    images.push(registry, repository_name, NEW, "1.150", "1.150.0", "latest")
+    images.push(registry, repository_name, NEWEST, *(f"sha-{number}" for number in range(150)), "2.0-rc.1")
+    source = registry.source(repository_name, tag=None)
+
+    since = registry.mark()
+    assert runner.check({"source": source}).versions == [version(OLD, "1.0.0"), version(NEW, "1.150.0")]
+    assert methods(registry, since) == {"GET": 1, "HEAD": 154}
+
+    since = registry.mark()
+    cursor = version(NEW, "1.150.0")
+    assert runner.check({"source": source, "version": cursor}).versions == [cursor]
+    assert methods(registry, since) == {"GET": 1, "HEAD": 2}
+
+    since = registry.mark()
+    source |= {"pre_releases": True, "semver_constraint": ">1.150-0"}
+    assert runner.check({"source": source}).versions == [version(NEWEST, "2.0-rc.1")]
+    assert methods(registry, since) == {"GET": 1, "HEAD": 1}
+
+
+def test_a_variant_is_followed_on_every_kind_of_registry(any_registry: Registry, repository_name: str) -> None:
+    images.push(any_registry, repository_name, OLD, "1.0-alpine", "1-alpine")
+    images.push(any_registry, repository_name, NEW, "2.0-alpine", "2.0.1-rc.1-alpine")
+    images.push(any_registry, repository_name, NEWEST, "alpine", "3.0")
+    source = any_registry.source(repository_name, tag=None, variant="alpine")
+    expected = [version(OLD, "1.0-alpine"), version(NEW, "2.0-alpine"), version(NEWEST, "alpine")]
+    assert runner.check({"source": source}).versions == expected
+
+
+def test_matching_tags_are_sorted_by_creation_time(registry: Registry, repository_name: str) -> None:
+    both = images.index(images.on(NEW, "amd64"), images.on(NEWEST, "arm64"))
+    images.push(registry, repository_name, both, "a")
+    images.push(registry, repository_name, OLD, "b", "z-not")
+    images.push(registry, repository_name, NEWEST, "c")
+    source = registry.source(repository_name, tag=None, tag_regex="^.$", created_at_sort=True)
+    amd64 = runner.check({"source": source | {"platform": "linux/amd64"}}).versions
+    assert amd64 == [version(OLD, "b"), version(both, "a"), version(NEWEST, "c")]
+    platform = {"os": "linux", "architecture": "s390x"}
+    failed(runner.check({"source": source | {"platform": platform}}), "linux/s390x", "linux/amd64, linux/arm64")
+
+
+def test_no_matching_tag_is_no_version(registry: Registry, repository_name: str) -> None:
+    images.push(registry, repository_name, OLD, "main")
+    source = registry.source(repository_name, tag=None)
+    assert runner.check({"source": source}).versions == []
+    assert runner.check({"source": source | {"tag_regex": "^v"}}).versions == []
+
+
+def test_a_missing_repository_is_an_error_without_a_tag(registry: Registry, repository_name: str) -> None:
+    outcome = runner.check({"source": registry.source(repository_name, tag=None)})
+    failed(outcome, f"{registry.host}/{repository_name}", "404")
+
+
+def test_wrong_credentials_fail_with_the_repository_and_the_status(
+    htpasswd_registry: Registry, repository_name: str
+) -> None:
+    source = htpasswd_registry.source(repository_name, tag=None, password="wrong")
+    failed(runner.check({"source": source}), f"{htpasswd_registry.host}/{repository_name}", "401")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("semver_constraint", "newest", "source.semver_constraint: 'newest'"),
+        ("tag_regex", "^(?!rc)", "source.tag_regex: '^(?!rc)' is not a valid RE2 expression"),
+        ("exclude_regex", "[", "source.exclude_regex"),
+    ],
+)
+def test_an_invalid_expression_is_refused_without_a_request(
+    field: str, value: str, message: str, registry: Registry, repository_name: str
+) -> None:
+    images.push(registry, repository_name, OLD, "1.0")
+    since = registry.mark()
+    failed(runner.check({"source": registry.source(repository_name, tag=None) | {field: value}}), message)
+    assert methods(registry, since) == {}

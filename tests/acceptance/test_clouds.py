@@ -1,5 +1,8 @@
-"""Check, get and put through a login to each cloud: its own library, loopback endpoints under the cloud's real names,
-a real docker-registry behind them whose htpasswd knows what the login hands out."""
+"""check, in and out with a login to each cloud.
+
+The cloud's own library talks to loopback endpoints under the cloud's real names. Behind them is a real docker-registry
+whose htpasswd accepts the credentials that the login returns.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ Source = Mapping[str, object]
 
 @pytest.fixture(scope="module")
 def registry(start_registry: StartRegistry) -> Registry:
-    """What stands behind every cloud's names."""
+    """The registry behind every cloud's names."""
     return start_registry(Config(auth="htpasswd", htpasswd=HTPASSWD + aws.HTPASSWD + clouds.HTPASSWD))
 
 
@@ -57,7 +60,7 @@ def reach(web: Internet, running: AWS) -> dict[str, str]:
 
 
 def environment(web: Internet, **more: str) -> dict[str, str]:
-    """A worker's, and short waits. Nothing there is metadata unless ``more`` says so."""
+    """A worker's environment, without pauses before retries and without metadata servers but for ``more``."""
     return {**web.environment, "AWS_EC2_METADATA_DISABLED": "true", "REGISTRY_IMAGE_WAIT_SCALE": "0", **more}
 
 
@@ -65,7 +68,7 @@ def image() -> images.Content:
     return images.image(images.layer(tar.archive(tar.file("hello", "world\n"))))
 
 
-def comes_and_goes(
+def round_trip(
     tmp_path: Path,
     source: Source,
     web: Internet,
@@ -74,8 +77,8 @@ def comes_and_goes(
     params: Source | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Put, check and get an image with ``source``; ``repository`` is what the get's file says. ``metadata`` says in
-    the environment where the machine's identity is."""
+    """Put, check and get an image with ``source``; get names it ``repository``. ``metadata`` is environment that leads
+    to the machine's identity."""
     source = {"tag": "v1", "ca_certs": [web.authority.pem], **source}
     around = environment(web, **(metadata or {}))
     images.write_layout(tmp_path / "build" / "image", image())
@@ -92,12 +95,12 @@ def comes_and_goes(
 
 
 def fails(source: Source, web: Internet, *words: str, **more: str) -> str:
-    """Check with ``source`` fails with all ``words`` and repeats no secret."""
+    """Assert that check fails with all ``words`` and repeats no secret. Returns stderr."""
     request = {"source": {"tag": "v1", "ca_certs": [web.authority.pem], **source}}
-    said = runner.failed(runner.check(request, environment(web, **more)), *words)
+    stderr = runner.failed(runner.check(request, environment(web, **more)), *words)
     for secret in (CLIENT_SECRET, OIDC_TOKEN, clouds.REFRESH_TOKEN, clouds.GOOGLE_TOKEN, "PRIVATE KEY"):
-        assert secret not in said
-    return said
+        assert secret not in stderr
+    return stderr
 
 
 # -- Amazon -----------------------------------------------------------------------------------------------------------
@@ -105,14 +108,14 @@ def fails(source: Source, web: Internet, *words: str, **more: str) -> str:
 
 def test_ecr_by_region_and_keys(tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str) -> None:
     source = {"repository": repository_name, "aws_region": REGION, **reach(web, checking_aws)}
-    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}")
+    round_trip(tmp_path, source, web, f"{ECR}/{repository_name}")
 
 
 def test_ecr_by_its_full_host_and_keys_of_the_environment(
     tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str
 ) -> None:
     keys = {name.upper(): value for name, value in reach(web, checking_aws).items()}
-    comes_and_goes(tmp_path, {"repository": f"{ECR}/{repository_name}"}, web, f"{ECR}/{repository_name}", metadata=keys)
+    round_trip(tmp_path, {"repository": f"{ECR}/{repository_name}"}, web, f"{ECR}/{repository_name}", metadata=keys)
 
 
 def test_ecr_of_another_account_by_a_chain_of_roles(
@@ -121,12 +124,11 @@ def test_ecr_of_another_account_by_a_chain_of_roles(
     keys = reach(web, checking_aws)
     host = f"{OTHER_ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     source = {"repository": repository_name, "aws_region": REGION, "aws_role_arns": [ROLE, FARTHER_ROLE], **keys}
-    # The other account's password is not one that the registry knows: the login is right, and then refused.
-    said = fails(source, web, host, "401")
-    assert "AWS" in said
+    # The login succeeds; the registry does not know the other account's password and refuses it.
+    assert "AWS" in fails(source, web, host, "401")
 
 
-def test_ecr_of_the_account_that_the_source_names_through_one_role(
+def test_ecr_of_the_source_s_account_by_one_role(
     tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str
 ) -> None:
     source = {
@@ -139,39 +141,37 @@ def test_ecr_of_the_account_that_the_source_names_through_one_role(
         **reach(web, checking_aws),
     }
     host = "210987654321.dkr.ecr.eu-central-1.amazonaws.com"
-    comes_and_goes(tmp_path, source, web, f"{host}/{repository_name}")
+    round_trip(tmp_path, source, web, f"{host}/{repository_name}")
 
 
-def test_ecr_by_the_role_of_the_worker_s_instance(
-    tmp_path: Path, web: Internet, trusting_aws: AWS, repository_name: str
-) -> None:
+def test_ecr_by_instance_role(tmp_path: Path, web: Internet, trusting_aws: AWS, repository_name: str) -> None:
     reach(web, trusting_aws)
     source = {"repository": repository_name, "aws_region": REGION}
     metadata = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": trusting_aws.url}
-    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}", metadata=metadata)
+    round_trip(tmp_path, source, web, f"{ECR}/{repository_name}", metadata=metadata)
 
 
 def test_ecr_by_an_identity_token(tmp_path: Path, web: Internet, trusting_aws: AWS, repository_name: str) -> None:
     reach(web, trusting_aws)
     source = {"repository": repository_name, "aws_region": REGION, "aws_role_arn": ROLE, "oidc_token": OIDC_TOKEN}
-    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}")
+    round_trip(tmp_path, source, web, f"{ECR}/{repository_name}")
 
 
 def test_put_creates_an_ecr_repository_when_asked(
     tmp_path: Path, web: Internet, checking_aws: AWS, repository_name: str
 ) -> None:
     source = {"repository": repository_name, "aws_region": REGION, **reach(web, checking_aws)}
-    comes_and_goes(tmp_path, source, web, f"{ECR}/{repository_name}", params={"create_repository": True})
+    round_trip(tmp_path, source, web, f"{ECR}/{repository_name}", params={"create_repository": True})
     assert f"'{repository_name}'" in str(checking_aws.service("ecr")("describe_repositories"))
 
 
-def test_a_wrong_role_is_named_with_the_permission_it_lacks(web: Internet, checking_aws: AWS) -> None:
+def test_a_wrong_role_fails_with_the_missing_permission(web: Internet, checking_aws: AWS) -> None:
     wrong = f"arn:aws:iam::{aws.ACCOUNT}:role/wrong"
     source = {"repository": "image", "aws_region": REGION, "aws_role_arn": wrong, **reach(web, checking_aws)}
     fails(source, web, f"assuming role '{wrong}'", "403 AccessDenied", "sts:AssumeRole")
 
 
-def test_no_identity_for_ecr_says_where_it_was_looked_for(web: Internet) -> None:
+def test_no_identity_for_ecr_lists_the_places_that_were_searched(web: Internet) -> None:
     fails({"repository": f"{ECR}/image"}, web, "no identity", "environment", "instance", "aws_access_key_id")
     assert {call.host for call in web.calls} == {ECR}
     assert not [call for call in web.calls if "authorization" in call.headers]
@@ -182,10 +182,10 @@ def test_no_identity_for_ecr_says_where_it_was_looked_for(web: Internet) -> None
 
 @pytest.fixture
 def azure(web: Internet, registry: Registry) -> Azure:
-    made = Azure()
-    clouds.on(web, azure=made)
-    web.routes[r".*\.azurecr\.io"] = made.registry(forward(registry.url))
-    return made
+    fake = Azure()
+    clouds.on(web, azure=fake)
+    web.routes[r".*\.azurecr\.io"] = fake.registry(forward(registry.url))
+    return fake
 
 
 @pytest.mark.parametrize(
@@ -209,20 +209,20 @@ def test_acr_by_each_identity(
     repository = f"{ACR}/{repository_name}".replace("[", "").replace("]", "")
     with serving(azure.metadata) as machine:
         source = {"repository": repository, "azure_acr": True, **fields}
-        comes_and_goes(tmp_path, source, web, repository, metadata={"AZURE_POD_IDENTITY_AUTHORITY_HOST": machine})
+        round_trip(tmp_path, source, web, repository, metadata={"AZURE_POD_IDENTITY_AUTHORITY_HOST": machine})
 
 
-def test_an_identity_that_the_machine_lacks_is_named(web: Internet, azure: Azure) -> None:
+def test_a_missing_managed_identity_is_named(web: Internet, azure: Azure) -> None:
     with serving(azure.metadata) as machine:
         source = {"repository": f"{ACR}/image", "azure_acr": True, "azure_client_id": "wrong"}
         fails(source, web, "managed identity 'wrong'", "Identity not found", AZURE_POD_IDENTITY_AUTHORITY_HOST=machine)
 
 
-def test_metadata_of_azure_that_nothing_answers_for(web: Internet, azure: Azure) -> None:
+def test_an_unreachable_metadata_server_of_azure_is_explained(web: Internet, azure: Azure) -> None:
     source = {"repository": f"{ACR}/image", "azure_acr": True}
     with black_hole() as nowhere:
-        said = fails(source, web, "no connection in time", "only on Azure", AZURE_POD_IDENTITY_AUTHORITY_HOST=nowhere)
-    assert said.startswith("error: ")  # and nothing that the library logged
+        stderr = fails(source, web, "no connection in time", "only on Azure", AZURE_POD_IDENTITY_AUTHORITY_HOST=nowhere)
+    assert stderr.startswith("error: ")  # the library's own log is not shown
 
 
 # -- Google -----------------------------------------------------------------------------------------------------------
@@ -230,15 +230,15 @@ def test_metadata_of_azure_that_nothing_answers_for(web: Internet, azure: Azure)
 
 @pytest.fixture
 def google(web: Internet) -> Google:
-    made = Google()
-    clouds.on(web, google=made)
-    return made
+    fake = Google()
+    clouds.on(web, google=fake)
+    return fake
 
 
 @pytest.fixture(scope="module")
 def key() -> dict[str, str]:
-    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = made.private_bytes(
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
     return {
@@ -255,7 +255,7 @@ def test_google_by_the_machine_s_service_account(
     repository = f"{GOOGLE}/{repository_name}"
     with serving(google.metadata) as machine:
         host = machine.removeprefix("http://")
-        comes_and_goes(
+        round_trip(
             tmp_path, {"repository": repository, "gcp": {}}, web, repository, metadata={"GCE_METADATA_HOST": host}
         )
 
@@ -265,7 +265,7 @@ def test_google_by_a_key_as_text_or_as_an_object(
 ) -> None:
     repository = f"{GOOGLE}/{repository_name}"
     source = {"repository": repository, "gcp": {"service_account_json": json.dumps(key)}}
-    comes_and_goes(tmp_path, source, web, repository)
+    round_trip(tmp_path, source, web, repository)
     source = {
         "repository": repository,
         "tag": "v1",
@@ -280,11 +280,11 @@ def test_google_by_an_identity_token_for_a_service_account(
 ) -> None:
     repository = f"{GOOGLE}/{repository_name}"
     gcp = {"workload_identity_provider": PROVIDER, "service_account": SERVICE_ACCOUNT}
-    comes_and_goes(tmp_path, {"repository": repository, "gcp": gcp, "oidc_token": OIDC_TOKEN}, web, repository)
+    round_trip(tmp_path, {"repository": repository, "gcp": gcp, "oidc_token": OIDC_TOKEN}, web, repository)
     assert google.asked[:2] == [f"sts {PROVIDER}", f"iamcredentials {SERVICE_ACCOUNT}"]
 
 
-def test_an_expired_identity_token_fails_with_what_google_says(web: Internet, google: Google) -> None:
+def test_an_expired_identity_token_fails_with_google_s_reason(web: Internet, google: Google) -> None:
     source = {
         "repository": f"{GOOGLE}/image",
         "gcp": {"workload_identity_provider": PROVIDER},
@@ -293,13 +293,13 @@ def test_an_expired_identity_token_fails_with_what_google_says(web: Internet, go
     fails(source, web, "trading the identity token", "stale", "newer than the step")
 
 
-def test_metadata_of_google_that_nothing_answers_for(web: Internet) -> None:
+def test_an_unreachable_metadata_server_of_google_is_explained(web: Internet) -> None:
     source = {"repository": f"{GOOGLE}/image", "gcp": {}}
     with black_hole() as nowhere:
         fails(source, web, "no connection in time", "only on Google Cloud", GCE_METADATA_HOST=nowhere[7:])
 
 
-def test_a_token_of_google_is_shown_to_no_other_registry(web: Internet, google: Google) -> None:
+def test_no_other_registry_gets_google_s_token(web: Internet, google: Google) -> None:
     fails({"repository": "ghcr.io/org/image", "gcp": {}}, web, "ghcr.io/org/image", "not on Google")
     assert web.calls == []
     assert google.asked == []

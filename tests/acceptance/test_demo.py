@@ -1,4 +1,4 @@
-"""What `make demo` runs: for whoever just cloned this, root or not, with Debian's registry or without."""
+"""`make demo` works as root or not, with or without Debian's docker-registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""in, on disks that are full, read-only, elsewhere or stubborn: a clear error and nothing left, or the image."""
+"""in on disks that are full, read-only, immutable or lack features: a clear error and nothing left, or the image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = images.image(tar.archive(tar.file("etc/motd", b"hello", xattrs={"user.co
 
 @pytest.fixture
 def destination(tmp_path: Path) -> Iterator[Path]:
-    """A place below a directory that is looked at afterwards: nothing beside the destination may appear."""
+    """Asserts afterwards that nothing appeared beside the destination."""
     inner = tmp_path / "outside" / "destination"
     inner.mkdir(parents=True)
     yield inner
@@ -49,7 +49,7 @@ def test_a_full_disk_is_an_error_and_nothing_is_left(
 
 
 @pytest.mark.parametrize("form", ["rootfs", "oci", "oci-layout"])
-def test_a_full_disk_says_what_to_do_whatever_was_being_written(
+def test_a_full_disk_gets_a_hint_in_every_format(
     form: str, registry: Registry, repository_name: str, destination: Path
 ) -> None:
     with filesystem.mounted("tmpfs", destination, "size=4m"):
@@ -79,7 +79,7 @@ def test_a_destination_on_another_file_system_gets_the_image(
         assert (destination / "rootfs/large").stat().st_size == 8 * MEBIBYTE
 
 
-def test_a_file_system_without_extended_attributes_costs_one_warning(
+def test_a_file_system_without_xattrs_gives_one_warning(
     registry: Registry, repository_name: str, destination: Path
 ) -> None:
     files = [tar.file(str(n), b"x", xattrs={"user.colour": b"blue"}) for n in range(7)]
@@ -92,7 +92,7 @@ def test_a_file_system_without_extended_attributes_costs_one_warning(
     assert "7" in warnings[0]
 
 
-def test_a_destination_that_is_not_there_is_an_error(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_a_missing_destination_is_an_error(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     digest = images.push(registry, repository_name, SMALL, "latest")
     request = {"source": registry.source(repository_name), "version": {"tag": "latest", "digest": digest}}
     runner.failed(runner.run("in", request, tmp_path / "missing"), "directory")

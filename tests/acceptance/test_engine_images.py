@@ -1,4 +1,4 @@
-"""Images of a real Docker Engine: built and saved by it, pushed by put, fetched by get, loaded and run by it again."""
+"""Images of a real Docker Engine: it builds and saves them, put pushes and get fetches them, it loads and runs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_engine import libraries_of
-from tests.support import runner, tar
+from tests.support import runner, tar, tree
 from tests.support.engine import Engine
 from tests.support.images import image, layer, push
 from tests.support.registry import Registry
@@ -29,7 +29,7 @@ CMD ["/bin/sh", "-c", "read line < /made; echo $line"]
 
 @pytest.fixture(scope="module")
 def built(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of an image with a shell, built by the engine; its last layer comes from a RUN."""
+    """The name of an image with a shell that the engine built; a RUN made its last layer."""
     context = tmp_path_factory.mktemp("context")
     for path in map(Path, ("/bin/sh", *libraries_of("/bin/sh"))):
         copy = context / "tree" / path.relative_to("/")
@@ -102,6 +102,23 @@ def test_an_image_without_a_tag_is_loaded_without_one(
     assert runner.get(request, tmp_path / "get").status == 0
     loaded = engine.docker("load", "--input", str(tmp_path / "get" / "image.tar")).decode()
     assert loaded.startswith("Loaded image ID: sha256:")
+
+
+def test_a_saved_image_keeps_modes_and_hard_links(
+    engine: Engine, registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    tool = tar.file("bin/tool", b"#!", mode=0o4755)
+    rootfs = tar.archive(tar.directory("bin"), tool, tar.hardlink("t", to="bin/tool"))
+    engine.docker("import", "-", "imported:1", stdin=rootfs)
+    saved(engine, "imported:1", tmp_path / "build" / "image.tar")
+    source = registry.source(repository_name, tag="v1")
+    put = runner.put({"source": source, "params": {"image": "image.tar"}}, tmp_path / "build")
+    got = runner.get({"source": source, "version": put.version}, tmp_path / "get")
+    assert got.version == put.version
+    entries = tree.snapshot(tmp_path / "get" / "rootfs")
+    assert entries[b"bin/tool"].mode == 0o4755
+    assert entries[b"t"].names == {b"t", b"bin/tool"}
+    engine.docker("image", "rm", "imported:1")
 
 
 def test_several_images_in_one_tarball_are_refused_by_name(

@@ -22,7 +22,7 @@ STEPS: tuple[Step, ...] = ("check", "in", "out")
 
 @pytest.fixture(scope="module")
 def pushed(registry: Registry) -> dict[str, object]:
-    """A source whose tag there is, in the open registry."""
+    """A source with an existing tag, in the open registry."""
     images.push(registry, "executables/image", images.image(images.layer(tar.archive(tar.file("a", "b")))), "latest")
     return registry.source("executables/image")
 
@@ -38,12 +38,11 @@ def pushed(registry: Registry) -> dict[str, object]:
         (b'{"source": {"repository": "alpine", "tagg": "x"}}', "did you mean tag?"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_one_clear_line_and_exit_1(
+def test_an_invalid_request_is_one_clear_line_and_exit_1(
     step: Step, request_bytes: bytes, words: str, tmp_path: Path
 ) -> None:
     arguments = () if step == "check" else (tmp_path,)
-    said = failed(runner.run(step, request_bytes, *arguments), words)
-    assert said.startswith("error: ")
+    assert failed(runner.run(step, request_bytes, *arguments), words).startswith("error: ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,7 +55,7 @@ def test_a_request_that_makes_no_sense_is_one_clear_line_and_exit_1(
         ((Path("/no/such"),), "'/no/such' is not a directory"),
     ],
 )
-def test_a_step_without_its_directory_says_so(step: Step, arguments: tuple[Path, ...], words: str) -> None:
+def test_a_step_needs_its_directory(step: Step, arguments: tuple[Path, ...], words: str) -> None:
     failed(runner.run(step, {"source": NOWHERE, "version": VERSION}, *arguments), words)
 
 

@@ -1,6 +1,6 @@
-"""in and check, when a registry or an image is not as it should be: right in the end, or one error and nothing left.
+"""in and check with faulty registries and images: the right result, or one error and nothing left.
 
-The fake registry breaks and lies on demand; it passes the conformance tests that the real one passes.
+The fake registry breaks and lies on demand; it passes the same conformance tests as the real one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def registry() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def destination(tmp_path: Path) -> Iterator[Path]:
-    """A destination with something in it, that stays, in a directory with something in it, that stays too."""
+    """A destination with a file in it and a file beside it; asserts afterwards that both are untouched."""
     inner = tmp_path / "outside" / "destination"
     inner.mkdir(parents=True)
     for canary in (inner / "mine", tmp_path / "outside" / "canary"):
@@ -68,7 +68,7 @@ def assert_refused(outcome: runner.Outcome, destination: Path, *words: str) -> N
 
 
 def named(content: images.Blob) -> str:
-    """How messages call a layer or config: by the beginning of its digest at least."""
+    """How messages name a layer or config: at least by the beginning of its digest."""
     return content.digest.removeprefix("sha256:")[:12]
 
 
@@ -79,7 +79,7 @@ def flipped(data: bytes) -> bytes:
 
 
 def layer_of(packed: bytes, unpacked: bytes = TAR, media_type: str = UPPER.blob.media_type) -> images.Layer:
-    """A layer of exactly these bytes, its digests right."""
+    """A layer of exactly these bytes, with right digests."""
     return images.Layer(blob=images.blob(packed, media_type), diff_id=images.digest_of(unpacked))
 
 
@@ -230,7 +230,7 @@ def test_check_gives_up_cleanly(code: int, registry: FakeRegistry) -> None:
 
 @pytest.mark.parametrize("formats", [["rootfs"], ["oci"], ["oci-layout"], ["rootfs", "oci", "oci-layout"]])
 @pytest.mark.parametrize("part", ["config", "layer"])
-def test_a_mirror_of_wrong_bytes_is_done_without(
+def test_a_mirror_with_wrong_bytes_is_dropped(
     registry: FakeRegistry, destination: Path, part: str, formats: list[str]
 ) -> None:
     wrong = IMAGE.blobs[0 if part == "config" else 2]
@@ -254,7 +254,7 @@ def test_a_mirror_of_wrong_bytes_is_done_without(
     assert not [name for name in os.listdir(destination) if name.startswith(".")]
 
 
-def test_wrong_bytes_at_mirror_and_origin_alike_are_refused(registry: FakeRegistry, destination: Path) -> None:
+def test_wrong_bytes_at_both_mirror_and_origin_are_refused(registry: FakeRegistry, destination: Path) -> None:
     layer = IMAGE.blobs[2]
     registry.add("some/name", IMAGE, "latest")
     registry.script("GET", layer.digest, body(flipped(layer.data)), always=True)

@@ -1,4 +1,4 @@
-"""in, format rootfs, as Concourse runs it, against real registries."""
+"""in with format rootfs, as Concourse runs it, against real registries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from tests.support import images, runner, tar
 from tests.support.registry import Registry
 
-FLAVOURS = ("registry", "htpasswd_registry", "tls_registry", "token_registry")
 COMPRESSIONS: tuple[images.Compression, ...] = ("gzip", "zstd", "none")
 
 GIT, CORE = "usr/bin/git", "usr/libexec/git-core/git"
@@ -46,7 +45,7 @@ def test_a_hard_linked_name_replaced_by_a_symlink_leaves_the_other_a_file(
     repository_name: str,
     tmp_path: Path,
 ) -> None:
-    """The case this project started from, docs/layers.md "Why order matters"."""
+    """The case that started this project: docs/layers.md "Why order matters"."""
     lower = tar.archive(tar.file(file, PROGRAM, mode=0o755), tar.hardlink(link, to=file))
     upper = tar.archive(tar.symlink(replaced, to=f"/{kept}"))
     content = images.image(images.layer(lower, compression), images.layer(upper, compression))
@@ -58,17 +57,15 @@ def test_a_hard_linked_name_replaced_by_a_symlink_leaves_the_other_a_file(
     assert os.readlink(tmp_path / "rootfs" / replaced) == f"/{kept}"
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_every_kind_of_registry_gives_the_image(
-    flavour: str, repository_name: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_an_image_is_got_from_every_kind_of_registry(
+    any_registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
-    chosen: Registry = request.getfixturevalue(flavour)
     content = images.image(tar.archive(tar.file("etc/motd", b"hello")))
-    assert get(chosen, repository_name, content, tmp_path).version == version(content)
+    assert get(any_registry, repository_name, content, tmp_path).version == version(content)
     assert (tmp_path / "rootfs/etc/motd").read_bytes() == b"hello"
 
 
-def test_the_files_beside_the_rootfs_say_what_it_is(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_the_files_beside_the_rootfs_describe_it(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     inner = {
         "Env": ["PATH=/bin", "A=b=c"],
         "User": "1000:1000",
@@ -93,16 +90,14 @@ def test_the_files_beside_the_rootfs_say_what_it_is(registry: Registry, reposito
     assert json.loads((tmp_path / "labels.json").read_text()) == {"org.example": "yes"}
 
 
-def test_an_image_of_docker_s_types_is_laid_out_the_same(
-    registry: Registry, repository_name: str, tmp_path: Path
-) -> None:
+def test_an_image_with_docker_media_types_is_unpacked(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     content = images.image(tar.archive(tar.file("f", b"docker")), docker=True)
     get(registry, repository_name, content, tmp_path)
     assert (tmp_path / "rootfs/f").read_bytes() == b"docker"
 
 
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
-def test_the_asked_for_platform_is_taken_from_an_index(
+def test_the_source_s_platform_is_selected_from_an_index(
     docker: bool, registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     children = {
@@ -118,7 +113,7 @@ def test_the_asked_for_platform_is_taken_from_an_index(
     assert (tmp_path / "digest").read_text() == index.digest
 
 
-def test_a_platform_that_is_not_there_is_an_error_that_lists_what_is(
+def test_a_missing_platform_is_an_error_that_lists_the_others(
     registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     child = images.image(tar.archive(tar.file("f")), architecture="s390x")
@@ -130,7 +125,7 @@ def test_a_platform_that_is_not_there_is_an_error_that_lists_what_is(
     assert names(tmp_path) == set()
 
 
-def test_the_digest_counts_not_the_tag(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_the_digest_wins_over_the_tag(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     old = images.image(tar.archive(tar.file("version", b"old")))
     new = images.image(tar.archive(tar.file("version", b"new")))
     images.push(registry, repository_name, old, "latest")
@@ -170,7 +165,7 @@ def test_skip_download_leaves_the_files_without_a_rootfs(
     assert not [asked.target for asked in registry.requests(before) if layer in asked.target]
 
 
-def test_a_mirror_serves_what_the_origin_is_named_for(
+def test_a_mirror_serves_the_blobs_and_the_metadata_names_the_origin(
     cache_registry: Registry, registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     content = images.image(tar.archive(tar.file("f", b"mirrored")))
@@ -196,7 +191,7 @@ def test_unrelated_files_in_the_destination_stay(registry: Registry, repository_
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "dangling symlink"])
-def test_a_rootfs_that_is_there_already_is_an_error_and_stays(
+def test_an_existing_rootfs_is_an_error_and_stays(
     kind: str, registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     rootfs = tmp_path / "rootfs"
@@ -216,18 +211,16 @@ def test_a_rootfs_that_is_there_already_is_an_error_and_stays(
         assert (rootfs / "mine").read_text() == "mine"
 
 
-def test_a_blob_that_rotted_in_the_registry_is_refused(
-    registry: Registry, repository_name: str, tmp_path: Path
-) -> None:
-    """docker-registry does not look at what it sends: a flipped bit in its store arrives."""
+def test_a_corrupt_blob_in_the_registry_is_refused(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+    """docker-registry does not verify what it sends, so a flipped bit in its storage arrives."""
     lower, upper = (images.layer(tar.archive(tar.file(name, os.urandom(5000))), "none") for name in ("a", "b"))
     content = images.image(lower, upper)
     images.push(registry, repository_name, content, "latest")
     digest = upper.blob.digest.removeprefix("sha256:")
     stored = registry.storage / "docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
-    rotten = bytearray(stored.read_bytes())
-    rotten[1000] ^= 1
-    stored.write_bytes(rotten)
+    corrupt = bytearray(stored.read_bytes())
+    corrupt[1000] ^= 1
+    stored.write_bytes(corrupt)
     outcome = runner.get({"source": registry.source(repository_name), "version": version(content)}, tmp_path)
     runner.failed(outcome, upper.blob.digest)
     assert names(tmp_path) == set()

@@ -1,4 +1,4 @@
-"""in beyond the rootfs: formats, platforms, small files, metadata, mirrors and what is shown meanwhile."""
+"""in beyond the rootfs: formats, platforms, small files, metadata, mirrors and progress."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def names(directory: Path) -> set[str]:
 
 
 def fetched(registry: Registry, since: int, kind: str) -> list[str]:
-    """What of ``kind`` (blobs, manifests) was asked of the registry, in order."""
+    """The blobs or manifests (``kind``) that were requested, in order."""
     asked = [request.target for request in registry.requests(since) if f"/{kind}/" in request.target]
     return [target.rpartition("/")[2] for target in asked]
 
@@ -76,9 +76,7 @@ def test_a_format_leaves_its_product_and_the_small_files(
     assert names(tmp_path) == SMALL | product
 
 
-def test_the_documents_are_as_the_registry_served_them(
-    registry: Registry, repository_name: str, tmp_path: Path
-) -> None:
+def test_the_documents_are_written_byte_for_byte(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     assert get(registry, repository_name, BOTH, tmp_path).status == 0
     assert (tmp_path / "index.json").read_bytes() == BOTH.manifest.data
     assert (tmp_path / "manifest.json").read_bytes() == AMD.manifest.data
@@ -98,7 +96,7 @@ def test_the_documents_are_as_the_registry_served_them(
         assert (tmp_path / name).read_text() == text
 
 
-def test_metadata_tells_what_is_known_and_labels_replace_none_of_it(
+def test_metadata_describes_the_image_and_labels_replace_nothing(
     registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     fields = {"label_regex": "^org|digest", "annotation_regex": "^org"}
@@ -118,10 +116,14 @@ def test_metadata_tells_what_is_known_and_labels_replace_none_of_it(
     ]
 
 
-def test_an_expression_that_is_none_is_refused_before_any_download(
+def test_an_invalid_expression_is_refused_before_any_download(
     registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
-    failed(get(registry, repository_name, AMD, tmp_path, label_regex="("), "source.label_regex", "not an expression")
+    failed(
+        get(registry, repository_name, AMD, tmp_path, label_regex="("),
+        "source.label_regex",
+        "not a valid RE2 expression",
+    )
     failed(get(registry, repository_name, AMD, tmp_path, annotation_regex="(?=x)"), "source.annotation_regex")
     assert names(tmp_path) == set()
 
@@ -151,7 +153,7 @@ def test_the_platform_of_params_wins_and_arm_falls_back_downwards(
 
 
 @pytest.mark.parametrize("form", ["rootfs", "oci"])
-def test_no_matching_platform_lists_what_there_is(
+def test_no_matching_platform_lists_the_available_ones(
     registry: Registry, repository_name: str, tmp_path: Path, form: str
 ) -> None:
     outcome = get(registry, repository_name, BOTH, tmp_path, {"format": form}, platform="linux/s390x")
@@ -183,7 +185,7 @@ def test_skip_download_fetches_no_layer(registry: Registry, repository_name: str
 
 @pytest.mark.parametrize("params", [{"skip_download": True}, {"format": "oci-layout"}])
 @pytest.mark.parametrize("content", [CHART, images.index(images.on(ARM, "arm"))], ids=["chart", "other-platform"])
-def test_what_is_no_image_for_us_passes_through_where_none_is_needed(
+def test_an_artifact_or_other_platform_passes_if_no_rootfs_is_wanted(
     registry: Registry, repository_name: str, tmp_path: Path, params: dict[str, object], content: Content
 ) -> None:
     outcome = get(registry, repository_name, content, tmp_path, params)
@@ -194,13 +196,13 @@ def test_what_is_no_image_for_us_passes_through_where_none_is_needed(
     assert names(tmp_path) == {"repository", "tag", "digest", document} | ({"oci"} if "format" in params else set())
 
 
-def test_an_artifact_is_no_rootfs(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_a_rootfs_of_an_artifact_is_an_error(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     failed(get(registry, repository_name, CHART, tmp_path), "not an image but an artifact", "oci-layout")
     assert names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("name", ["rootfs", "metadata.json", "repository", "index.json"])
-def test_a_name_that_is_there_already_is_an_error_before_any_request(
+def test_an_existing_name_is_an_error_before_any_request(
     registry: Registry, repository_name: str, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).mkdir()
@@ -214,7 +216,7 @@ def test_a_name_that_is_there_already_is_an_error_before_any_request(
     assert (tmp_path / "unrelated").read_text() == "untouched"
 
 
-def test_a_mirror_serves_and_the_origin_is_named(
+def test_a_mirror_serves_everything_and_the_origin_gets_no_request(
     registry: Registry, htpasswd_registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     for each in (registry, htpasswd_registry):
@@ -275,7 +277,7 @@ def test_a_cache_that_lacks_the_digest_is_asked_for_the_tag_once(
     assert any("/blobs/" in request.target for request in cache_registry.requests(since))
 
 
-def test_a_mirror_that_dies_in_the_middle_of_a_layer_costs_no_byte_twice(tmp_path: Path) -> None:
+def test_a_mirror_that_fails_amid_a_layer_costs_no_byte_twice(tmp_path: Path) -> None:
     content = images.image(images.layer(tar.archive(tar.file("hello", b"world" * 100_000)), "none"))
     layer = content.blobs[1]
     with fake_registry() as origin, fake_registry() as mirror:
@@ -296,7 +298,7 @@ def test_a_mirror_that_dies_in_the_middle_of_a_layer_costs_no_byte_twice(tmp_pat
     assert [(ask.target.rpartition("/")[2], ask.headers["range"]) for ask in asked] == [(layer.digest, "bytes=200000-")]
 
 
-def test_the_first_line_says_what_is_got_and_the_last_line_what_came_of_it(
+def test_the_first_line_is_the_request_and_the_last_line_the_result(
     registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     outcome = get(registry, repository_name, AMD, tmp_path, progress="bars")
@@ -311,7 +313,7 @@ def lines_of(outcome: runner.Outcome) -> list[str]:
 
 
 @pytest.mark.parametrize(("progress", "lines"), [("bars", 2), ("plain", 2), ("none", 1)])
-def test_a_get_that_is_done_at_once_draws_nothing(
+def test_a_short_get_shows_no_progress(
     registry: Registry, repository_name: str, tmp_path: Path, progress: str, lines: int
 ) -> None:
     outcome = get(registry, repository_name, AMD, tmp_path, progress=progress)
@@ -364,7 +366,7 @@ def test_a_get_that_fails_midway_says_how_far_it_was(tmp_path: Path, progress: s
     assert error.startswith("error: ")
 
 
-def test_debug_is_lines_instead(registry: Registry, repository_name: str, tmp_path: Path) -> None:
+def test_debug_writes_lines_instead_of_bars(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     outcome = get(registry, repository_name, AMD, tmp_path, progress="bars", debug=True)
     part = AMD.blobs[1].digest.removeprefix("sha256:")[:12]
     assert f"download {part}: done" in outcome.stderr

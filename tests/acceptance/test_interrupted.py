@@ -1,6 +1,6 @@
-"""in, stopped at many moments: it ends at once, takes back what it wrote, never leaves what could pass for an image.
+"""in, stopped at many moments: it ends at once, removes what it wrote, and never leaves a partial image.
 
-The registry sets the moments: it holds its answer back at a scripted place and tells the test.
+The registry sets the moment: it stalls its reply at a scripted place and notifies the test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
 
 STOP_SECONDS = 10
-"""From the signal to the end: then Concourse kills. It takes a fraction of this; a busy machine is no bug."""
+"""From the signal to the end; then Concourse sends SIGKILL. A get needs a fraction of this, but CI may be busy."""
 STAGING = ".registry-image-"
 FILES, PER_DIRECTORY = 300, 10
 ENTRIES = 3 * (FILES + FILES // PER_DIRECTORY + 1)
@@ -38,13 +38,13 @@ CONFIG = IMAGE.blobs[0]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When the registry holds back: at the request whose target has ``target``, after ``share`` of its body."""
+    """The registry stalls its reply to the request for ``target`` after ``share`` of the body."""
 
     name: str
     target: str
     share: float = 0.0
     written: str | None = None
-    """A file that must be there, in the staging directory, before the signal comes."""
+    """A file that must exist in the staging directory before the signal."""
 
 
 MOMENTS = (
@@ -72,8 +72,8 @@ def start(registry: FakeRegistry, destination: Path) -> subprocess.Popen[bytes]:
     return runner.start("in", {"source": source, "version": {"tag": "latest", "digest": IMAGE.digest}}, destination)
 
 
-def held_back(registry: FakeRegistry, moment: Moment) -> threading.Event:
-    """Make ``registry`` hold back at ``moment``; the event is set when it does."""
+def stall(registry: FakeRegistry, moment: Moment) -> threading.Event:
+    """Make ``registry`` stall at ``moment``; the event is set when it does."""
     reached = threading.Event()
 
     def hold(_ask: Ask, answer: Answer) -> Reply:
@@ -87,7 +87,7 @@ def held_back(registry: FakeRegistry, moment: Moment) -> threading.Event:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    """Wait for what another process does to the disk, which nobody announces."""
+    """Poll: another process writes to disk without notifying us."""
     deadline = time.monotonic() + 60
     while not condition():
         assert process.poll() is None, runner.finish(process).stderr
@@ -96,8 +96,8 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) 
 
 
 def reach(moment: Moment, registry: FakeRegistry, destination: Path) -> subprocess.Popen[bytes]:
-    """A get that stands still at ``moment``."""
-    reached = held_back(registry, moment)
+    """A get that is stalled at ``moment``."""
+    reached = stall(registry, moment)
     process = start(registry, destination)
     wait_until(reached.is_set, process)
     if moment.written is not None:
@@ -106,11 +106,11 @@ def reach(moment: Moment, registry: FakeRegistry, destination: Path) -> subproce
 
 
 def staged(destination: Path, name: str) -> bool:
-    """Whether the file ``name`` of the rootfs is in the staging directory, or in a directory of that."""
+    """Whether the rootfs's file ``name`` is in the staging directory."""
     try:
         return any(any(destination.glob(f"{STAGING}*/{inner}{name}")) for inner in ("", "*/"))
     except FileNotFoundError:
-        return False  # renamed or removed while we looked
+        return False  # renamed or removed meanwhile
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -142,7 +142,7 @@ def test_a_kill_leaves_only_what_carries_the_staging_name(
     assert [name for name in os.listdir(tmp_path) if not name.startswith(STAGING)] == []
 
 
-def test_what_a_kill_left_does_not_hinder_the_next_get(registry: FakeRegistry, tmp_path: Path) -> None:
+def test_the_next_get_works_after_a_kill(registry: FakeRegistry, tmp_path: Path) -> None:
     process = reach(MOMENTS[-1], registry, tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     runner.finish(process, STOP_SECONDS)
@@ -161,7 +161,9 @@ def test_a_second_signal_changes_nothing(registry: FakeRegistry, tmp_path: Path)
     assert os.listdir(tmp_path) == []
 
 
-def test_what_cannot_be_removed_is_told_and_all_else_is_removed(registry: FakeRegistry, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_removed_is_reported_and_the_rest_is_removed(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
     parts.need_root()
     process = reach(MOMENTS[-1], registry, tmp_path)
     (stubborn,) = (found for inner in ("", "*/") for found in tmp_path.glob(f"{STAGING}*/{inner}first/3/30"))
@@ -176,7 +178,7 @@ def test_what_cannot_be_removed_is_told_and_all_else_is_removed(registry: FakeRe
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 def test_a_signal_while_it_works_leaves_all_or_nothing(share: float, registry: FakeRegistry, tmp_path: Path) -> None:
-    """The moment is a state of the disk here: the get is busy, not waiting for the registry."""
+    """Here the state of the disk sets the moment: the get is busy, not waiting for the registry."""
     process = start(registry, tmp_path)
     reached = int((FILES - 1) * share)
     last = f"third/{reached // PER_DIRECTORY}/{reached}"

@@ -1,4 +1,4 @@
-"""in, with less than root's powers: what cannot be done is left out, said once with a count, and all else is right."""
+"""in without root's privileges: it skips what it may not do, warns once with a count, and does the rest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IMAGE = images.image(
 
 USER_NAMESPACE = ("unshare", "--user", "--map-root-user")
 NOT_ROOT = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-"""As a user that is not root, in a user namespace: without privileges, but free to read the tests' interpreter."""
+"""A user namespace without privileges, whose user can still read the tests' interpreter."""
 NO_MKNOD = ("capsh", "--drop=cap_mknod", "--", "-c", 'exec "$@"', "sh")
 
 
@@ -44,10 +44,10 @@ def get(registry: Registry, repository: str, destination: Path, wrapper: tuple[s
 
 
 def warning_about(pattern: str, outcome: runner.Outcome) -> str:
-    """The one line on stderr that ``pattern`` is found in."""
-    found = [line for line in outcome.stderr.splitlines() if re.search(pattern, line, re.IGNORECASE)]
-    assert len(found) == 1, outcome.stderr
-    return found[0]
+    """The one line on stderr that matches ``pattern``."""
+    lines = [line for line in outcome.stderr.splitlines() if re.search(pattern, line, re.IGNORECASE)]
+    assert len(lines) == 1, outcome.stderr
+    return lines[0]
 
 
 def assert_all_but_privileges(rootfs: Path) -> None:
@@ -59,7 +59,7 @@ def assert_all_but_privileges(rootfs: Path) -> None:
     assert stat.S_ISFIFO((rootfs / "run/queue").stat().st_mode)
 
 
-def test_in_a_user_namespace_owners_it_does_not_know_are_left_out(
+def test_a_user_namespace_skips_owners_that_it_does_not_map(
     registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     outcome = get(registry, repository_name, tmp_path, USER_NAMESPACE)
@@ -83,14 +83,16 @@ def test_a_user_that_is_not_root_gets_everything_but_owners_and_devices(
     assert "3" in warning_about(r"device", outcome)
 
 
-def test_a_setuid_file_is_never_somebody_else_s(registry: Registry, repository_name: str, tmp_path: Path) -> None:
-    """bin/su keeps its mode, but belongs to whoever ran the get: to nobody with more power."""
+def test_a_setuid_file_belongs_to_the_user_that_runs_the_get(
+    registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    """bin/su keeps its mode but belongs to the user that ran the get, so setuid gives no privilege."""
     get(registry, repository_name, tmp_path, NOT_ROOT)
     status = (tmp_path / "rootfs/bin/su").stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o4755)
 
 
-def test_a_setuid_file_whose_owner_is_unknown_does_not_become_root_s(
+def test_a_setuid_file_with_an_unknown_owner_loses_setuid(
     registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
     get(registry, repository_name, tmp_path, USER_NAMESPACE)
@@ -99,9 +101,7 @@ def test_a_setuid_file_whose_owner_is_unknown_does_not_become_root_s(
     assert stat.S_IMODE((tmp_path / "rootfs/bin/su").stat().st_mode) == 0o4755
 
 
-def test_without_the_power_to_make_devices_they_are_left_out(
-    registry: Registry, repository_name: str, tmp_path: Path
-) -> None:
+def test_devices_are_skipped_without_cap_mknod(registry: Registry, repository_name: str, tmp_path: Path) -> None:
     parts.need_root()
     outcome = get(registry, repository_name, tmp_path, NO_MKNOD)
     rootfs = tmp_path / "rootfs"

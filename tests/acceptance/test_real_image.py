@@ -1,4 +1,4 @@
-"""A real image, got: entry by entry what skopeo and umoci make of it, and its programs run."""
+"""get of a real image: every entry equals the one that skopeo and umoci make, and its programs run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def image(registry: Registry) -> images.Content:
 
 @pytest.fixture(scope="module")
 def rootfs(image: images.Content, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `in` lays out."""
+    """The rootfs of `in`."""
     destination = tmp_path_factory.mktemp("get")
     version = {"tag": "latest", "digest": image.digest}
     outcome = runner.get({"source": registry.source(REPOSITORY), "version": version}, destination)
@@ -36,9 +36,9 @@ def rootfs(image: images.Content, registry: Registry, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="module")
 def umoci_rootfs(image: images.Content, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `skopeo copy` and `umoci unpack` make of the same image."""
+    """The rootfs of `skopeo copy` and `umoci unpack` for the same image."""
     work = tmp_path_factory.mktemp("umoci")
-    # umoci 0.4.7 knows no zstd: skopeo turns those layers into gzip on the way.
+    # umoci 0.4.7 cannot read zstd, so skopeo converts these layers to gzip.
     copy = [parts.need("skopeo"), "copy", "--quiet", "--src-tls-verify=false", "--dest-compress-format=gzip"]
     origin = f"docker://{registry.host}/{REPOSITORY}@{image.digest}"
     subprocess.run([*copy, "--dest-compress", origin, f"oci:{work}/layout:it"], check=True)
@@ -77,8 +77,8 @@ def test_every_entry_is_as_umoci_makes_it(rootfs: Path, umoci_rootfs: Path) -> N
     assert tree.differences(ours, theirs) == []
 
 
-def test_what_is_hard_to_keep_was_kept(rootfs: Path) -> None:
-    """Asserted by itself, so that an image that lost it on the way cannot make the comparison pass."""
+def test_the_hard_cases_are_in_the_image_and_kept(rootfs: Path) -> None:
+    """Otherwise the comparison could pass because the image lost these cases."""
     ours = tree.snapshot(rootfs)
     assert ours[b"usr/bin/git"].content == b"/usr/lib/git-core/git"
     assert ours[b"usr/lib/git-core/git"].kind == "file"
