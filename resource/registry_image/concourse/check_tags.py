@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
-from registry_image.concourse.tag_rules import Candidate, VersionRule, one_per_digest
+from registry_image.concourse.tag_rules import Candidate, VersionRule, in_order, one_per_digest
 from registry_image.registry.repository import Repository
-from registry_image.transfer.resolve import resolve_tags
+from registry_image.transfer.resolve import creation_times, resolve_tags
 
 
 def list_versions(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
@@ -45,23 +46,16 @@ def _semantic(repository: Repository, source: Source, cursor: Cursor | None) -> 
 def _tags(repository: Repository, source: Source) -> Iterator[str]:
     if not source.exclude_regex:
         return repository.tags()
-    from registry_image.concourse.pattern import compile_pattern
-
     excluded = compile_pattern(source.exclude_regex, "source.exclude_regex")
     return (tag for tag in repository.tags() if excluded.search(tag) is None)
 
 
 def _matching(repository: Repository, source: Source) -> list[Version]:
-    from registry_image.concourse.pattern import compile_pattern
-    from registry_image.concourse.tag_rules import in_order
-
     wanted = compile_pattern(source.tag_regex, "source.tag_regex")
     tags = dict.fromkeys(tag for tag in _tags(repository, source) if wanted.search(tag) is not None)
     digests = resolve_tags(repository, in_order(list(tags), wanted, source.sort))
     versions = [Version(tag=tag, digest=digest) for tag, digest in digests.items()]
     if source.sort == "created":
-        from registry_image.transfer.resolve import creation_times
-
         times = creation_times(repository, digests.values(), source.platform)
         versions.sort(key=lambda version: times[version.digest])
     return versions
