@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from registry_image import __version__
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.get import parse_get
+from registry_image.concourse.request.put import parse_put
 from tests.support import images, runner, tar
 from tests.support.registry import Registry
 from tests.support.runner import Step, failed
@@ -183,4 +189,48 @@ def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:
     assert (done.returncode, done.stdout) == (70, b"")
     assert b"Traceback" in done.stderr
     assert b"nobody thought of this" in done.stderr
-    assert b"a bug of the resource" in done.stderr
+    assert b"a bug in the resource, not in your pipeline: please report" in done.stderr
+    assert f"version: check {__version__}, Python 3.".encode() in done.stderr
+
+
+# The front door
+
+
+def _said(step: Step, option: str) -> subprocess.CompletedProcess[str]:
+    command = [str(runner.ASSETS / step), option]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_help_says_what_is_read_and_its_example_is_a_valid_request(step: Step) -> None:
+    done = _said(step, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {step}")
+    example = re.search(r"echo '(.*)' \|", done.stdout)
+    assert example is not None
+    raw = example[1].replace("sha256:…", VERSION["digest"]).encode()
+    if step == "check":
+        assert parse_check(raw).source.name
+    elif step == "in":
+        assert parse_get(raw, "/").source.name
+    else:
+        assert parse_put(raw, "/").source.name
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_version_is_the_package_s(step: Step) -> None:
+    done = _said(step, "--version")
+    assert (done.returncode, done.stdout) == (0, f"{step} (registry-image-resource) {__version__}\n")
+
+
+def test_a_person_at_a_terminal_reads_what_is_waited_for() -> None:
+    leader, terminal = pty.openpty()
+    with subprocess.Popen(
+        [runner.ASSETS / "check"], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as step:
+        os.close(terminal)
+        assert step.stderr is not None
+        assert b"waiting for a request on stdin: a JSON object, then Ctrl-D" in step.stderr.readline()
+        os.write(leader, b"\x04")
+        assert b"expected a JSON object" in step.stderr.read()
+    os.close(leader)

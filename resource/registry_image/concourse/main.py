@@ -9,6 +9,7 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
+from registry_image import __version__
 from registry_image.concourse.console.log import write_line, write_text
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
@@ -37,8 +38,10 @@ def main(step: str, arguments: list[str]) -> NoReturn:
     try:
         answers = _reserve_stdout()
         _stop_on_signals()
-        answer = json.dumps(_run(step, arguments))
-        _write_answer(answers, answer.encode() + b"\n")
+        text = _front_door(step, arguments)
+        if text is None:
+            text = json.dumps(_run(step, arguments)) + "\n"
+        _write_answer(answers, text.encode())
         status = 0
     except ResourceError as error:
         status = EXIT_REFUSED
@@ -49,12 +52,27 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         status = 128 + interrupted.number
         write_line(f"stopped by {signal.Signals(interrupted.number).name}")
     except Exception:  # noqa: BLE001 - any other exception is our bug: report it
+        import platform
         import traceback
 
         write_text(traceback.format_exc())
-        write_line("error: this is a bug of the resource, not of your pipeline: please report it")
+        write_line(
+            "error: this is a bug in the resource, not in your pipeline: please report all lines above to its"
+            f" maintainers, with the version: {step} {__version__}, Python {platform.python_version()}"
+        )
     finally:
         os._exit(status)
+
+
+def _front_door(step: str, arguments: list[str]) -> str | None:
+    """The text that an option asks for; None for a request. Tells a person at a terminal what is waited for."""
+    if arguments[:1] in (["--help"], ["-h"]) or arguments[:1] == ["--version"]:
+        from registry_image.concourse.usage import usage, version_line
+
+        return version_line(step) if arguments[0] == "--version" else usage(step)
+    if os.isatty(0):
+        write_line(f"{step}: waiting for a request on stdin: a JSON object, then Ctrl-D; `--help` shows an example")
+    return None
 
 
 def _run(step: str, arguments: list[str]) -> JSON:
