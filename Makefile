@@ -8,10 +8,10 @@ STAMP := $(VENV)/.set-up
 CODE := resource tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test lint format fuzz bench pictures requirements wheelhouse image bundle clean
+.PHONY: help setup parts demo test lint format fuzz bench pictures requirements trusted-root wheelhouse image bundle clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 setup: $(STAMP) ## Make .venv with everything needed to run, test and develop
 
@@ -68,6 +68,9 @@ requirements: ## Pin the newest versions that pyproject.toml allows
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group sbom --output-file .ci/requirements-sbom.txt
+
+trusted-root: setup ## Renew whom keyless signatures are believed by default, from sigstore's wheel
+	@$(PY) .ci/trusted-root resource/registry_image/signing/public_good.json
 
 # The image: the engine that builds it (docker, podman), its base, the Python in that, its name, and the version and
 # architecture of its bundle.

@@ -1,0 +1,81 @@
+"""A transparency log's entry as signatures carry it, in both forms. Here it is only read: `log` verifies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_image.decode import JSONReader, parse_json
+from registry_image.signing.reading import Rejected, base64_of, read_base64, read_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InclusionProof:
+    """A path in the log's Merkle tree (RFC 6962, 2.1.1) and the log's signed word for the tree: its checkpoint."""
+
+    log_index: int
+    tree_size: int
+    root_hash: bytes
+    hashes: tuple[bytes, ...]
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """``timestamp`` is the signed entry timestamp (SET), the log's word for ``integrated_time``, in Unix seconds.
+
+    ``log_index`` counts over all shards of the log; the proof's own counts in one. ``kind`` is what the bundle says of
+    the body, such as ("dsse", "0.0.1"), or None.
+    """
+
+    body: bytes
+    log_id: bytes
+    log_index: int
+    integrated_time: int
+    timestamp: bytes
+    proof: InclusionProof | None = None
+    kind: tuple[str, str] | None = None
+
+
+def read_classic_entry(text: str) -> LogEntry:
+    """From the annotation of a classic signature. Raises Rejected or InvalidManifest."""
+    where = "log entry"
+    reader = JSONReader(parse_json(text.encode(), where), where)
+    payload = reader.child("Payload")
+    try:
+        log_id = bytes.fromhex(payload.text("logID"))
+    except ValueError:
+        raise Rejected("log entry: logID: not hex") from None
+    return LogEntry(
+        body=read_base64(payload, "body"),
+        log_id=log_id,
+        log_index=read_count(payload, "logIndex"),
+        integrated_time=read_count(payload, "integratedTime"),
+        timestamp=read_base64(reader, "SignedEntryTimestamp"),
+    )
+
+
+def read_bundle_entry(reader: JSONReader) -> LogEntry:
+    """From `verificationMaterial.tlogEntries` of a bundle. Raises Rejected or InvalidManifest."""
+    kind = reader.child("kindVersion")
+    timestamp = b""
+    if reader.has("inclusionPromise"):
+        timestamp = read_base64(reader.child("inclusionPromise"), "signedEntryTimestamp")
+    return LogEntry(
+        body=read_base64(reader, "canonicalizedBody"),
+        log_id=read_base64(reader.child("logId"), "keyId"),
+        log_index=read_count(reader, "logIndex"),
+        integrated_time=read_count(reader, "integratedTime"),
+        timestamp=timestamp,
+        proof=_read_proof(reader.child("inclusionProof")) if reader.has("inclusionProof") else None,
+        kind=(kind.text("kind"), kind.text("version")),
+    )
+
+
+def _read_proof(reader: JSONReader) -> InclusionProof:
+    return InclusionProof(
+        log_index=read_count(reader, "logIndex"),
+        tree_size=read_count(reader, "treeSize"),
+        root_hash=read_base64(reader, "rootHash"),
+        hashes=tuple(base64_of(each, f"{reader.where}: hashes") for each in reader.texts("hashes")),
+        checkpoint=reader.child("checkpoint").text("envelope"),
+    )

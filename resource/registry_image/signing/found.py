@@ -1,0 +1,121 @@
+"""What a registry holds of an image's signatures: cosign's ``.sig`` tag, then the bundles that refer to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn, Protocol
+
+from registry_image.errors import ContentError, InvalidManifest, NotFound
+from registry_image.oci import mediatype
+from registry_image.oci.content import ContentReader, read_small_blob
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Digest
+from registry_image.oci.manifest import Index, Manifest
+from registry_image.signing.reading import Rejected
+from registry_image.signing.signature import BUNDLE, SIMPLE_SIGNING, Signature, read_bundle, read_classic
+
+#: The most signatures of each form that are looked at.
+MAX_SIGNATURES = 100
+#: The most that is read of one signature's blob, in bytes; real ones have up to 8 KiB.
+MAX_SIGNATURE_SIZE = 1024 * 1024
+_TOO_MANY = f"there are more than {MAX_SIGNATURES}: the others were not looked at"
+#: What descriptors of bundles say of their type. cosign 3.1.1 writes the second into the fallback index, instead of
+#: the first; an index by another tool may say nothing.
+_LIKELY_TYPES = (BUNDLE, "application/vnd.oci.empty.v1+json", "")
+
+
+class SignatureReader(ContentReader, Protocol):
+    """A repository: `NotFound` is "not there", any other failure of a look-up is no answer."""
+
+    def tagged(self, tag: str) -> Manifest | Index:
+        """What ``tag`` points at now."""
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """Manifests whose ``subject`` is ``digest``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One signature that was found; ``read`` gets it, once. ``form`` is "classic" or "bundle"."""
+
+    form: str
+    read: Callable[[], Signature]
+
+
+def signature_tag(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}.sig"
+
+
+def candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candidate]:
+    """The classic ones first: they cost fewer requests. The bundles are looked up when they are asked for.
+
+    Raises TransportError, RegistryError and ContentError for a look-up that fails. Reading a candidate raises Rejected
+    or ContentError for one that is broken.
+    """
+    yield from classic_candidates(reader, digest)
+    yield from bundle_candidates(reader, digest)
+
+
+def classic_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candidate]:
+    manifest = classic_manifest(reader, digest)
+    layers = [layer for layer in manifest.layers if layer.media_type == SIMPLE_SIGNING] if manifest else []
+    for layer in layers[:MAX_SIGNATURES]:
+        yield Candidate("classic", partial(_read_classic, reader, layer))
+    if len(layers) > MAX_SIGNATURES:
+        yield Candidate("classic", partial(_reject, _TOO_MANY))
+
+
+def classic_manifest(reader: SignatureReader, digest: Digest) -> Manifest | None:
+    """What the ``.sig`` tag holds. Raises InvalidManifest for an index."""
+    try:
+        found = reader.tagged(signature_tag(digest))
+    except NotFound:
+        return None
+    if isinstance(found, Index):
+        raise InvalidManifest(f"{signature_tag(digest)}: an index: expected a manifest of signatures")
+    return found
+
+
+def bundle_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candidate]:
+    referrers = [each for each in reader.referrers(digest) if each.media_type not in mediatype.INDEXES]
+    # The likely ones come first, but none is left out: a fallback index may say anything of a bundle's type.
+    referrers.sort(key=lambda each: each.artifact_type not in _LIKELY_TYPES)
+    for referrer in referrers[:MAX_SIGNATURES]:
+        try:
+            manifest = reader.manifest(referrer.digest)
+        except (NotFound, ContentError) as error:
+            yield Candidate("bundle", partial(_reject, error.message))
+            continue
+        if isinstance(manifest, Manifest) and _holds_bundle(manifest):
+            yield Candidate("bundle", partial(_read_bundle, reader, digest, manifest))
+    if len(referrers) > MAX_SIGNATURES:
+        yield Candidate("bundle", partial(_reject, _TOO_MANY))
+
+
+def _holds_bundle(manifest: Manifest) -> bool:
+    return BUNDLE in (manifest.artifact_type, *(layer.media_type for layer in manifest.layers))
+
+
+def _read_classic(reader: SignatureReader, layer: Descriptor) -> Signature:
+    return read_classic(layer.annotations, _blob(reader, layer))
+
+
+def _read_bundle(reader: SignatureReader, digest: Digest, manifest: Manifest) -> Signature:
+    if manifest.subject is None or manifest.subject.digest != digest:
+        raise Rejected(f"its manifest {manifest.digest} refers to another image")
+    if len(manifest.layers) != 1:
+        raise Rejected(f"its manifest has {len(manifest.layers)} layers: expected one")
+    return read_bundle(_blob(reader, manifest.layers[0]))
+
+
+def _blob(reader: SignatureReader, layer: Descriptor) -> bytes:
+    try:
+        return read_small_blob(reader, layer, f"signature {layer.digest}", limit=MAX_SIGNATURE_SIZE)
+    except NotFound:
+        raise Rejected(f"its blob {layer.digest} is not there") from None
+
+
+def _reject(reason: str) -> NoReturn:
+    raise Rejected(reason)

@@ -1,0 +1,105 @@
+"""Public keys: read from PEM or DER, and the signatures that they verify."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from registry_image.errors import RequestError
+from registry_image.signing.reading import Rejected
+
+_Key: TypeAlias = "ec.EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey"
+
+#: The curves, each with the hash that goes with it. cosign 2 signs SHA-256 with every curve; cosign 3 the curve's.
+CURVES: dict[str, hashes.HashAlgorithm] = {
+    "secp256r1": hashes.SHA256(),
+    "secp384r1": hashes.SHA384(),
+    "secp521r1": hashes.SHA512(),
+}
+#: In bits. A shorter modulus can be factored (NIST SP 800-131A).
+MIN_RSA_BITS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """``der`` is the SubjectPublicKeyInfo."""
+
+    key: _Key = field(repr=False, compare=False)
+    der: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        return f"sha256:{hashlib.sha256(self.der).hexdigest()}"
+
+    def verifies(self, signature: bytes, message: bytes, *, only_sha256: bool = False) -> bool:
+        """Whether ``signature`` is this key's over ``message``: ECDSA, RSA of PKCS #1 v1.5, or Ed25519.
+
+        The hash is SHA-256, or with ECDSA also the curve's own unless ``only_sha256``.
+        """
+        if isinstance(self.key, ec.EllipticCurvePublicKey):
+            digests: tuple[hashes.HashAlgorithm, ...] = (hashes.SHA256(), CURVES[self.key.curve.name])
+            return any(self._ecdsa(self.key, signature, message, each) for each in digests[: 1 if only_sha256 else 2])
+        try:
+            if isinstance(self.key, RSAPublicKey):
+                self.key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+            else:
+                self.key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    @staticmethod
+    def _ecdsa(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes, digest: hashes.HashAlgorithm) -> bool:
+        try:
+            key.verify(signature, message, ec.ECDSA(digest))
+        except InvalidSignature:
+            return False
+        return True
+
+
+def accept_key(key: object) -> PublicKey:
+    """Raises Rejected for a kind of key whose signatures are not verified here."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in CURVES:
+            raise Rejected(f"a key on the curve {key.curve.name}: expected P-256, P-384 or P-521")
+    elif isinstance(key, RSAPublicKey):
+        if key.key_size < MIN_RSA_BITS:
+            raise Rejected(f"an RSA key of {key.key_size} bits: expected {MIN_RSA_BITS} at least")
+    elif not isinstance(key, Ed25519PublicKey):
+        raise Rejected(f"a key of a kind that is not supported ({type(key).__name__}): expected ECDSA, RSA or Ed25519")
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey(key, der)
+
+
+def read_der_key(der: bytes) -> PublicKey:
+    """Raises Rejected."""
+    try:
+        return accept_key(serialization.load_der_public_key(der))
+    except (ValueError, UnsupportedAlgorithm):
+        raise Rejected("not a public key in DER") from None
+
+
+def read_public_key(pem: str, field: str) -> PublicKey:
+    """One PEM public key of a policy. Raises RequestError, naming ``field`` and never the text."""
+    if "PRIVATE KEY-----" in pem:
+        raise RequestError(
+            f"{field}: expected a public key, got a private one",
+            hint="`cosign public-key --key cosign.key` writes the public one; whoever can read a source can read this",
+        )
+    if pem.count("-----BEGIN ") > 1:
+        raise RequestError(f"{field}: more than one PEM text", hint="`keys` is a list: write one entry for each key")
+    try:
+        return accept_key(serialization.load_pem_public_key(pem.strip().encode()))
+    except Rejected as rejected:
+        raise RequestError(f"{field}: {rejected}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise RequestError(
+            f"{field}: not a public key in PEM", hint="it begins with -----BEGIN PUBLIC KEY-----, as in cosign.pub"
+        ) from None

@@ -1,0 +1,184 @@
+"""Makes signatures: what is to be pushed so that an image is signed, in cosign's classic form or as a bundle."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from registry_image.decode import JSON, parse_json
+from registry_image.errors import ContentError, InvalidManifest, SignatureError
+from registry_image.oci import mediatype
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.manifest import Index, Manifest, parse_manifest
+from registry_image.signing import claims
+from registry_image.signing.found import (
+    MAX_SIGNATURES,
+    Candidate,
+    SignatureReader,
+    bundle_candidates,
+    classic_candidates,
+    classic_manifest,
+    signature_tag,
+)
+from registry_image.signing.reading import Rejected
+from registry_image.signing.secret import SigningKey
+from registry_image.signing.signature import BUNDLE, SIGNATURE_ANNOTATION, SIMPLE_SIGNING
+
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_UNDATED = "0001-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """How to sign: ``forms`` are "classic", "bundle" or both."""
+
+    key: SigningKey
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    forms: tuple[str, ...] = ("classic",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A manifest to push, under ``tag`` or by its digest alone, after the ``blobs`` that are new with it."""
+
+    form: str
+    manifest: Manifest | Index
+    blobs: Mapping[Digest, bytes]
+    tag: str | None
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """Of the blobs, in the manifest's words."""
+        manifest = self.manifest
+        named = (manifest.config, *manifest.layers) if isinstance(manifest, Manifest) else ()
+        return tuple(each for each in named if each.digest in self.blobs)
+
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
+        """For who copies a blob from here."""
+        return nullcontext(iter((self.blobs[descriptor.digest],)))
+
+
+def signatures_to_push(
+    reader: SignatureReader, subject: Descriptor, reference: str, signing: Signing
+) -> tuple[Push, ...]:
+    """What to push so that ``subject``, which ``reader`` holds as ``reference`` (host/repository), is signed.
+
+    Empty if it is signed so already: a second signature by the same key with the same annotations adds nothing.
+    Raises what look-ups raise, and SignatureError where there is no room for another.
+    """
+    pushes = []
+    for form in signing.forms:
+        if form == "classic":
+            if not _is_signed(classic_candidates(reader, subject.digest), subject.digest, signing):
+                pushes.append(_classic(reader, subject.digest, reference, signing))
+        elif not _is_signed(bundle_candidates(reader, subject.digest), subject.digest, signing):
+            pushes.append(_bundle(subject, signing))
+    return tuple(pushes)
+
+
+def _is_signed(found: Iterable[Candidate], digest: Digest, signing: Signing) -> bool:
+    for candidate in found:
+        try:
+            signature = candidate.read()
+            if signing.key.public.verifies(signature.value, signature.message) and signature.annotations(
+                digest
+            ) == dict(signing.annotations):
+                return True
+        except (Rejected, ContentError):
+            continue
+    return False
+
+
+def _classic(reader: SignatureReader, digest: Digest, reference: str, signing: Signing) -> Push:
+    """The ``.sig`` image with one layer more: cosign keeps all signatures of an image under this one tag."""
+    payload = claims.simple_payload(reference, digest, signing.annotations)
+    signed = base64.b64encode(signing.key.sign(payload)).decode()
+    layer: dict[str, JSON] = _descriptor(payload, SIMPLE_SIGNING) | {"annotations": {SIGNATURE_ANNOTATION: signed}}
+    there = _others(reader, digest)
+    document, layers = _as_json(there)
+    digests = [str(each.digest) for each in there.layers] if there else []
+    digests.append(str(Digest.of(payload)))
+    config = _json(
+        {
+            "architecture": "",
+            "created": _UNDATED,
+            "history": [{"created": _UNDATED} for _ in digests],
+            "os": "",
+            "rootfs": {"type": "layers", "diff_ids": digests},
+            "config": {},
+        }
+    )
+    added: dict[str, JSON] = {"config": _descriptor(config, mediatype.OCI_CONFIG), "layers": [*layers, layer]}
+    return _push("classic", document | added, (payload, config), signature_tag(digest))
+
+
+def _others(reader: SignatureReader, digest: Digest) -> Manifest | None:
+    """What the ``.sig`` tag holds, to which one may be added."""
+    there = classic_manifest(reader, digest)
+    if there is None:
+        return None
+    if any(layer.media_type != SIMPLE_SIGNING for layer in there.layers):
+        raise InvalidManifest(f"{signature_tag(digest)}: it holds something else than signatures: nothing is added")
+    if len(there.layers) >= MAX_SIGNATURES:
+        raise SignatureError(
+            f"sign {digest}: {signature_tag(digest)} has {len(there.layers)} signatures: no room for another",
+            hint="`format: bundle` needs no common tag",
+        )
+    return there
+
+
+def _as_json(there: Manifest | None) -> tuple[dict[str, JSON], list[JSON]]:
+    """The manifest and its layers: others' signatures stay as they are, with every field."""
+    document = parse_json(there.raw, "signatures") if there else None
+    if not isinstance(document, dict):
+        return {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST}, []
+    layers = document.get("layers")
+    return document, layers if isinstance(layers, list) else []
+
+
+def _bundle(subject: Descriptor, signing: Signing) -> Push:
+    payload = claims.statement(subject.digest, signing.annotations)
+    signed = signing.key.sign(claims.pre_authentication_encoding(claims.PAYLOAD_TYPE, payload))
+    hint = base64.b64encode(hashlib.sha256(signing.key.public.der).digest()).decode()
+    bundle = _json(
+        {
+            "mediaType": BUNDLE,
+            "verificationMaterial": {"publicKey": {"hint": hint}},
+            "dsseEnvelope": {
+                "payload": base64.b64encode(payload).decode(),
+                "payloadType": claims.PAYLOAD_TYPE,
+                "signatures": [{"sig": base64.b64encode(signed).decode()}],
+            },
+        }
+    )
+    document = {
+        "schemaVersion": 2,
+        "mediaType": mediatype.OCI_MANIFEST,
+        "artifactType": BUNDLE,
+        "config": _descriptor(b"{}", EMPTY_TYPE),
+        "layers": [_descriptor(bundle, BUNDLE)],
+        "annotations": {
+            "dev.sigstore.bundle.content": "dsse-envelope",
+            "dev.sigstore.bundle.predicateType": claims.SIGN_PREDICATE,
+        },
+        "subject": {"mediaType": subject.media_type, "digest": str(subject.digest), "size": subject.size},
+    }
+    return _push("bundle", document, (bundle, b"{}"), None)
+
+
+def _push(form: str, document: Mapping[str, object], blobs: Iterable[bytes], tag: str | None) -> Push:
+    manifest = parse_manifest(_json(document), what=f"{form} signature")
+    return Push(form=form, manifest=manifest, blobs={Digest.of(blob): blob for blob in blobs}, tag=tag)
+
+
+def _descriptor(data: bytes, media_type: str) -> dict[str, JSON]:
+    return {"mediaType": media_type, "size": len(data), "digest": str(Digest.of(data))}
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
