@@ -312,6 +312,27 @@ def test_referrers_come_in_pages(registry: FakeRegistry, repository: Repository)
     assert [found.size for found in repository.referrers(DIGEST)] == [1, 2]
 
 
+@pytest.mark.parametrize("code", [400, 404, 406])
+def test_registries_without_the_referrers_api_say_so_in_their_ways(
+    registry: FakeRegistry, repository: Repository, code: int
+) -> None:
+    registry.script("GET", "/referrers/", status(code))
+    assert repository.referrers(DIGEST) == ()
+    assert [ask.target.rpartition("/")[2] for ask in registry.log][1:] == [str(DIGEST).replace(":", "-")]
+
+
+def test_a_page_for_browsers_is_no_list_of_referrers(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", "/referrers/", status(200, b"<html></html>", content_type="text/html"))
+    assert repository.referrers(DIGEST) == ()
+    assert len(registry.log) == 2
+
+
+def test_a_referrers_api_that_fails_is_an_error(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", "/referrers/", status(403), always=True)
+    with pytest.raises(Unauthorized):
+        repository.referrers(DIGEST)
+
+
 def _linked(data: bytes, link: str) -> Action:
     return status(200, data, link=f'<{link}>; rel="next"')
 

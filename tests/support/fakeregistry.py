@@ -308,6 +308,8 @@ class FakeRegistry:
     def _referrers(self, ask: Ask, name: str, reference: str) -> Reply:
         if not self.referrers_api:
             return _error(404, "UNSUPPORTED", "no such route")
+        if name not in self.repositories:
+            return _error(404, "NAME_UNKNOWN", "repository name not known to registry")
         found = []
         for digest, (media_type, data) in self.repositories[name].manifests.items():
             document = json.loads(data)

@@ -9,7 +9,7 @@ from urllib.parse import quote as url_quote
 
 from registry_image.auth.bearer import Login
 from registry_image.auth.credentials import CredentialProvider, anonymous
-from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound
+from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, RegistryError
 from registry_image.net.client import Client
 from registry_image.net.error_response import NOT_A_REGISTRY
 from registry_image.net.http import Auth, Headers, Reply, Request, StreamingReply
@@ -29,6 +29,12 @@ _ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT)}
 _OK = 200
 #: Statuses of a HEAD that a GET must confirm: some registries give them to HEAD only (Nexus 404, diun#1614).
 _ASK_WITH_GET = (403, 404, 405)
+#: How registries without the referrers API answer it, beside a web page (go-containerregistry reads them so too).
+_NO_API = (400, 404, 406)
+
+
+class _NoReferrersAPI(Exception):
+    """There is no answer but the tag that stands in for one."""
 
 
 class Repository:
@@ -141,15 +147,27 @@ class Repository:
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         what = f"referrers of {self.name}@{digest}"
         try:
-            replies = pages(self.url(f"referrers/{digest}"), lambda url: self._list(url, what, MAX_MANIFEST_SIZE), what)
+            replies = pages(self.url(f"referrers/{digest}"), lambda url: self._list_referrers(url, what), what)
             return read_referrers((reply.body for reply in replies), what)
-        except NotFound:
+        except _NoReferrersAPI:
             pass
         try:
             request = self._manifest_request("GET", fallback_tag(digest), what)
             return read_referrers([self.client.fetch(request, MAX_MANIFEST_SIZE).body], what)
         except NotFound:
             return ()
+
+    def _list_referrers(self, url: str, what: str) -> Reply:
+        """Raises _NoReferrersAPI where the answer says that the registry does not know the question."""
+        try:
+            reply = self._list(url, what, MAX_MANIFEST_SIZE)
+        except RegistryError as error:
+            if error.status in _NO_API:
+                raise _NoReferrersAPI from None
+            raise
+        if reply.headers.get("content-type").partition(";")[0].strip() not in (mediatype.OCI_INDEX, ""):
+            raise _NoReferrersAPI
+        return reply
 
     def tags(self) -> Iterator[str]:
         """All tags, in the registry's order, page by page as needed. Raises NotFound for a missing repository."""
