@@ -36,15 +36,19 @@ HEAVY = (
     "registry_image.archive",
     "registry_image.rootfs",
     "registry_image.semver",
+    "registry_image.signing",
     "registry_image.storage",
     "registry_image.transfer",
 )
 #: Modules for other formats and for long gets, which a get of a rootfs must not import.
 HEAVY_FOR_A_GET = (
     "asyncio",
+    "cryptography",
     "jsonschema",
     "tarfile",
     "registry_image.concourse.formats",
+    "registry_image.concourse.signatures",
+    "registry_image.signing",
     "registry_image.storage.layout",
     "registry_image.storage.loadable",
     "registry_image.transfer.copy",

@@ -26,6 +26,13 @@ def test_every_example_is_understood() -> None:
     assert found == {"source", "get", "put"}
 
 
+def test_every_example_of_signatures_is_understood() -> None:
+    found: set[str] = set()
+    for example in examples.objects(examples.of((tables.TOP / "docs" / "signatures.md").read_text())):
+        found |= examples.understood(example)
+    assert found == {"source", "put"}
+
+
 def test_links_between_our_pages_lead_somewhere() -> None:
     pages = [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)", page.read_text())]

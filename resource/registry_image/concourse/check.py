@@ -18,6 +18,12 @@ SUGGESTION_POOL = 1000
 def check(request: CheckRequest, listener: Listener) -> list[Version]:
     """Asks the mirror first, and the origin if the mirror fails or has no version. Raises ResourceError."""
     source = request.source
+    if source.verify is not None:
+        # Nothing is verified here: a version that nobody signed is to be seen, by a get that fails. But a policy that
+        # cannot hold is told at once.
+        from registry_image.concourse.signatures import read_policy
+
+        read_policy(source.verify)
     if source.digest is not None:
         return [Version(tag=source.tag or "", digest=source.digest)]
     connection = connect(source, listener, CHECK_PATIENCE)

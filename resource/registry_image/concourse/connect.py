@@ -22,7 +22,7 @@ from registry_image.registry.repository import Repository
 if TYPE_CHECKING:
     from registry_image.auth.clouds import Clouds
     from registry_image.concourse.console.console import Console
-    from registry_image.oci.content import ContentReader
+    from registry_image.registry.mirror import MirroredRepository
 
 #: Concourse repeats a check within minutes, so a check gives up sooner than get and put.
 CHECK_PATIENCE = RetryPolicy(budget=45.0)
@@ -46,7 +46,7 @@ class Connection:
     listener: Listener
     create: Callable[[], bool] | None = None
 
-    def reader(self, tag: str) -> ContentReader:
+    def reader(self, tag: str) -> Repository | MirroredRepository:
         """Reads the mirror first, then the origin. A pull-through cache that lacks a digest fetches it by ``tag``."""
         if self.mirror is None:
             return self.origin

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from typing import TypeAlias
 
 from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.console import Console
@@ -24,6 +26,9 @@ from registry_image.rootfs.staging import Staging
 from registry_image.transfer.select import select_within
 from registry_image.transfer.unpack import Unpacked, unpack
 
+#: Who signed the version (`concourse.signatures.verify_version`).
+Verify: TypeAlias = Callable[[Connection], str]
+
 #: All names besides the products that a get may create.
 SMALL_FILES = (
     *("repository", "tag", "digest"),
@@ -33,18 +38,32 @@ SMALL_FILES = (
 
 def get(request: GetRequest, console: Console) -> StepResult:
     """Raises ResourceError; the destination is then as it was before."""
+    verify = _verifier(request)
     connection = connect(request.source, console)
     try:
-        return _get(request, connection, connection.reader(request.version.tag), console)
+        return _get(request, connection, connection.reader(request.version.tag), console, verify)
     except (DigestMismatch, SizeMismatch) as error:
         if connection.mirror is None:
             raise
         # Only the end of a blob shows that its bytes are wrong, and by then part of it is in the rootfs.
         console.note(f"warning: {error.message}: starting over without mirror {connection.mirror.name.host}")
-    return _get(request, connection, connection.origin, console)
+    return _get(request, connection, connection.origin, console, verify)
 
 
-def _get(request: GetRequest, connection: Connection, source: ContentReader, console: Console) -> StepResult:
+def _verifier(request: GetRequest) -> Verify | None:
+    """Says who signed the version, or raises SignatureError; None where nobody has to have signed it."""
+    if request.source.verify is None:
+        return None
+    from registry_image.concourse.signatures import read_policy, verify_version
+
+    policy = read_policy(request.source.verify)
+    tag = request.version.tag or request.source.tag or ""
+    return lambda connection: verify_version(connection, request.version.digest, tag, policy)
+
+
+def _get(
+    request: GetRequest, connection: Connection, source: ContentReader, console: Console, verify: Verify | None
+) -> StepResult:
     products = [] if request.skip_download else [PRODUCTS[form] for form in request.formats]
     with Staging(request.destination, console) as staging:
         for name in (*SMALL_FILES, *products):
@@ -52,9 +71,11 @@ def _get(request: GetRequest, connection: Connection, source: ContentReader, con
         reader = CachedReader(source)
         console.at(f"reading the manifest of {connection.name}@{request.version.digest}")
         root = reader.manifest(request.version.digest)
+        # Before anything that it refers to is asked for.
+        signed_by = verify(connection) if verify else ""
         image = _image(reader, root, request, console)
         taken = Taken(name=connection.name, version=request.version, root=root, image=image)
-        metadata = describe(taken)
+        metadata = describe(taken) | ({"signed_by": signed_by} if signed_by else {})
         for name, value in wanted_labels(request.source, taken).items():
             metadata.setdefault(name, value)
         files = small_files(taken)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from registry_image.concourse.connect import Connection, repository
 from registry_image.concourse.inputs import find_one
@@ -25,6 +26,9 @@ from registry_image.storage.layout import REF_NAME
 from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from registry_image.transfer.workers import map_on_processors
+
+if TYPE_CHECKING:
+    from registry_image.signing.policy import Policy
 
 #: Suffixes of cosign's tags for signatures, attestations and SBOMs (cosign's SIGNATURE_SPEC.md).
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
@@ -63,17 +67,19 @@ class ImageToPush:
 
 
 @contextmanager
-def open_image_to_push(request: PutRequest, connection: Connection) -> Iterator[ImageToPush]:
-    """Raises ResourceError."""
+def open_image_to_push(
+    request: PutRequest, connection: Connection, policy: Policy | None = None
+) -> Iterator[ImageToPush]:
+    """``policy`` is whose signatures `from` wants. Raises ResourceError."""
     with ExitStack() as stack:
-        image = _open(request, connection, stack)
+        image = _open(request, connection, stack, policy)
         root = annotate(image.root, request.annotations)
         if root.digest != image.root.digest:
             image = replace(image, root=root, derived_from=image.derived_from or image.root.digest)
         yield image
 
 
-def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> ImageToPush:
+def _open(request: PutRequest, connection: Connection, stack: ExitStack, policy: Policy | None) -> ImageToPush:
     given = sum((bool(request.image), bool(request.images), request.from_reference is not None))
     if given != 1:
         raise RequestError(
@@ -83,7 +89,7 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack) -> Imag
     if request.platforms and request.from_reference is None:
         raise RequestError("params.platforms: only valid together with `from`")
     if request.from_reference is not None:
-        return _promoted(request, connection, request.from_reference)
+        return _promoted(request, connection, request.from_reference, policy)
     if request.image:
         return stack.enter_context(_stored(request.directory, request.image, "params.image"))
     return _assembled(request, stack)
@@ -98,7 +104,7 @@ def _stored(directory: str, pattern: str, field: str) -> Iterator[ImageToPush]:
         yield ImageToPush(reader=stored.reader, root=stored.root, form=form, verified=stored.verified)
 
 
-def _promoted(request: PutRequest, connection: Connection, reference: Reference) -> ImageToPush:
+def _promoted(request: PutRequest, connection: Connection, reference: Reference, policy: Policy | None) -> ImageToPush:
     source = repository(connection.client, request.source, reference.repository)
     digest = reference.digest
     if digest is None:
@@ -106,6 +112,11 @@ def _promoted(request: PutRequest, connection: Connection, reference: Reference)
         if (descriptor := source.resolve(tag)) is None:
             raise NotFound(f"params.from: {reference.repository} has no tag {tag!r}", status=404)
         digest = descriptor.digest
+    if policy is not None:
+        from registry_image.signing.policy import verify
+
+        signer = verify(source, digest, policy, str(reference.repository))
+        connection.listener.note(f"{reference.name}@{digest} is signed by {signer}")
     root = source.manifest(digest)
     image = ImageToPush(
         reader=CachedReader(source),

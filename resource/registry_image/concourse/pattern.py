@@ -24,6 +24,8 @@ class Pattern(Protocol):
 
     def search(self, text: str) -> Match | None: ...
 
+    def fullmatch(self, text: str) -> Match | None: ...
+
 
 def compile_pattern(text: str, field: str) -> Pattern:
     """Raises RequestError, with ``field`` in its text, for an invalid expression."""

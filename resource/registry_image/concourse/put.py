@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.console import Console
@@ -25,6 +26,15 @@ from registry_image.registry.upload import RepositoryWriter
 from registry_image.transfer.copy import Copied, Graph, copy_graph, graph_of, put_tags, verify_graph
 from registry_image.transfer.select import select_within
 
+if TYPE_CHECKING:
+    from registry_image.concourse.put_signatures import ImageSigner
+    from registry_image.signing.policy import Policy
+
+_UNSIGNED = (
+    "warning: `source.verify` is set and this put does not sign (`params.sign`): "
+    "a get of what it pushes fails unless a signature comes from elsewhere"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -44,6 +54,9 @@ class Plan:
 
 def put(request: PutRequest, console: Console) -> StepResult:
     """Checks all that can be checked before it sends anything. Raises ResourceError."""
+    policy, signer = _policy(request), _signer(request)
+    if request.source.verify is not None and signer is None:
+        console.note(_UNSIGNED)
     connection = connect(request.source, console)
     if request.create_repository and connection.create is None:
         raise RequestError("params.create_repository: only ECR repositories are created before a push")
@@ -53,7 +66,7 @@ def put(request: PutRequest, console: Console) -> StepResult:
     if not request.from_reference:
         # Opening may take a while: it compresses layers that are not compressed yet.
         console.announce(f"reading {request.image or count(len(request.images), 'image')}")
-    with open_image_to_push(request, connection) as image:
+    with open_image_to_push(request, connection, policy) as image:
         console.at("looking up tags")
         plan = _plan(connection, tags, image.root.digest, request.if_exists)
         copied = Copied()
@@ -61,11 +74,36 @@ def put(request: PutRequest, console: Console) -> StepResult:
             console.announce(f"changed for this put: {image.derived_from} became {image.root.digest}")
         if request.dry_run:
             _print_plan(connection, image, plan, console)
+            if signer is not None and plan.pointing:
+                signer.tell(connection, image.root)
         elif plan.moves:
-            copied = _push(request, connection, image, plan, console)
+            copied = _push(request, connection, image, plan, console, signer)
+        elif plan.kept and signer is not None:
+            signer.push(connection, RepositoryWriter(connection.origin, console), image.root)
         response = _answer(request, connection, image, plan, copied)
+        if signer is not None and plan.pointing:
+            response = replace(response, metadata={**response.metadata, "signed_by": signer.fingerprint})
         _sum_up(connection, image, plan, copied, console, dry_run=request.dry_run)
         return response
+
+
+def _policy(request: PutRequest) -> Policy | None:
+    """Whose signatures `from` wants. The source's is for get, but a bad one is told by every step."""
+    if request.verify is None and request.source.verify is None:
+        return None
+    from registry_image.concourse.signatures import read_policy
+
+    if request.source.verify is not None:
+        read_policy(request.source.verify)
+    return read_policy(request.verify) if request.verify is not None else None
+
+
+def _signer(request: PutRequest) -> ImageSigner | None:
+    if request.sign is None:
+        return None
+    from registry_image.concourse.put_signatures import ImageSigner
+
+    return ImageSigner(request.sign)
 
 
 def _tags(request: PutRequest, connection: Connection) -> tuple[str, ...]:
@@ -104,7 +142,14 @@ def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest |
     return descriptor.digest if descriptor else None
 
 
-def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, console: Console) -> Copied:
+def _push(
+    request: PutRequest,
+    connection: Connection,
+    image: ImageToPush,
+    plan: Plan,
+    console: Console,
+    signer: ImageSigner | None,
+) -> Copied:
     graph = image.graph()
     console.announce(putting(image.form, image.root.digest, connection.origin.name, graph))
     console.expect("upload", _sizes(graph))
@@ -116,6 +161,9 @@ def _push(request: PutRequest, connection: Connection, image: ImageToPush, plan:
     copied = copy_graph(image.reader, writer, graph)
     for tag, signature in image.signatures():
         copied += _push_signature(connection, writer, image, tag, signature)
+    if signer is not None:
+        # No moment is to exist in which a tag has an image that is not signed yet.
+        signer.push(connection, writer, image.root)
     put_tags(writer, image.root, plan.moves)
     return copied
 

@@ -42,6 +42,16 @@ class MirroredRepository:
     def manifest(self, digest: Digest) -> Manifest | Index:
         return self._from_mirror(lambda: self._mirrored_manifest(digest)) or self._origin.manifest(digest)
 
+    def tagged(self, tag: str) -> Manifest | Index:
+        return self._from_mirror(lambda: self._mirrored_tag(tag)) or self._origin.tagged(tag)
+
+    def _mirrored_tag(self, tag: str) -> Manifest | Index | None:
+        # That a mirror lacks a tag of signatures is an ordinary answer, without a note.
+        try:
+            return self._mirror.tagged(tag)
+        except NotFound:
+            return None
+
     def _mirrored_manifest(self, digest: Digest) -> Manifest | Index:
         """Asks for the tag if the digest is missing: a pull-through cache may fetch manifests by tag only."""
         try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from registry_image.concourse.request.document import read_request
-from registry_image.concourse.request.source import Source, read_platform
+from registry_image.concourse.request.source import Source, read_platform, read_verify
+from registry_image.decode import JSONReader
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import Reference, RepositoryName
+
+if TYPE_CHECKING:
+    from registry_image.concourse.request.signatures import CosignSign, CosignVerify
 
 IfExists: TypeAlias = Literal["overwrite", "skip", "fail"]
 
@@ -43,6 +47,8 @@ class PutRequest:
     annotations: Mapping[str, str] = field(default_factory=dict)
     mount_from: tuple[RepositoryName, ...] = ()
     create_repository: bool = False
+    verify: CosignVerify | None = None
+    sign: CosignSign | None = None
     dry_run: bool = False
 
 
@@ -52,8 +58,10 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
     if source.content_trust:
         raise RequestError(
             "source.content_trust: Notary v1 is retired: its public server shuts down in December 2026",
-            hint="remove `content_trust`; signing with cosign will replace it",
+            hint="remove `content_trust`, and sign as cosign does: `params.sign` of put, `verify` in source",
         )
+    if params.has("verify") and not params.has("from"):
+        raise RequestError("params.verify: only what `from` promotes is verified before it is pushed")
     if_exists = params.text("if_exists", "overwrite")
     return PutRequest(
         source=source,
@@ -75,5 +83,15 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
         annotations=params.text_map("annotations"),
         mount_from=tuple(RepositoryName.parse(text) for text in params.texts("mount_from")),
         create_repository=params.boolean("create_repository"),
+        verify=read_verify(params),
+        sign=_read_sign(params),
         dry_run=params.boolean("dry_run"),
     )
+
+
+def _read_sign(params: JSONReader) -> CosignSign | None:
+    if not params.has("sign"):
+        return None
+    from registry_image.concourse.request.signatures import read_cosign_sign
+
+    return read_cosign_sign(params.child("sign"))

@@ -18,6 +18,7 @@ from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, 
 
 if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings
+    from registry_image.concourse.request.signatures import CosignVerify
 
 Sort: TypeAlias = Literal["registry", "semver", "numeric", "created", "lexical"]
 Progress: TypeAlias = Literal["bars", "plain", "none"]
@@ -72,6 +73,7 @@ class Source:
     registry_mirrors: Mapping[str, Mirror] = field(default_factory=dict)
     insecure: bool = False
     ca_certs: tuple[str, ...] = ()
+    verify: CosignVerify | None = None
     content_trust: bool = False
     max_concurrent_downloads: int = DEFAULT_CONCURRENT_DOWNLOADS
     progress: Progress = "bars"
@@ -114,12 +116,22 @@ def read_source(reader: JSONReader) -> Source:
         registry_mirrors=_mirrors(reader, warnings),
         insecure=reader.boolean("insecure"),
         ca_certs=reader.texts("ca_certs"),
+        verify=read_verify(reader),
         content_trust=reader.has("content_trust"),
         max_concurrent_downloads=reader.integer("max_concurrent_downloads", DEFAULT_CONCURRENT_DOWNLOADS),
         progress=next(known for known in get_args(Progress) if known == reader.text("progress", "bars")),
         debug=reader.boolean("debug"),
         warnings=tuple(warnings),
     )
+
+
+def read_verify(reader: JSONReader) -> CosignVerify | None:
+    """The field ``verify``, as in the source and put's params. Raises RequestError."""
+    if not reader.has("verify"):
+        return None
+    from registry_image.concourse.request.signatures import read_cosign_verify
+
+    return read_cosign_verify(reader.child("verify"))
 
 
 def parse_digest(text: str, where: str) -> Digest:
