@@ -65,8 +65,8 @@ COMPILE = .cache/uv/bin/uv pip compile --quiet --upgrade --universal --generate-
 requirements: ## Pin the newest versions that pyproject.toml allows
 	@$(PYTHON) -m venv .cache/uv
 	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@$(COMPILE) pyproject.toml --output-file requirements.txt
-	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(COMPILE) pyproject.toml --all-extras --output-file requirements.txt
+	@$(COMPILE) pyproject.toml --all-extras --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group sbom --output-file .ci/requirements-sbom.txt
 
 trusted-root: setup ## Renew whom keyless signatures are believed by default, from sigstore's wheel

@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 
 TOP = Path(__file__).parents[2]
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
-RUNTIME = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+RUNTIME = [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["azure"], *EXTRAS["gcp"]]
 DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
 SBOM = PROJECT["dependency-groups"]["sbom"]
 SBOM_FILE = ".ci/requirements-sbom.txt"
@@ -47,3 +48,9 @@ def test_every_pin_has_a_hash_and_none_names_where_it_comes_from(name: str) -> N
     assert "--index" not in text
     requirements = re.sub(r"(?m)^ *#.*\n", "", text).replace("\\\n", "").splitlines()
     assert [line for line in requirements if not re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line)] == []
+
+
+def test_the_extra_all_has_every_other() -> None:
+    (everything,) = map(Requirement, EXTRAS["all"])
+    assert everything.name == PROJECT["project"]["name"]
+    assert everything.extras == EXTRAS.keys() - {"all"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from registry_image.auth.credentials import CredentialProvider
 from registry_image.auth.ecrhost import ECR_PUBLIC, is_ecr
@@ -88,18 +89,21 @@ class Clouds:
         return self._settings.oidc_token if self._trades_at() == cloud else ""
 
     def _ecr(self, name: str) -> CloudLogin:
+        _require("botocore", "aws", "ECR")
         from registry_image.auth.ecr import ECRLogin
 
         login = ECRLogin(self._client, name, self._settings.aws, self._token("aws"))
         return CloudLogin(repository=login.repository(), credentials=login, create=login.ensure_repository)
 
     def _acr(self, name: RepositoryName) -> CloudLogin:
+        _require("azure.identity", "azure", "ACR")
         from registry_image.auth.acr import ACRLogin
 
         login = ACRLogin(self._client, name.host, self._settings.azure, self._token("azure"))
         return CloudLogin(repository=name, credentials=login)
 
     def _google(self, name: RepositoryName, gcp: GCPSettings) -> CloudLogin:
+        _require("google.auth", "gcp", "Artifact Registry")
         from registry_image.auth.gcp import GCPLogin
 
         return CloudLogin(repository=name, credentials=GCPLogin(self._client, gcp, self._token("gcp")))
@@ -107,3 +111,16 @@ class Clouds:
 
 def _is_google(host: str) -> bool:
     return host.endswith(_GOOGLE) or host == "gcr.io"
+
+
+def _require(library: str, extra: str, registry: str) -> None:
+    """Raises RequestError where ``library`` is not installed, as in an installation without ``extra``."""
+    try:
+        import_module(library)
+    except ModuleNotFoundError as error:
+        if not f"{library}.".startswith(f"{error.name}."):
+            raise  # something that the library needs: a broken installation
+        raise RequestError(
+            f"a login to {registry} needs the Python package {library.replace('.', '-')}, which is not installed",
+            hint=f"the image has it; with pip: `pip install 'registry-image-resource[{extra}]'`",
+        ) from None

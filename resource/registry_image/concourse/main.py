@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -62,6 +63,21 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         )
     finally:
         os._exit(status)
+
+
+def check() -> NoReturn:
+    """The console script ``registry-image-check``."""
+    main("check", sys.argv[1:])
+
+
+def get() -> NoReturn:
+    """The console script ``registry-image-in``."""
+    main("in", sys.argv[1:])
+
+
+def put() -> NoReturn:
+    """The console script ``registry-image-out``."""
+    main("out", sys.argv[1:])
 
 
 def _front_door(step: str, arguments: list[str]) -> str | None:

@@ -1,0 +1,121 @@
+"""An installation from the wheel: the console scripts run, and a cloud that was not installed is a clear error."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from email.parser import Parser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from registry_image import __version__
+from tests.support import images, tar
+from tests.support.registry import Registry
+
+pytestmark = pytest.mark.xdist_group("packaging")
+
+TOP = Path(__file__).parents[2]
+ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/app"
+Install = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy, because a build writes into its source."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(TOP / name, source)
+    shutil.copytree(TOP / "resource", source / "resource", ignore=shutil.ignore_patterns("__pycache__"))
+    _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(source / "dist"), str(source))
+    (built,) = (source / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
+    """Installs the wheel with these extras, such as ``[aws]``, in a fresh environment; its directory of programs."""
+
+    def install(extras: str) -> Path:
+        directory = tmp_path_factory.mktemp("environment")
+        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+        pins = re.findall(r"(?m)^[\w.-]+==[\w.]+", (TOP / "requirements.txt").read_text())
+        (directory / "constraints").write_text("\n".join(pins))
+        python = directory / "bin" / "python"
+        _pip(str(python), "install", "--constraint", str(directory / "constraints"), f"{wheel}{extras}")
+        return directory / "bin"
+
+    return install
+
+
+@pytest.fixture(scope="module")
+def plain(install: Install) -> Path:
+    return install("")
+
+
+@pytest.fixture(scope="module")
+def with_aws(install: Install) -> Path:
+    return install("[aws]")
+
+
+def _pip(python: str, *arguments: str) -> None:
+    subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True)
+
+
+def run(programs: Path, script: str, request: dict[str, object], *arguments: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(programs / script), *map(str, arguments)]
+    return subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+
+
+def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+    assert metadata["Version"] == __version__
+    assert set(metadata.get_all("Provides-Extra", [])) == {"aws", "azure", "gcp", "all"}
+    assert "registry_image/concourse/request/schema/source.json" in names
+    assert "registry_image/py.typed" in names
+    assert not [name for name in names if "test" in name]
+
+
+def test_the_console_scripts_check_and_get(plain: Path, registry: Registry, tmp_path: Path) -> None:
+    content = images.image(images.layer(tar.archive(tar.file("a", "b"))))
+    images.push(registry, "packaging/image", content, "latest")
+    source = registry.source("packaging/image", tag="latest")
+    checked = run(plain, "registry-image-check", {"source": source})
+    assert (checked.returncode, checked.stderr) == (0, "")
+    version = {"tag": "latest", "digest": content.digest}
+    assert json.loads(checked.stdout) == [version]
+    got = run(plain, "registry-image-in", {"source": source, "version": version}, tmp_path)
+    assert json.loads(got.stdout)["version"] == version, got.stderr
+    assert (tmp_path / "rootfs" / "a").read_text() == "b"
+    assert run(plain, "registry-image-out", {"source": source}, tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "extra"),
+    [
+        ({"repository": ECR, "tag": "a"}, "aws"),
+        ({"repository": "a.azurecr.io/b", "tag": "a", "azure_acr": True}, "azure"),
+        ({"repository": "europe-docker.pkg.dev/a/b", "tag": "a", "gcp": {}}, "gcp"),
+    ],
+)
+def test_a_cloud_that_is_not_installed_is_a_clear_error(plain: Path, source: dict[str, object], extra: str) -> None:
+    done = run(plain, "registry-image-check", {"source": source})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "which is not installed" in done.stderr
+    assert f"pip install 'registry-image-resource[{extra}]'" in done.stderr
+
+
+def test_an_extra_installs_its_cloud_and_no_other(with_aws: Path) -> None:
+    python = with_aws / "python"
+    subprocess.run([python, "-c", "import botocore"], check=True)
+    for other in ("azure.identity", "google.auth"):
+        done = subprocess.run([python, "-c", f"import {other}"], capture_output=True, text=True, check=False)
+        assert "ModuleNotFoundError" in done.stderr
