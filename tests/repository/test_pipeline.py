@@ -107,7 +107,7 @@ def test_the_pipeline_is_valid() -> None:
 
 def test_every_step_names_a_resource_that_is_there() -> None:
     resources = {resource["name"] for resource in pipeline()["resources"]}
-    named = {step.get("get", step.get("put")) for step in all_steps()} - {None}
+    named = {step.get("resource", step.get("get", step.get("put"))) for step in all_steps()} - {None}
     assert named <= resources
 
 
