@@ -78,7 +78,7 @@ DOCKER ?= docker
 BASE_IMAGE ?= python:3.13-slim-bookworm
 IMAGE_PYTHON ?= 3.13
 IMAGE ?= registry-image-resource
-VERSION ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' resource/registry_image/__init__.py)
+VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' resource/registry_image/version.py)
 ARCH ?= $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
 
 wheelhouse: setup ## Gather the image's packages beforehand, so that its build needs no index

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_image import __version__
+from registry_image import version
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.get import parse_get
 from registry_image.concourse.request.put import parse_put
@@ -190,7 +190,7 @@ def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:
     assert b"Traceback" in done.stderr
     assert b"nobody thought of this" in done.stderr
     assert b"a bug in the resource, not in your pipeline: please report" in done.stderr
-    assert f"version: check {__version__}, Python 3.".encode() in done.stderr
+    assert f"version: check {version.VERSION}, Python 3.".encode() in done.stderr
 
 
 # The front door
@@ -220,7 +220,7 @@ def test_help_says_what_is_read_and_its_example_is_a_valid_request(step: Step) -
 @pytest.mark.parametrize("step", STEPS)
 def test_the_version_is_the_package_s(step: Step) -> None:
     done = _said(step, "--version")
-    assert (done.returncode, done.stdout) == (0, f"{step} (registry-image-resource) {__version__}\n")
+    assert (done.returncode, done.stdout) == (0, f"{step} (registry-image-resource) {version.VERSION}\n")
 
 
 def test_a_person_at_a_terminal_reads_what_is_waited_for() -> None:

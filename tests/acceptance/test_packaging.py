@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from registry_image import __version__
+from registry_image.version import VERSION
 from tests.support import images, tar
 from tests.support.registry import Registry
 
@@ -77,7 +77,7 @@ def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None
         names = archive.namelist()
         (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
-    assert metadata["Version"] == __version__
+    assert metadata["Version"] == VERSION
     assert set(metadata.get_all("Provides-Extra", [])) == {"aws", "azure", "gcp", "all"}
     assert "registry_image/concourse/request/schema/source.json" in names
     assert "registry_image/py.typed" in names

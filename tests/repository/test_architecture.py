@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[2] / "resource" / "registry_image"
 FLOORS = {
     "errors": 0,
     "progress": 0,
+    "version": 0,
     "decode": 1,
     "semver": 1,
     "oci": 2,
@@ -23,6 +24,7 @@ FLOORS = {
     "registry": 6,
     "transfer": 6,
     "concourse": 7,
+    "library": 8,
 }
 #: The rooms inside concourse/: they know nothing of the steps, which are its other files, nor of each other.
 INNER_ROOMS = ("request", "console")

@@ -29,7 +29,7 @@ def test_a_version_is_released_only_if_tag_code_and_changelog_agree(
 ) -> None:
     package = tmp_path / "resource" / "registry_image"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text(f'"""Doc."""\n\n__version__ = "{code}"\n')
+    (package / "version.py").write_text(f'"""Doc."""\n\nVERSION = "{code}"\n')
     (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n{changelog}")
     (tmp_path / ".ci").mkdir()
     shutil.copy(TOP / ".ci" / "release", tmp_path / ".ci")

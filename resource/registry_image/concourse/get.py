@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -36,18 +35,19 @@ SMALL_FILES = (
 )
 
 
-def get(request: GetRequest, console: Console) -> StepResult:
-    """Raises ResourceError; the destination is then as it was before."""
+def get(request: GetRequest, console: Console, before_publishing: Callable[[], None] | None = None) -> StepResult:
+    """Raises ResourceError; the destination is then as it was before. ``before_publishing`` is called when only
+    renames are left."""
     verify = _verifier(request)
     connection = connect(request.source, console)
     try:
-        return _get(request, connection, connection.reader(request.version.tag), console, verify)
+        return _get(request, connection, connection.reader(request.version.tag), console, verify, before_publishing)
     except (DigestMismatch, SizeMismatch) as error:
         if connection.mirror is None:
             raise
         # Only the end of a blob shows that its bytes are wrong, and by then part of it is in the rootfs.
         console.note(f"warning: {error.message}: starting over without mirror {connection.mirror.name.host}")
-    return _get(request, connection, connection.origin, console, verify)
+    return _get(request, connection, connection.origin, console, verify, before_publishing)
 
 
 def _verifier(request: GetRequest) -> Verify | None:
@@ -62,7 +62,12 @@ def _verifier(request: GetRequest) -> Verify | None:
 
 
 def _get(
-    request: GetRequest, connection: Connection, source: ContentReader, console: Console, verify: Verify | None
+    request: GetRequest,
+    connection: Connection,
+    source: ContentReader,
+    console: Console,
+    verify: Verify | None,
+    before_publishing: Callable[[], None] | None,
 ) -> StepResult:
     products = [] if request.skip_download else [PRODUCTS[form] for form in request.formats]
     with Staging(request.destination, console) as staging:
@@ -86,9 +91,8 @@ def _get(
         console.at("writing files")
         unpacked = _download(request, reader, taken, blobs, staging.path, console) if products else None
         _write(staging.path, files)
-        # Only renames are left. Ignore signals from here, or a finished get could be reported as aborted.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        if before_publishing is not None:
+            before_publishing()
         for name in (*files, *products):
             staging.publish(name)
     traffic = connection.client.traffic

@@ -10,7 +10,6 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from registry_image import __version__
 from registry_image.concourse.console.log import write_line, write_text
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
@@ -53,13 +52,14 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         status = 128 + interrupted.number
         write_line(f"stopped by {signal.Signals(interrupted.number).name}")
     except Exception:  # noqa: BLE001 - any other exception is our bug: report it
-        import platform
         import traceback
+
+        from registry_image.version import VERSION
 
         write_text(traceback.format_exc())
         write_line(
             "error: this is a bug in the resource, not in your pipeline: please report all lines above to its"
-            f" maintainers, with the version: {step} {__version__}, Python {platform.python_version()}"
+            f" maintainers, with the version: {step} {VERSION}, Python {sys.version.split()[0]}"
         )
     finally:
         os._exit(status)
@@ -125,7 +125,8 @@ def _get(raw: bytes, destination: str) -> JSON:
 
     _collect_garbage()
     with open_console(request.source) as console:
-        return get(request, console).as_json()
+        # A signal during the last renames could make a finished get be reported as aborted.
+        return get(request, console, before_publishing=_ignore_signals).as_json()
 
 
 def _put(raw: bytes, directory: str) -> JSON:
@@ -166,6 +167,11 @@ def _read_stdin() -> bytes:
     except OSError as error:
         raise RequestError(f"request on stdin: cannot be read: {error.strerror}") from error
     return bytes(raw)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop_on_signals() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_image import __version__
+from registry_image.version import VERSION
 
 _VERSION = """{"tag": "latest", "digest": "sha256:…"}"""
 _ABOUT = {
@@ -50,4 +50,4 @@ def usage(step: str) -> str:
 
 def version_line(step: str) -> str:
     """The text of ``--version``, such as ``check (registry-image-resource) 0.1.0``."""
-    return f"{step} (registry-image-resource) {__version__}\n"
+    return f"{step} (registry-image-resource) {VERSION}\n"

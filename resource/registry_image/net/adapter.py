@@ -15,7 +15,6 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
-from registry_image import __version__
 from registry_image.net.http import Request
 from registry_image.net.origin import is_loopback_name, origin_of
 from registry_image.net.redact import show_host
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Connections kept alive: enough for 16 look-ups and 16 downloads at a time.
 POOL = 32
-_USER_AGENT = f"registry-image-resource/{__version__}"
+_USER_AGENT = "registry-image-resource"
 
 
 class Connections:
