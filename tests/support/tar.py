@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gzip as zlib_gzip
 import sys
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict, Unpack
 
@@ -288,6 +289,32 @@ def archive(*members: bytes, end: bytes = END) -> bytes:
 def gzip(data: bytes, *, level: int = 6) -> bytes:
     """One member, no time and no name in its header: the same input gives the same bytes."""
     return zlib_gzip.compress(data, level, mtime=0)
+
+
+class GzipFields(TypedDict, total=False):
+    """The optional fields of a gzip header (RFC 1952, 2.3.1)."""
+
+    text: bool
+    crc: bool
+    extra: bytes | None
+    name: bytes | None
+    comment: bytes | None
+
+
+def gzip_member(data: bytes, **fields: Unpack[GzipFields]) -> bytes:
+    """One member whose header has the given fields."""
+    texts = {8: fields.get("name"), 16: fields.get("comment")}
+    extra = fields.get("extra")
+    flags = fields.get("text", False) | fields.get("crc", False) << 1 | (extra is not None) << 2
+    flags |= sum(flag for flag, text in texts.items() if text is not None)
+    head = b"\x1f\x8b\x08" + bytes([flags]) + MTIME.to_bytes(4, "little") + b"\0\x03"
+    if extra is not None:
+        head += len(extra).to_bytes(2, "little") + extra
+    head += b"".join(text + b"\0" for text in texts.values() if text is not None)
+    if fields.get("crc", False):
+        head += (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little")
+    # After the ten bytes of a header without fields.
+    return head + gzip(data)[10:]
 
 
 def zstd(data: bytes, *, level: int = 3) -> bytes:

@@ -6,10 +6,9 @@ import contextlib
 import gzip
 import os
 import random
-import struct
+import re
 import subprocess
 import tracemalloc
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -20,21 +19,12 @@ from registry_image.errors import CorruptLayer
 from tests.support import parts, tar
 
 PLAIN = tar.archive(tar.file("data", random.Random(1).randbytes(50_000) + b"text " * 100_000), tar.file("b", b"b"))
+EVERY_FIELD = tar.GzipFields(extra=b"AB\x02\x00xy", name=b"name.tar", comment=b"a comment", crc=True, text=True)
 COMPRESSED = {"plain": PLAIN, "gzip": tar.gzip(PLAIN), "zstd": tar.zstd(PLAIN)}
 
 
 def unpacked(data: bytes, piece: int = 64 * 1024) -> bytes:
     return b"".join(decompress(tar.pieces(data, piece), "layer 2 of 3"))
-
-
-def gzip_with_every_header_field(data: bytes) -> bytes:
-    """FTEXT, FHCRC, FEXTRA, FNAME and FCOMMENT (RFC 1952, 2.3)."""
-    head = b"\x1f\x8b\x08" + bytes([0b11111]) + struct.pack("<IBB", 1_600_000_000, 0, 3)
-    head += struct.pack("<H", 6) + b"AB\x02\x00xy" + b"name.tar\0" + b"a comment\0"
-    head += struct.pack("<H", zlib.crc32(head) & 0xFFFF)
-    body = zlib.compressobj(6, zlib.DEFLATED, -15)
-    tail = struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
-    return head + body.compress(data) + body.flush() + tail
 
 
 @pytest.mark.parametrize("form", COMPRESSED)
@@ -61,7 +51,56 @@ def test_every_level_of_gzip_is_read(level: int) -> None:
 
 @pytest.mark.parametrize("piece", [1, 1 << 20])
 def test_rule_5_every_field_of_a_gzip_header_is_passed_over(piece: int) -> None:
-    assert unpacked(gzip_with_every_header_field(b"data" * 100), piece) == b"data" * 100
+    assert unpacked(tar.gzip_member(b"data" * 100, **EVERY_FIELD), piece) == b"data" * 100
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        tar.GzipFields(extra=b"x" * 65_535),
+        tar.GzipFields(extra=b""),
+        tar.GzipFields(name=b"n" * 5_000, comment=b"c" * 5_000),
+        tar.GzipFields(extra=b"\0" * 4_000, name=b"", comment=b"c" * 9_000, crc=True),
+    ],
+    ids=["extra", "empty extra", "names", "all"],
+)
+@pytest.mark.parametrize("piece", [1, 509, 4096, 1 << 20])
+def test_rule_5_a_gzip_header_may_be_longer_than_what_a_decoder_is_first_fed(
+    fields: tar.GzipFields, piece: int
+) -> None:
+    members = tar.gzip_member(b"one", **fields) + tar.gzip_member(b"two", **fields)
+    assert unpacked(members, piece) == b"onetwo"
+
+
+@pytest.mark.parametrize("first", [b"", tar.gzip(b"first")])
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [
+        (2, 7, "compression method 7, which is not deflate (8)"),
+        (3, 0x3F, "reserved flags in a header: 0x3f"),
+        (4, 0xFF, "the CRC of a header is "),
+    ],
+)
+def test_rule_5_a_header_that_breaks_the_format_is_refused(
+    first: bytes, position: int, value: int, message: str
+) -> None:
+    member = bytearray(tar.gzip_member(b"data", **EVERY_FIELD))
+    member[position] = value
+    for piece in (1, 1 << 20):
+        with pytest.raises(CorruptLayer, match=f"^layer 2 of 3: corrupt gzip data: {re.escape(message)}"):
+            unpacked(first + bytes(member), piece)
+
+
+def test_a_name_that_never_ends_fills_no_memory() -> None:
+    endless = [tar.gzip_member(b"", name=b"n")[:11], *[b"n" * (1 << 20)] * 32]
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptLayer, match="truncated gzip data"):
+            list(decompress(endless, "layer"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize("piece", [1, 5, 1 << 20])

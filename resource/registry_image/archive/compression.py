@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from registry_image.archive.headers import BLOCK_SIZE, is_header
 from registry_image.errors import CorruptLayer, quote
@@ -41,7 +41,7 @@ _HINT = "layers are gzip, zstd or plain tar; anything else must be converted whe
 
 
 class _Decoder(Protocol):
-    """The decompressors of isal and zstd, which follow those of the standard library."""
+    """The decompressors of gzip and zstd, which follow those of the standard library."""
 
     @property
     def eof(self) -> bool: ...
@@ -106,14 +106,14 @@ def _head(stream: Iterator[Buffer]) -> Buffer:
 
 
 def _gzip() -> _Format:
-    from isal import igzip_lib
+    from registry_image.archive.gzipmember import GzipDecoder, GzipError
 
     return _Format(
         name="gzip",
         magic_length=len(_GZIP_MAGIC),
         starts=_GZIP_MAGIC.__eq__,
-        decoder=lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP),
-        error=cast("type[Exception]", igzip_lib.IsalError),  # isal's type stub declares an instance
+        decoder=GzipDecoder,
+        error=GzipError,
         padding=b"\0",
         tolerant=True,
     )
