@@ -60,8 +60,8 @@ def test_a_put_chooses_the_tags_that_registry_image_chooses(recorded: Recorded) 
 
 
 def test_tags_keep_their_order_and_occur_once() -> None:
-    request = put({"tag": "latest"}, version="1.2.3", bump_aliases=True, tags=["x", 1.5, "1"], tag_prefix="")
-    assert choose_tags(request, ("y", "x"), list) == ("latest", "1.2.3", "1", "1.2", "x", "1.5", "y")
+    request = put({"tag": "latest"}, version="1.2.3", bump_aliases=True, tags=["x", 15, "1"], tag_prefix="")
+    assert choose_tags(request, ("y", "x"), list) == ("latest", "1.2.3", "1", "1.2", "x", "15", "y")
 
 
 def test_a_prefix_applies_only_to_tags_of_the_list_and_of_the_file() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from pathlib import Path
 
@@ -186,6 +187,58 @@ def test_a_tag_that_is_a_number_keeps_its_digits(written: str) -> None:
     assert parse_check(b'{"source": {"repository": "alpine", "tag": %s}}' % written.encode()).source.tag == written
 
 
+#: JSON numbers, and why their digits may not be the pipeline's.
+INEXACT = [
+    ("3.1", "YAML reads 3.10 as 3.1"),
+    ("1.10", "YAML reads 3.10 as 3.1"),
+    ("-3.5", "YAML reads 3.10 as 3.1"),
+    ("1e3", "YAML reads 3.10 as 3.1"),
+    ("2.0240101e+22", "YAML reads 3.10 as 3.1"),
+    ("9007199254740993", "of a number, only the first 15 digits are kept"),
+    ("202401010000000000000", "of a number, only the first 15 digits are kept"),
+]
+
+
+@pytest.mark.parametrize(("number", "reason"), INEXACT)
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [('"version": %s', "version"), ('"tags": ["a", %s]', "tags.1"), ('"tags": ["a"], "tag_prefix": %s', "tag_prefix")],
+)
+def test_a_put_refuses_a_number_whose_digits_may_have_changed(
+    params: str, field: str, number: str, reason: str
+) -> None:
+    request = f'{{"source": {{"repository": "alpine"}}, "params": {{{params % number}}}}}'
+    with pytest.raises(RequestError, match=re.escape(f"params.{field}: {number} is a number")) as caught:
+        parse_put(request.encode(), "/artifacts")
+    assert caught.value.hint == f"put it in quotes: {reason}"
+
+
+@pytest.mark.parametrize("number", ["0", "3", "20240131", "20240131235959", "9007199254740992"])
+def test_a_put_takes_a_whole_number(number: str) -> None:
+    params = f'"version": {number}, "tags": [{number}], "tag_prefix": {number}'
+    wanted = parse_put(f'{{"source": {{"repository": "alpine"}}, "params": {{{params}}}}}'.encode(), "/artifacts")
+    assert (wanted.version, wanted.tags, wanted.tag_prefix) == (number, (number,), number)
+
+
+@pytest.mark.parametrize(("number", "reason"), [each for each in INEXACT if each[0][0] != "-" and "+" not in each[0]])
+def test_a_number_in_source_is_the_tag_with_a_warning_in_every_step(number: str, reason: str) -> None:
+    fields = f'"source": {{"repository": "alpine", "tag": {number}}}'
+    version = f'"version": {{"tag": "x", "digest": "{DIGEST}"}}'
+    for found in (
+        parse_check(f"{{{fields}}}".encode()).source,
+        parse_get(f"{{{fields}, {version}}}".encode(), "/destination").source,
+        parse_put(f"{{{fields}}}".encode(), "/artifacts").source,
+    ):
+        assert found.tag == number
+        assert found.warnings == (f"source.tag: {number} is a number in the pipeline: put it in quotes: {reason}",)
+
+
+@pytest.mark.parametrize("tag", ["3", '"3.10"', '"1e3"', '"9007199254740993"'])
+def test_a_tag_that_is_certain_has_no_warning(tag: str) -> None:
+    found = parse_check(f'{{"source": {{"repository": "alpine", "tag": {tag}}}}}'.encode()).source
+    assert (found.tag, found.warnings) == (tag.strip('"'), ())
+
+
 def test_escapes_of_ordinary_characters_are_decoded() -> None:
     assert parse_check(
         rb'{"source": {"repository": "x", "username": "\u00e9\ud83d\ude00", "password": "p"}}'
@@ -352,13 +405,13 @@ def test_a_version_without_a_tag_is_legal() -> None:
 
 def test_a_put_holds_all_of_its_params() -> None:
     wanted = parse_put(
-        b'{"source": {"repository": "alpine"}, "params": {"image": "image/*.tar", "version": 1.10, '
-        b'"tags": [1.20, 3, "x"],'
+        b'{"source": {"repository": "alpine"}, "params": {"image": "image/*.tar", "version": 2, '
+        b'"tags": ["1.20", 3, "x"],'
         b'"annotations": {"empty": ""}, "tag_prefix": "", "from": "ghcr.io/a/b:1", "platforms": ["linux/arm64/v8"],'
         b'"images": [{"path": "a", "platform": null}], "mount_from": ["ghcr.io/base/image"], "if_exists": "fail"}}',
         "/artifacts",
     )
-    assert (wanted.image, wanted.version, wanted.tags) == ("image/*.tar", "1.10", ("1.20", "3", "x"))
+    assert (wanted.image, wanted.version, wanted.tags) == ("image/*.tar", "2", ("1.20", "3", "x"))
     assert wanted.annotations == {"empty": ""}
     assert wanted.from_reference is not None
     assert wanted.from_reference.tag == "1"

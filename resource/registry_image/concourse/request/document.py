@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal, TypeAlias
 
+from registry_image.concourse.request.numbers import NumberText, text_of
 from registry_image.concourse.request.source import Source, read_source
 from registry_image.concourse.request.validation import conforms, load_schema
 from registry_image.decode import JSON, JSONReader, load_json
@@ -59,17 +60,6 @@ def _refuse_unwritable(document: JSON) -> None:
         raise RequestError("request on stdin: a string holds a null character (\\u0000)")
 
 
-class NumberText(float):
-    """A JSON number that remembers its spelling: the tag ``1.10`` is not 1.1."""
-
-    text: str
-
-    def __new__(cls, text: str) -> NumberText:
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-
 def normalised(value: JSON, schema: JSON) -> JSON:
     """Drops known fields that are null or "", which templated pipelines write for absent ones.
 
@@ -80,7 +70,7 @@ def normalised(value: JSON, schema: JSON) -> JSON:
     if isinstance(value, list):
         return [normalised(item, schema.get("items")) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool) and schema.get("type") == ["string", "number"]:
-        return value.text if isinstance(value, NumberText) else str(value)
+        return text_of(value)
     if isinstance(value, NumberText) and value.is_integer() and schema.get("type") == "integer":
         # JSON Schema accepts 4.0 as an integer, and templating tools write such numbers.
         return int(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from registry_image.concourse.request.document import read_request
+from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.concourse.request.source import Source, read_platform, read_verify
 from registry_image.decode import JSONReader
 from registry_image.errors import RequestError
@@ -73,12 +74,12 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
         ),
         from_reference=Reference.parse(params.text("from")) if params.has("from") else None,
         platforms=tuple(Platform.parse(text) for text in params.texts("platforms")),
-        version=params.text("version", ""),
+        version=_as_written(params.text("version", ""), "version"),
         keep_v=params.boolean("keep_v"),
         bump_aliases=params.boolean("bump_aliases"),
-        tags=params.texts("tags"),
+        tags=tuple(_as_written(tag, f"tags.{position}") for position, tag in enumerate(params.texts("tags"))),
         additional_tags=params.text("additional_tags", ""),
-        tag_prefix=params.text("tag_prefix", ""),
+        tag_prefix=_as_written(params.text("tag_prefix", ""), "tag_prefix"),
         if_exists=next(word for word in get_args(IfExists) if word == if_exists),
         annotations=params.text_map("annotations"),
         mount_from=tuple(RepositoryName.parse(text) for text in params.texts("mount_from")),
@@ -95,3 +96,10 @@ def _read_sign(params: JSONReader) -> CosignSign | None:
     from registry_image.concourse.request.signatures import read_cosign_sign
 
     return read_cosign_sign(params.child("sign"))
+
+
+def _as_written(text: str, field_name: str) -> str:
+    """Raises RequestError for a number that YAML may have changed: a wrong tag would be moved."""
+    if isinstance(text, InexactText):
+        raise RequestError(f"params.{field_name}: {text} is a number in the pipeline", hint=advice(text))
+    return text

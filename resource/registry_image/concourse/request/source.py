@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
 from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair
+from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.tls import ClientCertificate
@@ -87,6 +88,8 @@ def read_source(reader: JSONReader) -> Source:
     reference = Reference.parse(reader.text("repository"))
     digest = parse_digest(reader.text("digest"), "source.digest") if reader.has("digest") else None
     tag = reader.text("tag") if reader.has("tag") else None
+    if isinstance(tag, InexactText):
+        warnings.append(f"source.tag: {tag} is a number in the pipeline: {advice(tag)}")
     if tag is not None and not is_tag(tag):
         raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
     return Source(
