@@ -21,7 +21,7 @@ from tests.conftest import StartRegistry
 from tests.support import images, parts, runner, tar
 from tests.support.cutproxy import cut_proxy
 from tests.support.fakehttp import Ask, Reply
-from tests.support.fakeregistry import Answer, fake_registry
+from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry, status
 from tests.support.images import Content, blob, image, index, layer, manifest_of, on, write_layout
 from tests.support.registry import Config, Registry
 
@@ -398,6 +398,50 @@ def test_an_index_is_promoted_whole_with_its_signatures(
     tag = fallback_tag(Digest.parse(BOTH.digest))
     raw = skopeo("inspect", "--tls-verify=false", creds, "--raw", f"{skopeo_at}:{tag}")
     assert [entry["digest"] for entry in json.loads(raw)["manifests"]] == [SIGNATURE.digest]
+
+
+def manifests_put(registry: FakeRegistry) -> list[str]:
+    """What each manifest was put under, in order."""
+    return [ask.target.rpartition("/")[2] for ask in registry.asked("PUT", "/manifests/")]
+
+
+@pytest.mark.parametrize("content", [ONE, BOTH], ids=["image", "index"])
+def test_the_root_is_put_straight_under_its_first_tag(artifacts: Path, content: Content) -> None:
+    write_layout(artifacts / "image", content)
+    (artifacts / "image" / "single-image-digest").write_text(content.digest)
+    children = [] if content is ONE else [ONE.digest, TWO.digest]
+    with fake_registry() as registry:
+        source = {"repository": f"{registry.host}/some/name", "tag": "a"}
+        outcome = runner.put({"source": source, "params": {"image": "image", "tags": ["b"]}}, artifacts)
+        assert outcome.version == {"tag": "a", "digest": content.digest}
+        assert manifests_put(registry) == [*children, "a", "b"]
+
+
+def test_a_put_whose_first_tag_is_refused_leaves_no_untagged_image(artifacts: Path) -> None:
+    write_layout(artifacts / "image", ONE)
+    (artifacts / "image" / "single-image-digest").write_text(ONE.digest)
+    with fake_registry() as registry:
+        registry.script("PUT", "/manifests/", status(403), always=True)
+        source = {"repository": f"{registry.host}/some/name", "tag": "a"}
+        outcome = runner.put({"source": source, "params": {"image": "image"}}, artifacts)
+        runner.failed(outcome, "tags pushed: none; not pushed: a")
+        assert manifests_put(registry) == ["a"]
+
+
+def test_a_root_that_has_signatures_is_put_before_them_and_tagged_last(artifacts: Path) -> None:
+    by_tag = manifest_of(blob(b"{}"), [blob(b"signed by cosign")])
+    cosign_tag, fallback = f"sha256-{BOTH.digest[7:]}.sig", fallback_tag(Digest.parse(BOTH.digest))
+    for signature, tags, written in (
+        (SIGNATURE, [], [SIGNATURE.digest, fallback]),
+        (by_tag, [cosign_tag], [cosign_tag]),
+    ):
+        with fake_registry() as registry:
+            registry.add("from/name", BOTH, "rc")
+            registry.add("from/name", signature, *tags)
+            source = {"repository": f"{registry.host}/some/name", "tag": "a"}
+            outcome = runner.put({"source": source, "params": {"from": f"{registry.host}/from/name:rc"}}, artifacts)
+            assert outcome.version == {"tag": "a", "digest": BOTH.digest}
+            assert manifests_put(registry) == [ONE.digest, TWO.digest, BOTH.digest, *written, "a"]
 
 
 def test_cosign_s_tagged_signatures_are_promoted_too(registry: Registry, artifacts: Path, repository_name: str) -> None:

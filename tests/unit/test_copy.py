@@ -72,6 +72,16 @@ def test_blobs_come_first_then_children_then_the_index_and_each_once(tmp_path: P
     assert copied.bytes_uploaded == sum({each.digest: each.size for c in (ONE, TWO) for each in c.blobs}.values())
 
 
+def test_a_root_that_is_left_to_its_tags_is_not_written_before_them(tmp_path: Path) -> None:
+    reader, root = layout(tmp_path / "from", BOTH)
+    writer = Diary(tmp_path / "to")
+    graph = graph_of(reader, root)
+    graph.leave_to_tags(root.digest)
+    copy_graph(reader, writer, graph)
+    put_tags(writer, root, ["a", "b"])
+    assert writer.events[4:] == [*(f"manifest {each.digest}" for each in (ONE, TWO)), "tag a", "tag b"]
+
+
 def test_blobs_that_are_there_already_are_not_copied_again(tmp_path: Path) -> None:
     reader, root = layout(tmp_path / "from", BOTH)
     writer = Diary(tmp_path / "to")
@@ -113,6 +123,8 @@ def test_referrers_are_copied_after_their_subjects(tmp_path: Path) -> None:
     with_them = graph_of(reader, root, referrers)
     assert [str(each) for each in with_them.manifests] == [ONE.digest, signature.digest, countersignature.digest]
     assert len(with_them.blobs) == 5
+    with_them.leave_to_tags(root.digest)
+    assert [str(each) for each in with_them.manifests] == [ONE.digest, signature.digest, countersignature.digest]
 
 
 def test_a_graph_without_end_is_refused(tmp_path: Path) -> None:

@@ -158,8 +158,11 @@ def _push(
         console.note(f"created repository {connection.origin.name}")
     console.at("pushing manifests and tags")
     writer = RepositoryWriter(connection.origin, console, _mounts(request, connection, image))
+    signatures = tuple(image.signatures())
+    if signer is None and not signatures:
+        graph.leave_to_tags(image.root.digest)
     copied = copy_graph(image.reader, writer, graph)
-    for tag, signature in image.signatures():
+    for tag, signature in signatures:
         copied += _push_signature(connection, writer, image, tag, signature)
     if signer is not None:
         # No moment is to exist in which a tag has an image that is not signed yet.
@@ -186,7 +189,9 @@ def _push_signature(
         # cosign keeps all signatures of an image under this one tag; overwriting would delete those made here.
         connection.listener.note(f"warning: {tag} is not replaced: the repository has signatures of its own")
         return Copied()
-    copied = copy_graph(image.reader, writer, graph_of(image.reader, signature))
+    graph = graph_of(image.reader, signature)
+    graph.leave_to_tags(signature.digest)
+    copied = copy_graph(image.reader, writer, graph)
     put_tags(writer, signature, [tag])
     return copied
 

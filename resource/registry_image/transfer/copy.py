@@ -38,6 +38,15 @@ class Graph:
     manifests: dict[Digest, Manifest | Index] = field(default_factory=dict)
     manifests_size: int = 0
 
+    def leave_to_tags(self, root: Digest) -> None:
+        """Takes ``root`` out, unless a manifest refers to it: it is written with its first tag.
+
+        Written by its digest alone, it would be an untagged image for as long as no tag is written, or for ever.
+        """
+        # What refers to it comes after it.
+        if next(reversed(self.manifests)) == root:
+            del self.manifests[root]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
@@ -120,7 +129,7 @@ class TagWriter(Protocol):
 
 
 def put_tags(writer: TagWriter, root: Manifest | Index, tags: Iterable[str]) -> None:
-    """Points ``tags`` at ``root``, whose content is there already. An error lists the tags that moved before it."""
+    """Writes ``root``, whose content is there already, under ``tags``. An error lists the tags that moved before it."""
     moved: list[str] = []
     waiting = list(tags)
     try:
