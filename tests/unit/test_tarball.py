@@ -211,14 +211,6 @@ def test_an_archive_of_one_image_stands_for_the_image(tmp_path: Path) -> None:
     assert layers == [each.data for each in one.blobs[1:]]
 
 
-def test_an_archive_that_lists_several_images_is_refused(tmp_path: Path) -> None:
-    write_layout(tmp_path / "layout", image(LAYER))
-    listed = index(image(LAYER), image(OTHER)).manifest.data
-    (tmp_path / "layout" / "index.json").write_bytes(listed)
-    with pytest.raises(ContentError, match=r"index.json lists 2 images \(sha256:.*, sha256:.*\): expected exactly one"):
-        root_of(put_down(tmp_path, pack_layout(tmp_path)))
-
-
 def test_an_archive_that_lists_one_image_under_two_names_is_that_image(tmp_path: Path) -> None:
     one = image(LAYER)
     write_layout(tmp_path / "layout", one)

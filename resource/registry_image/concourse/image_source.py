@@ -22,7 +22,7 @@ from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import Reference, RepositoryName
 from registry_image.storage.detect import open_image
-from registry_image.storage.layout import REF_NAME
+from registry_image.storage.layout import NAMES
 from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from registry_image.transfer.workers import map_on_processors
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 #: Suffixes of cosign's tags for signatures, attestations and SBOMs (cosign's SIGNATURE_SPEC.md).
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
-#: Annotations that hold an entry's name in its layout.
-_NAMES = frozenset({REF_NAME, "io.containerd.image.name"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +160,7 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
         if not platform.is_unknown:
             real.append(platform)
             platform = part.platform or platform
-        annotations = {name: value for name, value in entry.annotations.items() if name not in _NAMES}
+        annotations = {name: value for name, value in entry.annotations.items() if name not in NAMES}
         entries.append(replace(manifest.descriptor, platform=platform, annotations=annotations))
     if len(real) != 1:
         platforms = ", ".join(map(str, real)) or "none"

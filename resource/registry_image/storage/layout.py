@@ -13,9 +13,12 @@ from registry_image.oci.content import BlobSource, open_verified
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
+from registry_image.oci.platform import Platform
 from registry_image.storage.files import Directory, Files, read_small
 
 REF_NAME = "org.opencontainers.image.ref.name"
+#: Annotations that say what an entry is called in its layout.
+NAMES = (REF_NAME, "io.containerd.image.name")
 #: A file with the digest of the layout's root, for an image that was fetched without an index.
 SINGLE_IMAGE_DIGEST = "single-image-digest"
 #: How deep single-entry indexes may nest. Tools make two levels.
@@ -85,15 +88,39 @@ class LayoutReader:
         return inner if isinstance(inner, Index) else None
 
     def archive_root(self) -> Manifest | Index:
-        """The root of a layout in an *archive*: the only entry of ``index.json``, which is a table of contents here."""
-        entries = {entry.digest: entry for entry in self.index().manifests}
-        if len(entries) != 1:
-            names = ", ".join(entry.annotations.get(REF_NAME, str(digest)) for digest, entry in entries.items())
+        """The root of a layout in an *archive*: the only entry of ``index.json``, which is a table of contents here.
+
+        ``index.json`` itself is the root if it lists one image for several platforms, as apko's does.
+        """
+        index = self.index()
+        digests = {entry.digest for entry in index.manifests}
+        if len(digests) == 1:
+            return self.manifest(digests.pop())
+        problem = _why_not_one_image(index)
+        if problem:
             raise ContentError(
-                f"{self.what}: index.json lists {len(entries)} images ({names or 'none'}): expected exactly one",
-                hint="save each image to an archive of its own",
+                f"{self.what}: index.json lists {len(digests)} images: "
+                f"expected one, or one for each platform: {problem}",
+                hint="save each image to an archive of its own; `images` pushes several of them under one index",
             )
-        return self.manifest(next(iter(entries)))
+        return index
+
+
+def _why_not_one_image(index: Index) -> str:
+    """Why the entries are not one image for several platforms; "" if they are."""
+    for key in NAMES:
+        names = sorted({entry.annotations[key] for entry in index.manifests if key in entry.annotations})
+        if len(names) > 1:
+            return f"they have different names: {', '.join(names)}"
+    seen: set[Platform] = set()
+    for entry in index.manifests:
+        if entry.platform is None:
+            return f"{entry.digest} names no platform"
+        if entry.platform in seen:
+            return f"two are for {entry.platform}"
+        if not entry.platform.is_unknown:  # as attestations are, of which there may be several
+            seen.add(entry.platform)
+    return ""
 
 
 class LayoutDirectory(LayoutReader):
