@@ -393,9 +393,44 @@ def test_no_matching_tag_is_no_version(registry: Registry, repository_name: str)
     assert runner.check({"source": source | {"tag_regex": "^v"}}).versions == []
 
 
-def test_a_missing_repository_is_an_error_without_a_tag(registry: Registry, repository_name: str) -> None:
-    outcome = runner.check({"source": registry.source(repository_name, tag=None)})
-    failed(outcome, f"{registry.host}/{repository_name}", "404")
+MODES = {
+    "tag": {"tag": "1"},
+    "versions": {"tag": None},
+    "expression": {"tag": None, "tag_regex": "^x", "sort": "created"},
+}
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["no tag", "no repository"])
+@pytest.mark.parametrize("on_missing", [None, "empty", "fail"])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_missing_is_an_error_or_no_version_as_the_source_wants(
+    registry: Registry, repository_name: str, mode: str, on_missing: str | None, exists: bool
+) -> None:
+    if exists:
+        images.push(registry, repository_name, OLD, "edge")
+    # Where nothing is said, as in the registry-image resource.
+    fails = on_missing == "fail" or (on_missing is None and not exists and mode != "tag")
+    outcome = runner.check({"source": registry.source(repository_name, on_missing=on_missing, **MODES[mode])})
+    if fails:
+        failed(outcome, f"{registry.host}/{repository_name}")
+    else:
+        assert outcome.versions == []
+        assert f"{registry.host}/{repository_name}" in outcome.stderr
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_repository_that_the_mirror_lacks_is_looked_for_at_the_origin(repository_name: str, mode: str) -> None:
+    with fake_registry() as mirror, fake_registry() as origin:
+        origin.add(repository_name, OLD, "1", "x")
+        source = {
+            "repository": f"{origin.host}/{repository_name}",
+            "registry_mirrors": {origin.host: {"host": mirror.url}},
+            "on_missing": "empty",
+            **MODES[mode],
+        }
+        tag = "x" if mode == "expression" else "1"
+        assert runner.check({"source": source}).versions == [version(OLD, tag)]
+        assert mirror.log
 
 
 def test_wrong_credentials_fail_with_the_repository_and_the_status(

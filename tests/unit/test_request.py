@@ -274,7 +274,7 @@ def test_the_defaults_are_those_of_registry_image() -> None:
         None,
         "registry",
         True,
-        "empty",
+        "",
     )
     assert (found.progress, found.max_concurrent_downloads, found.insecure) == ("bars", 4, False)
     assert found.platform == Platform.of_this_machine()

@@ -8,12 +8,13 @@ from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
 from registry_image.concourse.tag_rules import Candidate, VersionRule, in_order, one_per_digest
+from registry_image.errors import NotFound
 from registry_image.registry.repository import Repository
 from registry_image.transfer.resolve import creation_times, resolve_tags
 
 
 def list_versions(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
-    """Oldest first. Raises ResourceError; NotFound for a missing repository."""
+    """Oldest first. Raises ResourceError; NotFound for a missing repository, unless `on_missing` is ``empty``."""
     return _matching(repository, source) if source.tag_regex else _semantic(repository, source, cursor)
 
 
@@ -44,10 +45,19 @@ def _semantic(repository: Repository, source: Source, cursor: Cursor | None) -> 
 
 
 def _tags(repository: Repository, source: Source) -> Iterator[str]:
+    tags = _tags_if_any(repository) if source.on_missing == "empty" else repository.tags()
     if not source.exclude_regex:
-        return repository.tags()
+        return tags
     excluded = compile_pattern(source.exclude_regex, "source.exclude_regex")
-    return (tag for tag in repository.tags() if excluded.search(tag) is None)
+    return (tag for tag in tags if excluded.search(tag) is None)
+
+
+def _tags_if_any(repository: Repository) -> Iterator[str]:
+    """None, and a line in the log, for a missing repository."""
+    try:
+        yield from repository.tags()
+    except NotFound as error:
+        repository.client.listener.note(error.message + (f": {error.hint}" if error.hint else ""))
 
 
 def _matching(repository: Repository, source: Source) -> list[Version]:

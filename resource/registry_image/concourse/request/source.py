@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from registry_image.concourse.request.signatures import CosignVerify
 
 Sort: TypeAlias = Literal["registry", "semver", "numeric", "created", "lexical"]
+OnMissing: TypeAlias = Literal["", "empty", "fail"]
 Progress: TypeAlias = Literal["bars", "plain", "none"]
 
 DEFAULT_CONCURRENT_DOWNLOADS = 4
@@ -63,7 +64,7 @@ class Source:
     pre_releases: bool = False
     pre_release_prefixes: tuple[str, ...] = ()
     latest: bool = True
-    on_missing: Literal["empty", "fail"] = "empty"
+    on_missing: OnMissing = ""
     credentials: Credentials | None = None
     auths: Mapping[str, Credentials] = field(default_factory=dict)
     client_certs: tuple[ClientCertificate, ...] = ()
@@ -105,7 +106,7 @@ def read_source(reader: JSONReader) -> Source:
         pre_releases=reader.boolean("pre_releases"),
         pre_release_prefixes=reader.texts("pre_release_prefixes"),
         latest=reader.boolean("latest", default=True),
-        on_missing="fail" if reader.text("on_missing", "") == "fail" else "empty",
+        on_missing=next(known for known in get_args(OnMissing) if known == reader.text("on_missing", "")),
         credentials=read_pair(reader, warnings),
         auths=read_auths(reader, warnings),
         client_certs=tuple(
