@@ -174,10 +174,43 @@ def test_anything_but_a_frame_after_a_zstd_frame_is_an_error(trailer: bytes) -> 
             unpacked(tar.zstd(b"data") + trailer, piece)
 
 
-def test_a_zstd_window_larger_than_the_bound_is_refused() -> None:
-    # A frame header that asks for a window of 1 GiB: window descriptor, exponent 20 (RFC 8878, 3.1.1.1.2).
-    with pytest.raises(CorruptLayer, match="zstd"):
-        unpacked(b"\x28\xb5\x2f\xfd\x00" + bytes([20 << 3]) + b"\x01\x00\x00")
+def zstd_frame(descriptor: int, fields: bytes) -> bytes:
+    """A frame with that header and one empty block, its last (RFC 8878, 3.1.1)."""
+    return b"\x28\xb5\x2f\xfd" + bytes([descriptor]) + fields + b"\x01\x00\x00"
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+@pytest.mark.parametrize(
+    ("frame", "size"),
+    [
+        (zstd_frame(0x00, bytes([18 << 3])), 256),
+        (zstd_frame(0x00, bytes([17 << 3 | 1])), 144),
+        (zstd_frame(0x00, bytes([20 << 3])), 1024),
+        # Single segments: a dictionary's number, then the content's size, in four or eight bytes.
+        (zstd_frame(0xA0, (1 << 29).to_bytes(4, "little")), 512),
+        (zstd_frame(0xE2, b"\0\0" + (1 << 32).to_bytes(8, "little")), 4096),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", tar.zstd(b"data") + tar.zstd_skippable()])
+def test_rule_9_a_zstd_window_larger_than_the_bound_is_refused_with_its_size(
+    before: bytes, frame: bytes, size: int, piece: int
+) -> None:
+    with pytest.raises(
+        CorruptLayer, match=rf"^layer 2 of 3: zstd data with a window of {size} MiB, over our 128$"
+    ) as e:
+        unpacked(before + frame, piece)
+    assert e.value.hint == "compress it again, with `zstd --long=27` at most"
+
+
+def test_rule_9_a_zstd_window_of_just_the_bound_is_read() -> None:
+    assert unpacked(zstd_frame(0x00, bytes([17 << 3]))) == b""
+
+
+def test_rule_9_what_zstd_makes_of_a_long_window_is_refused_with_its_size() -> None:
+    command = [parts.need("zstd"), "-1", "--long=28", "-c"]
+    packed = subprocess.run(command, input=PLAIN, check=True, capture_output=True, timeout=60).stdout
+    with pytest.raises(CorruptLayer, match="a window of 256 MiB, over our 128"):
+        unpacked(packed)
 
 
 def test_output_of_the_command_line_tools_is_read() -> None:

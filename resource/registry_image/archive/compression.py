@@ -6,11 +6,11 @@ Media types are ignored: some tools label zstd as gzip, or the reverse (layers.m
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
+from registry_image.archive.decoder import Decoder, DecoderError
 from registry_image.archive.headers import BLOCK_SIZE, is_header
 from registry_image.errors import CorruptLayer, quote
 from registry_image.oci.digest import Buffer
@@ -18,8 +18,6 @@ from registry_image.oci.digest import Buffer
 #: The most bytes returned at once: a few kB of a zip bomb decompress to gigabytes, which must not fill memory. With
 #: smaller pieces, threads spend more time waiting for the interpreter lock than working.
 PIECE_SIZE = 1024 * 1024
-#: The largest zstd window, as a power of two: 128 MiB, libzstd's own limit, all that ``zstd --ultra -22`` uses.
-ZSTD_WINDOW_LOG_MAX = 27
 #: The first input of a new member, in bytes; each later one is twice as large. Decoders copy the input that they do not
 #: use, so with whole pieces as input, many small members in one piece would take quadratic time.
 FIRST_FEED = 4096
@@ -40,18 +38,6 @@ _FOREIGN = {
 _HINT = "layers are gzip, zstd or plain tar; anything else must be converted when the image is built"
 
 
-class _Decoder(Protocol):
-    """The decompressors of gzip and zstd, which follow those of the standard library."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: Buffer, max_length: int) -> bytes: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Format:
     """``padding`` may stand between members; ``tolerant`` formats ignore what follows the last one."""
@@ -59,8 +45,7 @@ class _Format:
     name: str
     magic_length: int
     starts: Callable[[bytes], bool]
-    decoder: Callable[[], _Decoder]
-    error: type[Exception]
+    decoder: Callable[[], Decoder]
     padding: bytes = b""
     tolerant: bool = False
 
@@ -106,33 +91,22 @@ def _head(stream: Iterator[Buffer]) -> Buffer:
 
 
 def _gzip() -> _Format:
-    from registry_image.archive.gzipmember import GzipDecoder, GzipError
+    from registry_image.archive.gzipmember import GzipDecoder
 
     return _Format(
         name="gzip",
         magic_length=len(_GZIP_MAGIC),
         starts=_GZIP_MAGIC.__eq__,
         decoder=GzipDecoder,
-        error=GzipError,
         padding=b"\0",
         tolerant=True,
     )
 
 
 def _zstd() -> _Format:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
+    from registry_image.archive.zstdframe import ZstdDecoder
 
-    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
-    return _Format(
-        name="zstd",
-        magic_length=4,
-        starts=_starts_zstd,
-        decoder=lambda: zstd.ZstdDecompressor(options=options),
-        error=zstd.ZstdError,
-    )
+    return _Format(name="zstd", magic_length=4, starts=_starts_zstd, decoder=ZstdDecoder)
 
 
 def _starts_zstd(magic: bytes) -> bool:
@@ -143,7 +117,7 @@ def _starts_zstd(magic: bytes) -> bool:
 def _decode(pieces: Iterable[Buffer], form: _Format, what: str) -> Iterator[bytes]:
     """Decompresses the members of a stream, one after the other. A member without its end is an error."""
     stream = iter(pieces)
-    decoder: _Decoder | None = None
+    decoder: Decoder | None = None
     feed = FIRST_FEED
     rest = b""
     for piece in stream:
@@ -161,8 +135,8 @@ def _decode(pieces: Iterable[Buffer], form: _Format, what: str) -> Iterator[byte
                 decoder, feed = form.decoder(), FIRST_FEED
             try:
                 yield from _drain(decoder, data[:feed])
-            except form.error as error:
-                raise CorruptLayer(f"{what}: corrupt {form.name} data: {error}") from error
+            except DecoderError as error:
+                raise CorruptLayer(f"{what}: {error}", hint=error.hint) from error
             taken = min(feed, len(data)) - len(decoder.unused_data)
             data, feed = data[taken:], feed * 2
             if decoder.eof:
@@ -171,7 +145,7 @@ def _decode(pieces: Iterable[Buffer], form: _Format, what: str) -> Iterator[byte
         raise CorruptLayer(f"{what}: truncated {form.name} data: it ends in the middle of a member")
 
 
-def _drain(decoder: _Decoder, data: Buffer) -> Iterator[bytes]:
+def _drain(decoder: Decoder, data: Buffer) -> Iterator[bytes]:
     """``data`` decompressed, in bounded pieces."""
     output = decoder.decompress(data, PIECE_SIZE)
     while output or not (decoder.eof or decoder.needs_input):

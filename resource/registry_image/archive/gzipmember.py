@@ -11,6 +11,7 @@ from typing import cast
 
 from isal import igzip_lib
 
+from registry_image.archive.decoder import DecoderError
 from registry_image.oci.digest import Buffer
 
 _FIXED_LENGTH = 10
@@ -21,10 +22,6 @@ _TO_ZERO = -1
 
 # isal's type stub declares an instance.
 _IsalError = cast("type[Exception]", igzip_lib.IsalError)
-
-
-class GzipError(Exception):
-    """A member that is broken. The text says how."""
 
 
 class GzipDecoder:
@@ -47,7 +44,7 @@ class GzipDecoder:
         return self._body.unused_data
 
     def decompress(self, data: Buffer, max_length: int) -> bytes:
-        """Raises GzipError."""
+        """Raises DecoderError."""
         if self._header is not None:
             data = self._header.skip(memoryview(data))
             if not self._header.ended:
@@ -56,7 +53,7 @@ class GzipDecoder:
         try:
             return self._body.decompress(data, max_length)
         except _IsalError as error:
-            raise GzipError(str(error)) from error
+            raise DecoderError(f"corrupt gzip data: {error}") from error
 
 
 class _Header:
@@ -70,7 +67,7 @@ class _Header:
         self._field = bytearray()
 
     def skip(self, data: memoryview) -> memoryview:
-        """What follows the header; nothing while it has not ``ended``. Raises GzipError."""
+        """What follows the header; nothing while it has not ``ended``. Raises DecoderError."""
         while data and not self.ended:
             if self._length == _TO_ZERO:
                 zero = bytes(data).find(0)
@@ -97,9 +94,9 @@ class _Header:
         fixed = yield _FIXED_LENGTH
         method, flags = fixed[2], fixed[3]
         if method != _DEFLATE:
-            raise GzipError(f"compression method {method}, which is not deflate (8)")
+            raise DecoderError(f"corrupt gzip data: compression method {method}, which is not deflate (8)")
         if flags & _RESERVED:
-            raise GzipError(f"reserved flags in a header: {flags:#04x}")
+            raise DecoderError(f"corrupt gzip data: reserved flags in a header: {flags:#04x}")
         if flags & _FEXTRA:
             extra = yield 2
             if any(extra):
@@ -112,4 +109,6 @@ class _Header:
             expected = self._crc & 0xFFFF  # of all that stands before the field
             stored = int.from_bytes((yield 2), "little")
             if stored != expected:
-                raise GzipError(f"the CRC of a header is {expected:#06x}, but {stored:#06x} is written")
+                raise DecoderError(
+                    f"corrupt gzip data: the CRC of a header is {expected:#06x}, but {stored:#06x} is written"
+                )
