@@ -139,7 +139,7 @@ class _Image:
         inode.xattrs = {
             key.encode(): value
             for key, value in member.xattrs.items()
-            if key != "security.selinux" and not key.startswith(("system.", "trusted."))
+            if key != "security.selinux" and not key.startswith(("system.", "trusted."))  # no stack here has ACLs
         }
 
     # Hard links

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -523,10 +524,95 @@ def test_extended_attributes_are_kept_to_the_byte(root: Path) -> None:
 
 @pytest.mark.rule(44)
 def test_attributes_of_the_host_are_left_alone_without_a_warning(root: Path) -> None:
-    attributes = {"security.selinux": b"x", "trusted.overlay.opaque": b"y", "system.posix_acl_access": b"z"}
+    attributes = {"security.selinux": b"x", "trusted.overlay.opaque": b"y", "system.nfs4_acl": b"z"}
     notes = unpack(root, archive(file("a", xattrs=attributes), symlink("l", to="a", xattrs=attributes)))
     assert snapshot(root)[b"a"].xattrs == {}
     assert [note for note in notes if "attribute" in note] == []
+
+
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+_NOBODY = 0xFFFFFFFF
+
+
+def acl(owner: int, group: int, user: int, mask: int) -> bytes:
+    """An ACL that also gives uid 1000 the permissions ``user``, and others none (linux/posix_acl_xattr.h)."""
+    entries = ((1, owner, _NOBODY), (2, user, 1000), (4, group, _NOBODY), (0x10, mask, _NOBODY), (0x20, 0, _NOBODY))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.fixture
+def with_acls(tmp_path: Path) -> None:
+    try:
+        os.setxattr(tmp_path, ACCESS, acl(7, 5, 5, 5))
+        os.removexattr(tmp_path, ACCESS)
+    except OSError as error:
+        parts.lacking("a file system with POSIX ACLs", f"run with --basetemp on ext4 ({error.strerror})")
+
+
+@pytest.mark.rule(44)
+@pytest.mark.usefixtures("with_acls")
+def test_the_acls_of_files_and_directories_are_kept_to_the_byte(root: Path) -> None:
+    access, default = acl(6, 4, 6, 6), acl(7, 5, 7, 7)
+    layer = archive(
+        file("f", mode=0o4660, mtime=5, xattrs={ACCESS: access, "user.a": b"1"}),
+        directory("d", mode=0o750, mtime=6, xattrs={ACCESS: acl(7, 0, 5, 5), DEFAULT: default}),
+        directory("locked", mode=0o500, mtime=7, xattrs={ACCESS: acl(5, 0, 5, 0)}),
+        file("locked/f"),
+        directory(".", mtime=8, mode=0o750, xattrs={DEFAULT: default}),
+    )
+    assert [note for note in unpack(root, layer) if "attribute" in note] == []
+    tree = snapshot(root)
+    assert tree[b"f"].xattrs == {ACCESS.encode(): access, b"user.a": b"1"}
+    assert tree[b"d"].xattrs == {ACCESS.encode(): acl(7, 0, 5, 5), DEFAULT.encode(): default}
+    assert tree[b"locked"].xattrs == {ACCESS.encode(): acl(5, 0, 5, 0)}
+    assert tree[b""].xattrs == {DEFAULT.encode(): default}
+    assert [(tree[name].mode, tree[name].mtime_ns) for name in (b"f", b"d", b"locked", b"")] == [
+        (0o4660, 5 * 10**9),
+        (0o750, 6 * 10**9),
+        (0o500, 7 * 10**9),
+        (0o750, 8 * 10**9),
+    ]
+
+
+@pytest.mark.rule(44)
+@pytest.mark.usefixtures("with_acls")
+def test_nothing_in_a_directory_inherits_its_default_acl(root: Path) -> None:
+    giving = directory("d", mode=0o755, xattrs={DEFAULT: acl(7, 7, 7, 7)})
+    inside = [file("d/f", mode=0o640), directory("d/e", mode=0o711), fifo("d/p", mode=0o600), file("d/x/implied")]
+    unpack(root, archive(giving, *inside), archive(file("d/later", mode=0o604), hardlink("d/h", to="d/f")))
+    tree = snapshot(root)
+    assert [path for path, node in tree.items() if node.xattrs] == [b"d"]
+    assert [tree[b"d/" + name].mode for name in (b"f", b"e", b"p", b"x", b"later", b"h")] == [
+        0o640,
+        0o711,
+        0o600,
+        0o755,
+        0o604,
+        0o640,
+    ]
+
+
+@pytest.mark.rule(28)
+@pytest.mark.usefixtures("with_acls")
+@pytest.mark.parametrize(
+    "upper",
+    [[directory("d")], [whiteout("d"), file("d/f")], [whiteout("d"), file("d")], [symlink("d", to="t")]],
+    ids=["described again", "implied anew", "a file", "a symlink"],
+)
+def test_a_directory_that_is_replaced_has_no_acl_any_more(upper: list[bytes], root: Path) -> None:
+    both = {ACCESS: acl(7, 7, 7, 7), DEFAULT: acl(7, 7, 7, 7)}
+    unpack(root, archive(directory("d", xattrs=both), directory("t")), archive(*upper))
+    assert [path for path, node in snapshot(root).items() if node.xattrs] == []
+
+
+@pytest.mark.rule(44)
+def test_an_acl_that_cannot_be_set_is_named(root: Path) -> None:
+    notes = unpack(
+        root, archive(file("f", xattrs={ACCESS: b"nonsense"}), directory("d", xattrs={DEFAULT: b"nonsense"}))
+    )
+    told = [note for note in notes if "attribute" in note]
+    assert len(told) == 1
+    assert f": 2, the first is {ACCESS!r} of 'f': " in told[0]
 
 
 @pytest.mark.rule(44)

@@ -13,6 +13,7 @@ from registry_image.errors import CorruptLayer, UnsafePath, quote
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Listener
 from registry_image.rootfs import whiteout
+from registry_image.rootfs.attributes import acls_of
 from registry_image.rootfs.handles import OpenDirectory
 from registry_image.rootfs.layer_errors import LayerError, extraction_error
 from registry_image.rootfs.root import Root
@@ -156,7 +157,8 @@ class Applier:
         self._settle_later(directory.path, entry)
 
     def _settle_later(self, path: bytes, entry: Entry) -> None:
-        self._root.settle_later(path, entry.mtime_ns, None if entry.mode & 0o700 == 0o700 else entry.mode)
+        mode = None if entry.mode & 0o700 == 0o700 else entry.mode
+        self._root.settle_later(path, entry.mtime_ns, mode, acls_of(entry) if entry.xattrs else None)
 
     def _make_node(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
         try:

@@ -21,8 +21,10 @@ IMPLIED_TIME_NS = 0
 _SPECIAL_BITS = 0o7000
 #: The kernel's interface has 64 bits for seconds; the kernel itself clamps to what the filesystem can store.
 _MAX_TIME_NS = (2**63 - 1) * 10**9
-#: Attributes of the host, not of the image: SELinux labels, ACLs, and those that only its administrator's tools write.
+#: Attributes of the host, not of the image: SELinux labels, and those that only its administrator's tools write.
 _SKIPPED_XATTRS = (b"security.selinux", b"system.", b"trusted.")
+#: POSIX ACLs, the only attributes in ``system.`` that belong to the image.
+_ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 #: Reasons: a filesystem without xattrs, or with too little room; a user namespace; a name outside all namespaces; no
 #: /proc, which symlinks and nodes need.
 _XATTR_REFUSALS = frozenset({EOPNOTSUPP, EPERM, EACCES, EINVAL, E2BIG, ERANGE, ENOSPC, ENOENT})
@@ -73,7 +75,7 @@ class Attributes:
             if locked:
                 # Without root, setxattr needs write permission on the file, even through an open descriptor.
                 os.fchmod(fd, entry.mode | stat.S_IWUSR)
-            self._set_xattrs(fd, entry, follow_symlinks=True)
+            self._set_xattrs(fd, entry.path, entry.xattrs)
             if locked:
                 os.fchmod(fd, entry.mode)
         time = clamped(entry.mtime_ns)
@@ -90,12 +92,13 @@ class Attributes:
             os.chmod(name, entry.mode, dir_fd=directory)
         if entry.xattrs:
             # There is no setxattrat before Linux 6.13. /proc goes through our handle; the name is not followed.
-            self._set_xattrs(b"/proc/self/fd/%d/%b" % (directory, name), entry, follow_symlinks=False)
+            path = b"/proc/self/fd/%d/%b" % (directory, name)
+            self._set_xattrs(path, entry.path, entry.xattrs, follow_symlinks=False)
         time = clamped(entry.mtime_ns)
         os.utime(name, ns=(time, time), dir_fd=directory, follow_symlinks=False)
 
     def set_on_directory(self, fd: int, entry: Entry, *, fresh: bool) -> None:
-        """On a directory, except its time and a mode that would lock us out: `Root.settle` sets them at the end.
+        """On a directory, except its time, its ACLs and a mode that would lock us out, which `Root.settle` sets.
 
         A directory that is not ``fresh`` loses the extended attributes that ``entry`` lacks (layers.md 28).
         """
@@ -108,7 +111,12 @@ class Attributes:
         if not fresh:
             self._remove_xattrs(fd, entry.xattrs)
         if entry.xattrs:
-            self._set_xattrs(fd, entry, follow_symlinks=True)
+            now = {name: value for name, value in entry.xattrs.items() if name not in _ACLS}
+            self._set_xattrs(fd, entry.path, now)
+
+    def set_acls(self, fd: int, path: bytes, acls: Mapping[bytes, bytes]) -> None:
+        """On a directory, when all is in it: what is made beneath a default ACL inherits it."""
+        self._set_xattrs(fd, path, acls)
 
     def set_on_implied_directory(self, fd: int) -> None:
         """On a missing parent: mode 0755, owned by root, whatever the umask and the directory above (layers.md 26)."""
@@ -121,16 +129,18 @@ class Attributes:
             raise error
         self._skipped.add("owners that files cannot be given here", f"{entry.uid}:{entry.gid} of {quote(entry.path)}")
 
-    def _set_xattrs(self, target: int | bytes, entry: Entry, *, follow_symlinks: bool) -> None:
-        for name, value in entry.xattrs.items():
-            if name.startswith(_SKIPPED_XATTRS):
+    def _set_xattrs(
+        self, target: int | bytes, path: bytes, xattrs: Mapping[bytes, bytes], *, follow_symlinks: bool = True
+    ) -> None:
+        for name, value in xattrs.items():
+            if name.startswith(_SKIPPED_XATTRS) and name not in _ACLS:
                 continue
             try:
                 os.setxattr(target, name, value, follow_symlinks=follow_symlinks)
             except OSError as error:
                 if error.errno not in _XATTR_REFUSALS:
                     raise
-                reason = f"{quote(name)} of {quote(entry.path)}: {error.strerror}"
+                reason = f"{quote(name)} of {quote(path)}: {error.strerror}"
                 self._skipped.add("extended attributes that cannot be set here", reason)
 
     def _remove_xattrs(self, fd: int, kept: Mapping[bytes, bytes]) -> None:
@@ -142,6 +152,10 @@ class Attributes:
             # The host's security module may refuse to remove its own attributes.
             if error.errno not in _XATTR_REFUSALS:
                 raise
+
+
+def acls_of(entry: Entry) -> dict[bytes, bytes]:
+    return {name: entry.xattrs[name] for name in _ACLS if name in entry.xattrs}
 
 
 def clamped(time_ns: int) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import NamedTuple
 
 from registry_image.errors import InvalidWhiteout, StorageError, quote, storage_errors
 from registry_image.rootfs import whiteout
@@ -19,6 +20,14 @@ from registry_image.rootfs.layer_errors import DESTINATION_HINTS, LayerError
 from registry_image.rootfs.removal import remove_tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+class _Last(NamedTuple):
+    """What is set on a directory when all is in it; ``mode`` only if it would lock us out."""
+
+    mtime_ns: int
+    mode: int | None
+    acls: Mapping[bytes, bytes] | None
 
 
 class Root:
@@ -33,7 +42,7 @@ class Root:
         self.skipped = Skipped()
         self.attributes = Attributes(self.skipped)
         self._last: tuple[bytes, OpenDirectory] | None = None  # the last path looked up, and its directory
-        self._settling: dict[bytes, tuple[int, int | None]] = {}  # directories' times, and modes that would lock us out
+        self._settling: dict[bytes, _Last] = {}  # of directories, by path
         self._umask: int | None = None
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
             self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
@@ -168,26 +177,30 @@ class Root:
 
     # Settling
 
-    def settle_later(self, path: bytes, mtime_ns: int, mode: int | None) -> None:
-        """Remembers a directory's time, which every new entry would change, and its mode if it is not set yet."""
-        self._settling[path] = mtime_ns, mode
+    def settle_later(
+        self, path: bytes, mtime_ns: int, mode: int | None, acls: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        """Remembers a directory's time, which every new entry would change, its mode if it is not set yet, its ACLs."""
+        self._settling[path] = _Last(mtime_ns, mode, acls or None)
 
     def settle(self) -> None:
-        """Sets the remembered times, then the remembered modes, the deepest first (layers.md 46)."""
-        modes = []
-        for path, (mtime_ns, mode) in self._settling.items():
-            time = clamped(mtime_ns)
+        """Sets the remembered times, then the remembered modes and ACLs, the deepest first (layers.md 46)."""
+        locking = []
+        for path, last in self._settling.items():
+            time = clamped(last.mtime_ns)
             if not path:
                 os.utime(self.top.fd, ns=(time, time))
             else:
                 parent, name = self._exact_parent(path)
                 os.utime(name, ns=(time, time), dir_fd=parent.fd, follow_symlinks=False)
-            if mode is not None:
-                modes.append((path, mode))
-        for path, mode in sorted(modes, reverse=True):
-            directory = self.exact(path)
-            if directory is not None:
-                os.fchmod(directory.fd, mode)
+            if last.mode is not None or last.acls is not None:
+                locking.append(path)
+        for path in sorted(locking, reverse=True):
+            directory, last = self.exact(path), self._settling[path]
+            if directory is not None and last.mode is not None:
+                os.fchmod(directory.fd, last.mode)
+            if directory is not None and last.acls is not None:
+                self.attributes.set_acls(directory.fd, path, last.acls)
         self._settling.clear()
 
     def _exact_parent(self, path: bytes) -> tuple[OpenDirectory, bytes]:
