@@ -170,6 +170,49 @@ def test_a_config_is_fetched_once_for_an_image_with_several_tags(registry: FakeR
     assert len(registry.asked("GET", "/blobs/")) == 2
 
 
+def test_sorting_by_creation_asks_one_get_of_each_tags_manifest(registry: FakeRegistry) -> None:
+    repository = tagged(registry, {"a": 0, "b": 1, "gone": None}, ["2022-01-01T00:00:00Z", "2021-01-01T00:00:00Z"])
+    assert repository.check(tag_regex=".", sort="created", platform="linux/amd64") == [("b", 1), ("a", 0)]
+    manifests = sorted((ask.method, ask.target.rpartition("/")[2]) for ask in registry.asked(path="/manifests/"))
+    assert manifests == [("GET", "a"), ("GET", "b"), ("GET", "gone")]
+
+
+@pytest.mark.parametrize("sort", ["semver", "numeric"])
+def test_tags_below_a_cursor_that_stands_are_not_looked_up_in_a_sorted_expression(
+    registry: FakeRegistry, sort: str
+) -> None:
+    repository = tagged(registry, {f"b-{number}": number for number in range(40)})
+    expression = "-(?P<version>[0-9]+)$"
+    answer = repository.check(("b-37", 37), tag_regex=expression, sort=sort)
+    assert answer == [("b-37", 37), ("b-38", 38), ("b-39", 39)]
+    assert repository.looked_up() == ["b-37", "b-38", "b-39"]
+
+
+@pytest.mark.parametrize("sort", ["semver", "numeric"])
+def test_tags_of_the_cursors_rank_are_looked_up_in_a_sorted_expression(registry: FakeRegistry, sort: str) -> None:
+    repository = tagged(registry, {"x-1": 3, "x-2": 0, "b-2": 1, "y-2": 2})
+    answer = repository.check(("b-2", 1), tag_regex="[0-9]+$", sort=sort)
+    assert answer == [("x-2", 0), ("b-2", 1), ("y-2", 2)]
+    assert repository.looked_up() == ["b-2", "x-2", "y-2"]
+
+
+@pytest.mark.parametrize("cursor", [("b-2", 0), ("b-2", -1), ("main", 1), ("b-9", 1)])
+def test_a_sorted_expression_is_complete_if_the_cursor_moved_or_is_no_match(
+    registry: FakeRegistry, cursor: tuple[str, int]
+) -> None:
+    repository = tagged(registry, {"b-1": 0, "b-2": 1, "b-3": 2, "main": 1, "b-9": None})
+    answer = repository.check(cursor, tag_regex="^b-([0-9]+)$", sort="numeric")
+    assert answer == [("b-1", 0), ("b-2", 1), ("b-3", 2)]
+    assert repository.looked_up() == ["b-1", "b-2", "b-3", "b-9"]
+
+
+@pytest.mark.parametrize("sort", ["registry", "lexical", "created"])
+def test_the_other_orders_answer_every_match_whatever_the_cursor(registry: FakeRegistry, sort: str) -> None:
+    repository = tagged(registry, {"1": 0, "2": 1, "3": 2}, [f"202{number}-01-01T00:00:00Z" for number in range(3)])
+    answer = repository.check(("2", 1), tag_regex=".", sort=sort, platform="linux/amd64")
+    assert answer == [("1", 0), ("2", 1), ("3", 2)]
+
+
 # The orders of tag_regex.
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
-from registry_image.concourse.tag_rules import Candidate, VersionRule, in_order, one_per_digest
+from registry_image.concourse.tag_rules import Candidate, Rank, VersionRule, one_per_digest, rank
 from registry_image.errors import NotFound
+from registry_image.oci.cached import CachedReader
+from registry_image.oci.digest import Digest
 from registry_image.registry.repository import Repository
-from registry_image.transfer.resolve import creation_times, resolve_tags
+from registry_image.transfer.resolve import MAX_LOOKUPS, creation_times, resolve_tags
+from registry_image.transfer.workers import parallel_map
 
 
 def list_versions(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
     """Oldest first. Raises ResourceError; NotFound for a missing repository, unless `on_missing` is ``empty``."""
-    return _matching(repository, source) if source.tag_regex else _semantic(repository, source, cursor)
+    mode = _matching if source.tag_regex else _semantic
+    return mode(repository, source, cursor)
 
 
 def _semantic(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
@@ -60,12 +64,43 @@ def _tags_if_any(repository: Repository) -> Iterator[str]:
         repository.client.listener.note(error.message + (f": {error.hint}" if error.hint else ""))
 
 
-def _matching(repository: Repository, source: Source) -> list[Version]:
+def _matching(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
     wanted = compile_pattern(source.tag_regex, "source.tag_regex")
-    tags = dict.fromkeys(tag for tag in _tags(repository, source) if wanted.search(tag) is not None)
-    digests = resolve_tags(repository, in_order(list(tags), wanted, source.sort))
-    versions = [Version(tag=tag, digest=digest) for tag, digest in digests.items()]
+    tags = list(dict.fromkeys(tag for tag in _tags(repository, source) if wanted.search(tag) is not None))
+    if source.sort == "semver" or source.sort == "numeric":
+        return _by_rank(repository, {tag: rank(tag, wanted, source.sort) for tag in tags}, cursor)
     if source.sort == "created":
-        times = creation_times(repository, digests.values(), source.platform)
-        versions.sort(key=lambda version: times[version.digest])
-    return versions
+        return _by_creation(repository, source, tags)
+    if source.sort == "lexical":
+        tags.sort()
+    return [Version(tag=tag, digest=digest) for tag, digest in resolve_tags(repository, tags).items()]
+
+
+def _by_rank(repository: Repository, ranks: Mapping[str, Rank], cursor: Cursor | None) -> list[Version]:
+    """Tags of a lower rank than the cursor's are not looked up if the cursor's tag still has the cursor's digest."""
+    digests: dict[str, Digest] = {}
+    if cursor is not None and cursor.tag in ranks:
+        digests = resolve_tags(repository, [cursor.tag])
+        if cursor.digest is not None and digests.get(cursor.tag) == cursor.digest:
+            # A tag of equal rank may be new: the order of the registry's list does not say when it was pushed.
+            ranks = {tag: each for tag, each in ranks.items() if each >= ranks[cursor.tag]}
+    digests |= resolve_tags(repository, [tag for tag in ranks if cursor is None or tag != cursor.tag])
+    # Sorting is stable: tags of equal rank keep the registry's order.
+    return [Version(tag=tag, digest=digests[tag]) for tag in sorted(ranks, key=ranks.__getitem__) if tag in digests]
+
+
+def _by_creation(repository: Repository, source: Source, tags: Sequence[str]) -> list[Version]:
+    """Each tag's manifest is needed for the creation time of its image, so one GET of it replaces the HEAD."""
+    reader = CachedReader(repository)
+
+    def fetch(tag: str) -> Version | None:
+        try:
+            manifest = repository.tagged(tag)
+        except NotFound:
+            return None
+        reader.keep(manifest)
+        return Version(tag=tag, digest=manifest.digest)
+
+    versions = [version for version in parallel_map(fetch, tags, MAX_LOOKUPS) if version is not None]
+    times = creation_times(reader, [version.digest for version in versions], source.platform)
+    return sorted(versions, key=lambda version: times[version.digest])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from registry_image.concourse.pattern import Pattern
-from registry_image.concourse.request.source import Sort, Source
+from registry_image.concourse.request.source import Source
 from registry_image.oci.digest import Digest
 from registry_image.semver.constraint import Constraint
 from registry_image.semver.version import Precedence, SemVer
@@ -15,6 +16,9 @@ from registry_image.semver.version import Precedence, SemVer
 PRE_RELEASES = ("alpha", "beta", "rc")
 #: The group of `tag_regex` that `sort: semver` reads.
 VERSION_GROUP = "version"
+
+#: The place of a tag in the order of `sort`. Only ranks of the same order can be compared.
+Rank: TypeAlias = tuple[object, ...]
 
 #: Below every version: a tag without a version sorts first, so it never counts as the newest.
 _NO_VERSION: Precedence = (-1, 0, 0, False, ())
@@ -90,15 +94,9 @@ def _is_better(version: SemVer, known: SemVer) -> bool:
     return version.original.count(".") > known.original.count(".")
 
 
-def in_order(tags: Sequence[str], wanted: Pattern, sort: Sort) -> list[str]:
-    """``tags``, which all match ``wanted``, oldest first. Equal ones keep the registry's order."""
-    if sort == "lexical":
-        return sorted(tags)
-    if sort == "semver":
-        return sorted(tags, key=lambda tag: _version(tag, wanted))
-    if sort == "numeric":
-        return sorted(tags, key=lambda tag: _numbers(tag, wanted))
-    return list(tags)
+def rank(tag: str, wanted: Pattern, sort: Literal["semver", "numeric"]) -> Rank:
+    """Where ``tag``, which matches ``wanted``, comes in the order of ``sort``: a lower rank is older."""
+    return _version(tag, wanted) if sort == "semver" else _numbers(tag, wanted)
 
 
 def _version(tag: str, wanted: Pattern) -> Precedence:

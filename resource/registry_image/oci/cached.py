@@ -29,9 +29,13 @@ class CachedReader:
         if digest in self._manifests:
             return self._manifests[digest]
         manifest = self._reader.manifest(digest)
-        if self._has_room(len(manifest.raw)):
-            self._manifests[digest] = manifest
+        self.keep(manifest)
         return manifest
+
+    def keep(self, manifest: Manifest | Index) -> None:
+        """Caches ``manifest``, which was read by its tag."""
+        if manifest.digest not in self._manifests and self._has_room(len(manifest.raw)):
+            self._manifests[manifest.digest] = manifest
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         if descriptor.media_type not in mediatype.CONFIGS or descriptor.size > MAX_CONFIG_SIZE:
