@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
 
 from registry_image.auth.bearer import Login
@@ -18,12 +19,13 @@ from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
-from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
 from registry_image.oci.reference import RepositoryName
-from registry_image.registry.download import Download
-from registry_image.registry.foreign import open_foreign
-from registry_image.registry.referrers import fallback_tag, read_referrers
-from registry_image.registry.tags import MAX_PAGE_SIZE, PAGE, pages, read_tags
+
+if TYPE_CHECKING:
+    from registry_image.oci.manifest import Index, Manifest
+    from registry_image.registry.download import Download
+
+# A check of one tag only resolves it: the methods that read more import what they need (docs/start-up.md).
 
 _ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT)}
 _OK = 200
@@ -111,6 +113,8 @@ class Repository:
         return self._get(tag, f"get manifest {self._named(tag)}")
 
     def _get(self, reference: str, what: str) -> Manifest | Index:
+        from registry_image.oci.manifest import MAX_MANIFEST_SIZE, parse_manifest
+
         reply = self.client.fetch(self._manifest_request("GET", reference, what), MAX_MANIFEST_SIZE)
         content_type = reply.headers.get("content-type")
         if content_type.startswith("text/html"):
@@ -123,6 +127,8 @@ class Repository:
         return closing(self.download(descriptor).pieces())
 
     def download(self, descriptor: Descriptor, *, offset: int = 0) -> Download:
+        from registry_image.registry.download import Download
+
         what = f"get blob {self.name}@{descriptor.digest}"
 
         def open_blob(headers: dict[str, str], accept: tuple[int, ...]) -> StreamingReply:
@@ -140,14 +146,21 @@ class Repository:
             except NotFound:
                 if not descriptor.urls:
                     raise
+                from registry_image.registry.foreign import open_foreign
+
                 return open_foreign(self.client, request, descriptor, self.name.api_host, insecure=self.insecure)
 
         return Download(open_blob, descriptor, what, self.client.attempts(self._policy), offset=offset)
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        from registry_image.oci.manifest import MAX_MANIFEST_SIZE
+        from registry_image.registry.referrers import fallback_tag, read_referrers
+        from registry_image.registry.tags import pages
+
         what = f"referrers of {self.name}@{digest}"
         try:
-            replies = pages(self.url(f"referrers/{digest}"), lambda url: self._list_referrers(url, what), what)
+            first = self.url(f"referrers/{digest}")
+            replies = pages(first, lambda url: self._list_referrers(url, what, MAX_MANIFEST_SIZE), what)
             return read_referrers((reply.body for reply in replies), what)
         except _NoReferrersAPI:
             pass
@@ -157,10 +170,10 @@ class Repository:
         except NotFound:
             return ()
 
-    def _list_referrers(self, url: str, what: str) -> Reply:
+    def _list_referrers(self, url: str, what: str, limit: int) -> Reply:
         """Raises _NoReferrersAPI where the answer says that the registry does not know the question."""
         try:
-            reply = self._list(url, what, MAX_MANIFEST_SIZE)
+            reply = self._list(url, what, limit)
         except RegistryError as error:
             if error.status in _NO_API:
                 raise _NoReferrersAPI from None
@@ -171,17 +184,39 @@ class Repository:
 
     def tags(self) -> Iterator[str]:
         """All tags, in the registry's order, page by page as needed. Raises NotFound for a missing repository."""
+        from registry_image.registry.tags import FIRST_BYTE_TIMEOUT, MAX_PAGE_SIZE, PAGE, pages, read_tags
+
         what = f"list tags of {self.name}"
-        replies = pages(self.url(f"tags/list?n={PAGE}"), lambda url: self._list(url, what, MAX_PAGE_SIZE), what)
-        return read_tags(replies, what)
+
+        def get(url: str) -> Reply:
+            return self._list(url, what, MAX_PAGE_SIZE, stall_timeout=FIRST_BYTE_TIMEOUT)
+
+        return read_tags(pages(self.url(f"tags/list?n={PAGE}"), get, what), what)
 
     def first_tags(self) -> Iterator[str]:
         """The first page of `tags`, without retries: for hints, which are not worth a wait."""
-        what = f"list tags of {self.name}"
-        return read_tags(iter((self._list(self.url(f"tags/list?n={PAGE}"), what, MAX_PAGE_SIZE, ONCE),)), what)
+        from registry_image.registry.tags import MAX_PAGE_SIZE, PAGE, read_tags
 
-    def _list(self, url: str, what: str, limit: int, policy: RetryPolicy | None = None) -> Reply:
-        request = Request(method="GET", url=url, what=what, auth=self.auth("pull"), policy=policy or self._policy)
+        what = f"list tags of {self.name}"
+        return read_tags(iter((self._list(self.url(f"tags/list?n={PAGE}"), what, MAX_PAGE_SIZE, policy=ONCE),)), what)
+
+    def _list(
+        self,
+        url: str,
+        what: str,
+        limit: int,
+        *,
+        policy: RetryPolicy | None = None,
+        stall_timeout: float | None = None,
+    ) -> Reply:
+        request = Request(
+            method="GET",
+            url=url,
+            what=what,
+            auth=self.auth("pull"),
+            policy=policy or self._policy,
+            stall_timeout=stall_timeout,
+        )
         return self.client.fetch(request, limit)
 
     def _named(self, tag: str) -> str:

@@ -19,6 +19,9 @@ MAX_PAGES = 8000
 #: The most tags of one repository; the largest known has some 200,000.
 MAX_TAGS = 2_000_000
 
+#: Seconds without a byte of a page: a registry collects 200,000 tags before it sends the first.
+FIRST_BYTE_TIMEOUT = 60.0
+
 #: The grammar of tags, and ``+``, which it forbids but some registries keep, for build metadata.
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 # Compiled when first used: most checks list no tags, and compiling slows their start.
