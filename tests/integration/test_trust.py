@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import serialization
 
 from registry_image.auth.credentials import Credentials
 from registry_image.errors import RequestError, TransportError
+from registry_image.net.certificate import ClientCertificate
 from registry_image.net.client import Client
 from registry_image.net.http import Request
-from registry_image.net.tls import TLS, ClientCertificate
+from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images, parts

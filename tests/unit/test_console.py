@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from registry_image.concourse.connect import open_console, open_lines
 from registry_image.concourse.console import log
 from registry_image.concourse.console.console import Console, Debug
 from registry_image.concourse.console.frame import MAX_ROWS, frame, line, standing, time_text
 from registry_image.concourse.console.live import DRAW_AFTER, FRAME_INTERVAL, PLAIN_INTERVAL, Bars, Live, Plain
 from registry_image.concourse.console.log import size_text
 from registry_image.concourse.console.tally import Tally
+from registry_image.concourse.listeners import open_console, open_lines
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.source import Source
 from tests.support import page, terminal

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from registry_image.concourse.connect import CHECK_PATIENCE, Connection, connect
+from typing import TYPE_CHECKING
+
 from registry_image.concourse.request.check import CheckRequest
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
 from registry_image.errors import NotFound, ResourceError
 from registry_image.oci.digest import Digest
 from registry_image.progress import Listener
-from registry_image.registry.repository import Repository
+
+if TYPE_CHECKING:
+    from registry_image.concourse.connect import Connection
+    from registry_image.registry.repository import Repository
 
 #: How many tags are compared with a missing one: a registry may list 200,000 on one page.
 SUGGESTION_POOL = 1000
@@ -26,6 +30,9 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
         read_policy(source.verify)
     if source.digest is not None:
         return [Version(tag=source.tag or "", digest=source.digest)]
+    # Imported here, as a pinned digest needs no network.
+    from registry_image.concourse.connect import CHECK_PATIENCE, connect
+
     connection = connect(source, listener, CHECK_PATIENCE)
     if connection.mirror is not None:
         try:

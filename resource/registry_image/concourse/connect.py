@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.concourse.console.log import Lines, write_line
 from registry_image.concourse.request.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
@@ -21,7 +20,6 @@ from registry_image.registry.repository import Repository
 
 if TYPE_CHECKING:
     from registry_image.auth.clouds import Clouds
-    from registry_image.concourse.console.console import Console
     from registry_image.registry.mirror import MirroredRepository
 
 #: Concourse repeats a check within minutes, so a check gives up sooner than get and put.
@@ -53,28 +51,6 @@ class Connection:
         from registry_image.registry.mirror import MirroredRepository
 
         return MirroredRepository(self.mirror, self.origin, self.listener, tag=tag or None)
-
-
-def open_lines(source: Source) -> Lines:
-    """The listener of a check, which is too short for progress."""
-    for warning in source.warnings:
-        write_line(f"warning: {warning}")
-    return Lines()
-
-
-def open_console(source: Source) -> Console:
-    """The listener of a get or put that the source configures."""
-    from registry_image.concourse.console.console import Console, Debug
-    from registry_image.concourse.console.tally import Tally
-
-    open_lines(source)
-    if source.debug:
-        return Debug(Tally())
-    if source.progress == "none":
-        return Console(Tally())
-    from registry_image.concourse.console.live import Bars, Live, Plain
-
-    return Live(Tally(), Plain() if source.progress == "plain" else Bars())
 
 
 def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PATIENCE) -> Connection:

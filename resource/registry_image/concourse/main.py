@@ -110,7 +110,7 @@ def _check(raw: bytes) -> JSON:
 
     request = parse_check(raw)
     from registry_image.concourse.check import check
-    from registry_image.concourse.connect import open_lines
+    from registry_image.concourse.listeners import open_lines
 
     _collect_garbage()
     return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
@@ -120,8 +120,8 @@ def _get(raw: bytes, destination: str) -> JSON:
     from registry_image.concourse.request.get import parse_get
 
     request = parse_get(raw, destination)
-    from registry_image.concourse.connect import open_console
     from registry_image.concourse.get import get
+    from registry_image.concourse.listeners import open_console
 
     _collect_garbage()
     with open_console(request.source) as console:
@@ -133,7 +133,7 @@ def _put(raw: bytes, directory: str) -> JSON:
     from registry_image.concourse.request.put import parse_put
 
     request = parse_put(raw, directory)
-    from registry_image.concourse.connect import open_console
+    from registry_image.concourse.listeners import open_console
     from registry_image.concourse.put import put
 
     _collect_garbage()

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from registry_image.errors import RequestError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCertificate:
-    """A certificate chain and its key, both PEM text, shown only to ``host`` (host[:port]); "" is every server."""
-
-    certificate: str
-    key: str = field(repr=False)
-    host: str = ""
+from registry_image.net.certificate import ClientCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from registry_image.concourse.request.credentials import read_auths, read_clouds
 from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
-from registry_image.net.tls import ClientCertificate
+from registry_image.net.certificate import ClientCertificate
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, is_host, is_tag, registry_host
