@@ -14,7 +14,7 @@ from tests.support import images, runner, tar
 from tests.support.registry import Registry
 
 TOP = runner.ASSETS.parent
-#: Rooms and packages that the code uses and a plain check must not import, with all modules below them.
+#: Rooms, modules and packages that the code uses and a plain check must not import, with all modules below them.
 HEAVY = (
     "asyncio",
     "azure",

@@ -10,14 +10,14 @@ from registry_image.errors import NotFound, RateLimited, RegistryError, Unauthor
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Headers, Reply
 
+NOW = 1_800_000_000.0
 WHAT = "resolve ghcr.io/a/b:1: ghcr.io"
 
 
 def refuse(status: int, data: bytes = b"", login: str = "", **headers: str) -> RegistryError:
     lines = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return registry_error(
-        WHAT, Reply(status=status, headers=Headers(lines), body=data, url="https://ghcr.io/"), login=login
-    )
+    reply = Reply(status=status, headers=Headers(lines), body=data, url="https://ghcr.io/")
+    return registry_error(WHAT, reply, login=login, now=NOW)
 
 
 def body(code: str, message: str) -> bytes:
@@ -101,8 +101,23 @@ def test_the_likely_cause_depends_on_the_login(status: int, login: str, expected
 def test_a_rate_limit_names_the_wait_it_asks_for() -> None:
     error = refuse(429, body("TOOMANYREQUESTS", "too many"), retry_after="30")
     assert error.retry_after == 30.0
-    assert error.message.endswith(": it asks to wait 30 s")
+    assert error.message.endswith(": it may be asked again in 30 s")
     assert "registry_mirror" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "told"),
+    [
+        ("0.000237", "in 0.000237 s"),
+        ("59", "in 59 s"),
+        ("3600", "in 3600 s, at 2027-01-15 09:00 UTC"),
+        ("Fri, 15 Jan 2027 21:00:00 GMT", "in 46800 s, at 2027-01-15 21:00 UTC"),
+        ("1e300", "in 1e+300 s"),
+        ("1e12", "in 1e+12 s"),
+    ],
+)
+def test_a_rate_limit_says_when_the_registry_may_be_asked_again(retry_after: str, told: str) -> None:
+    assert refuse(429, retry_after=retry_after).message.endswith(f": it may be asked again {told}")
 
 
 def test_a_web_page_is_known_by_its_content_type_where_head_brings_no_body() -> None:

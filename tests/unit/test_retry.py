@@ -45,6 +45,19 @@ def test_a_retry_after_that_is_too_long_gives_up() -> None:
     assert RetryPolicy(budget=1e9).wait(1, 0.0, MAX_ASKED_WAIT + 1, 0.0) is None
 
 
+def test_a_policy_may_bound_the_number_of_retries() -> None:
+    impatient = RetryPolicy(budget=10.0, retries=1)
+    assert impatient.wait(1, 0.0, None, 0.5) == 0.5
+    assert impatient.wait(2, 0.5, None, 0.5) is None
+
+
+def test_a_wait_that_the_registry_asks_for_is_bounded_by_the_budget_alone() -> None:
+    impatient = RetryPolicy(budget=10.0, retries=1)
+    assert impatient.wait(2, 4.0, 4.0, 0.5) == 4.0
+    assert impatient.wait(3, 8.0, 4.0, 0.5) is None
+    assert impatient.wait(1, 0.0, 10.5, 0.5) is None
+
+
 def test_a_huge_number_of_failures_does_not_overflow() -> None:
     assert POLICY.wait(100_000, 0.0, None, 0.5) == 20.0
 

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.concourse.request.source import Source
 from registry_image.net.attempts import Clock
-from registry_image.net.client import Client
+from registry_image.net.client import TIMEOUTS, Client
 from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from registry_image.auth.clouds import Clouds
     from registry_image.registry.mirror import MirroredRepository
 
-#: Concourse repeats a check within minutes, so a check gives up sooner than get and put.
-CHECK_PATIENCE = RetryPolicy(budget=45.0)
-BUILD_PATIENCE = RetryPolicy()
+#: How a step retries, and its timeouts in seconds: to reach an address, and without a byte.
+Patience: TypeAlias = tuple[RetryPolicy, tuple[float, float]]
+#: Concourse repeats a check within a minute. In an outage, thousands of checks that hold on would fill the worker's
+#: memory: a mirror, the origin and its one retry (3 s each to connect, and the wait) end within 10 s.
+CHECK_PATIENCE: Patience = RetryPolicy(budget=10.0, retries=1), (3.0, 15.0)
+#: A get and a put are parts of a build, which fails with them.
+BUILD_PATIENCE: Patience = RetryPolicy(), TIMEOUTS
 #: For the acceptance tests only: multiplies each pause before a retry; "0" means no pause.
 WAIT_SCALE_VARIABLE = "REGISTRY_IMAGE_WAIT_SCALE"
 
@@ -53,11 +57,13 @@ class Connection:
         return MirroredRepository(self.mirror, self.origin, self.listener, tag=tag or None)
 
 
-def connect(source: Source, listener: Listener, patience: RetryPolicy = BUILD_PATIENCE) -> Connection:
+def connect(source: Source, listener: Listener, patience: Patience = BUILD_PATIENCE) -> Connection:
     """Sends nothing, except for a bare ECR name: only AWS knows the account and so the host."""
+    policy, timeouts = patience
     client = Client(
         tls=TLS(ca_certs=source.ca_certs, client_certs=source.client_certs),
-        policy=patience,
+        policy=policy,
+        timeouts=timeouts,
         listener=listener,
         clock=_clock(),
     )

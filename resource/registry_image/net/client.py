@@ -20,10 +20,9 @@ from registry_image.net.scheme import Schemes
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
 
-#: Seconds to reach a host: a listening one answers within a round trip, and TCP retransmits after 1, 3 and 7 seconds.
-CONNECT_TIMEOUT = 15.0
-#: Seconds without a byte after which a connection counts as broken.
-STALL_TIMEOUT = 60.0
+#: Seconds to reach an address, and seconds without a byte after which a connection counts as broken. A listening host
+#: answers within a round trip, and TCP retransmits after 1, 3 and 7 seconds.
+TIMEOUTS = (15.0, 60.0)
 #: Pause in seconds for all threads after a 429 without Retry-After; the thread that got it waits at least as long.
 _DEFAULT_PAUSE = 0.25
 #: The most redirects followed for one request; registries with object stores use one or two.
@@ -47,7 +46,7 @@ class Traffic:
 
 
 class Client:
-    """Shared by all threads of a step. ``stall`` is in seconds.
+    """Shared by all threads of a step. ``timeouts`` are those of TIMEOUTS.
 
     ``secrets`` are the credentials sent so far: error texts hide them, because a server may repeat them.
     """
@@ -59,13 +58,13 @@ class Client:
         policy: RetryPolicy,
         listener: Listener,
         clock: Clock | None = None,
-        stall: float = STALL_TIMEOUT,
+        timeouts: tuple[float, float] = TIMEOUTS,
     ) -> None:
         self.connections = Connections(tls)
         self.schemes = Schemes()
         self._policy = policy
         self.listener = listener
-        self._stall = stall
+        self._timeouts = timeouts
         self.secrets: set[str] = set()
         self.clock = clock or Clock()
         self._lock = threading.Lock()
@@ -166,8 +165,9 @@ class Client:
         )
 
     def _send(self, request: Request, url: str, authorization: str) -> StreamingReply:
-        timeout = (request.connect_timeout or CONNECT_TIMEOUT, request.stall_timeout or self._stall)
-        raw = self.connections.send(request, url, self._headers(request, url, authorization), timeout)
+        connect, stall = self._timeouts
+        timeouts = (request.connect_timeout or connect, request.stall_timeout or stall)
+        raw = self.connections.send(request, url, self._headers(request, url, authorization), timeouts)
         reply = StreamingReply(raw, url, request.what, self.clock.monotonic)
         self._count(reply.headers.count("ratelimit-remaining"))
         return reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 
@@ -26,6 +27,8 @@ _HINTS = {
 }
 _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 404: NotFound, 429: RateLimited}
 _KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
+#: The longest Retry-After in seconds (a year) that is shown as a date too.
+_MAX_SPAN = 366 * 86_400
 #: Replaces a secret in a registry's message.
 REDACTED = "((redacted))"
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
@@ -48,10 +51,20 @@ def registry_error(
         message += f" ({code})"
     retry_after = parse_retry_after(reply.headers.get("retry-after"), now)
     if retry_after is not None:
-        message += f": it asks to wait {retry_after:.3g} s"
+        message += f": it may be asked again in {_span(retry_after, now)}"
     return _KINDS.get(status, RegistryError)(
         message, status=status, code=code, hint=_hint(reply, code, login), retry_after=retry_after
     )
+
+
+def _span(seconds: float, now: float) -> str:
+    """``seconds`` from ``now`` on, with the time of day if the reader would have to calculate it."""
+    if seconds < 10:
+        return f"{seconds:.3g} s"
+    text = f"{round(seconds):.10g} s"
+    if 60 < seconds < _MAX_SPAN:
+        text += time.strftime(", at %Y-%m-%d %H:%M UTC", time.gmtime(now + seconds))
+    return text
 
 
 def _hint(reply: Reply, code: str, login: str) -> str | None:

@@ -11,11 +11,15 @@ MAX_ASKED_WAIT = 120.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """``budget`` bounds the time since a piece of work last made progress; 0 means one attempt. ``first`` is the mean
-    of the first wait, which doubles up to ``longest``. All in seconds."""
+    of the first wait, which doubles up to ``longest``. All in seconds.
+
+    ``retries`` bounds the number of retries that the registry did not ask for, if it is not None.
+    """
 
     budget: float = 180.0
     first: float = 0.5
     longest: float = 20.0
+    retries: int | None = None
 
     def wait(self, failures: int, elapsed: float, retry_after: float | None, dice: float) -> float | None:
         """Seconds to wait after that many ``failures`` in ``elapsed`` seconds, or None to give up.
@@ -27,6 +31,8 @@ class RetryPolicy:
             pause = max(retry_after, 0.05)
             if pause > MAX_ASKED_WAIT:
                 return None
+        elif self.retries is not None and failures > self.retries:
+            return None
         else:
             pause = min(self.longest, self.first * 2.0 ** min(failures - 1, 16)) * (0.5 + dice)
         return pause if elapsed + pause <= self.budget else None
