@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from registry_image.archive import pax, sparse
 from registry_image.archive.entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
@@ -19,6 +19,8 @@ from registry_image.oci.digest import Buffer
 
 #: The largest extended header, long name or long link, in bytes, as in Go's archive/tar and libarchive.
 MAX_EXTENDED_SIZE = 1024 * 1024
+#: All of one member's extended headers together, in bytes: room for the largest of each of the four kinds.
+MAX_EXTENDED_TOTAL = 4 * (MAX_EXTENDED_SIZE + BLOCK_SIZE)
 #: The most members of one layer. The largest images have a million; each costs an inode and some time.
 MAX_ENTRIES = 10_000_000
 
@@ -27,6 +29,7 @@ _NUL, _CONTIGUOUS, _SPARSE = b"\0", b"7", b"S"
 _FILES = frozenset({REGULAR, _NUL, _CONTIGUOUS, _SPARSE})
 _BODILESS = frozenset({HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO})
 _ZEROS = bytes(BLOCK_SIZE)
+_EVERYTHING = 2**63
 
 
 class TarReader:
@@ -34,13 +37,29 @@ class TarReader:
 
     Bodies are views of the pieces, never copies. Raises CorruptLayer and UnsafePath; errors of ``pieces`` pass through.
     The reader cannot be used after an error.
+
+    ``seek`` is for a file: it may pass over that many bytes, from the end of the last piece on, and returns how many it
+    did pass over. Bytes that nobody asked for are then never read; without it all are.
     """
 
-    __slots__ = ("_base", "_body", "_end", "_entries", "_entry", "_padding", "_pieces", "_position", "_view", "what")
+    __slots__ = (
+        "_base",
+        "_body",
+        "_end",
+        "_entries",
+        "_entry",
+        "_padding",
+        "_pieces",
+        "_position",
+        "_seek",
+        "_view",
+        "what",
+    )
 
-    def __init__(self, pieces: Iterable[Buffer], what: str) -> None:
+    def __init__(self, pieces: Iterable[Buffer], what: str, seek: Callable[[int], int] | None = None) -> None:
         self.what = what
         self._pieces = iter(pieces)
+        self._seek = seek
         self._view = memoryview(b"")  # the current piece
         self._position = 0  # in the piece
         self._end = 0  # of the piece
@@ -74,6 +93,11 @@ class TarReader:
             raise CorruptLayer(f"{self.what}: more than {MAX_ENTRIES} entries")
         return entry
 
+    @property
+    def offset(self) -> int:
+        """Where in the stream the current member's data begins, as long as none of it was read; in bytes."""
+        return self._base + self._position
+
     def body(self) -> Iterator[Buffer]:
         """The stored bytes of the current member, once; of a sparse file, the segments of ``entry.sparse`` in turn.
 
@@ -102,12 +126,16 @@ class TarReader:
         """Reads extended headers, then the member that they describe; any member but a plain file comes here."""
         records: dict[bytes, bytes] = {}
         long_name = long_link = b""
+        total = 0
         while entry.type not in _FILES and entry.type not in _BODILESS:
             kind = entry.type
             if kind not in (_EXTENDED, _GLOBAL, _LONG_NAME, _LONG_LINK):
                 raise Malformed(f"unknown type {quote(kind)}")
             if not 0 <= entry.size <= MAX_EXTENDED_SIZE:
                 raise Malformed(f"an extended header of {entry.size} bytes: expected at most {MAX_EXTENDED_SIZE}")
+            total += BLOCK_SIZE + entry.size
+            if total > MAX_EXTENDED_TOTAL:
+                raise Malformed(f"extended headers of more than {MAX_EXTENDED_TOTAL} bytes before one entry")
             text = self._take(entry.size + -entry.size % BLOCK_SIZE)[: entry.size]
             if kind == _EXTENDED:
                 records = pax.parse_records(text)
@@ -190,6 +218,7 @@ class TarReader:
         second = self._block()
         if second is not None and second != _ZEROS:
             raise Malformed("a single zero block, with data after it")
+        self._pass_over(_EVERYTHING)
         while self._load():
             pass
         self._position = self._end
@@ -222,6 +251,7 @@ class TarReader:
         rest = self._body + self._padding
         while rest > self._end - self._position:
             rest -= self._end - self._position
+            rest -= self._pass_over(rest)
             if not self._load():
                 self._position = self._end
                 if rest > self._padding:
@@ -229,6 +259,16 @@ class TarReader:
                 rest = 0
         self._position += rest
         self._body = self._padding = 0
+
+    def _pass_over(self, size: int) -> int:
+        """In a file, leaves this piece and passes over up to ``size`` bytes after it; how many they were."""
+        if self._seek is None:
+            return 0
+        passed = self._seek(size)
+        self._base += self._end + passed
+        self._view = memoryview(b"")
+        self._position = self._end = 0
+        return passed
 
     def _load(self) -> bool:
         """Moves to the next piece; False at the end of the stream."""

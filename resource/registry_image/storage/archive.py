@@ -2,85 +2,126 @@
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from registry_image.archive.compression import compression_of, decompress, foreign_format
-from registry_image.errors import ContentError, quote, storage_errors
+from registry_image.archive.entry import HARDLINK, REGULAR, SYMLINK, Entry
+from registry_image.archive.headers import BLOCK_SIZE
+from registry_image.archive.tarstream import TarReader
+from registry_image.errors import ContentError, ExtractionError, quote, storage_errors
 from registry_image.oci.digest import Buffer
 from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region, closing_descriptor
 
 #: The most members of an image archive, which has a few for each layer and platform. A root filesystem has more.
 MAX_MEMBERS = 50_000
-#: The largest header of an archive, in bytes, PAX records included.
-MAX_HEADER = 1024 * 1024
+#: All headers of an archive together, in bytes, extended ones included. The index holds names and link targets, which
+#: are in headers, so this bounds its memory. 50,000 plain members have 25 MB.
+MAX_HEADERS = 32 * 1024 * 1024
+#: Links followed from one name to a file. `docker save` writes one.
+MAX_LINKS = 40
+#: Bytes per read of headers.
+_HEADERS_PIECE = 64 * 1024
 #: How messages call a format whose bare name would not be clear.
 _IN_WORDS = {"xz": "xz data", "bzip2": "bzip2 data", "zip": "a zip file"}
 
 
-class _Headers(io.FileIO):
-    """A file from which tarfile reads headers. On its own it would read a PAX header of gigabytes into memory."""
+class _Window:
+    """Pieces of a file, of which some can be passed over unread."""
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor, closefd=False)
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._size = size
+        self._position = 0
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= MAX_HEADER:
-            raise ValueError(f"a header of more than {MAX_HEADER} bytes")
-        return super().read(size)
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._next():
+            self._position += len(piece)
+            yield piece
+
+    def _next(self) -> bytes:
+        with storage_errors("reading a tar"):
+            return os.pread(self._descriptor, _HEADERS_PIECE, self._position)
+
+    def seek(self, size: int) -> int:
+        passed = max(0, min(size, self._size - self._position))
+        self._position += passed
+        return passed
 
 
 class Archive:
     """The regular files of a tar, by normalised name (no leading ``./`` or ``/``); of two with one name, the first.
 
-    Links are followed within the tar: `docker save` writes them for layers that are in it already.
+    Links are followed within the tar: `docker save` writes them for layers that are in it already. The tar is read as
+    strictly as a layer, and only its headers.
     """
 
     def __init__(self, descriptor: int, what: str) -> None:
         self.what = what
-        self._regions: dict[str, Region] = {}
-        self._links: dict[str, str] = {}
+        self._descriptor = descriptor
+        self._regions: dict[bytes, Region] = {}
+        self._links: dict[bytes, bytes] = {}  # targets; those of hard links begin with /, the top of the tar
         size = os.fstat(descriptor).st_size
+        if not size:
+            raise ContentError(f"{what}: an empty file, not a tar")
         try:
-            # tarfile only lists the members and their offsets; `Region` reads the data.
-            with _Headers(descriptor) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-                for count, member in enumerate(tar):
-                    if count >= MAX_MEMBERS:
-                        raise ContentError(f"{what}: a tar of more than {MAX_MEMBERS} files: not an image archive")
-                    self._add(member, descriptor)
-        except (tarfile.TarError, ValueError, OSError, RecursionError) as error:
-            raise ContentError(f"{what}: {_seems(descriptor, size)}: {error}") from error
+            self._read(_Window(descriptor, size))
+        except ExtractionError as error:
+            name = foreign_format(os.pread(descriptor, 64, 0))
+            if not name or self._regions or self._links:
+                raise ContentError(str(error)) from error
+            seems = _IN_WORDS.get(name, name)
+            raise ContentError(f"{what}: this seems to be {seems}, not a tar (plain, gzip or zstd)") from error
 
-    def _add(self, member: tarfile.TarInfo, descriptor: int) -> None:
-        name = posixpath.normpath(member.name).lstrip("/")
+    def _read(self, window: _Window) -> None:
+        reader = TarReader(window, f"{self.what}: not a sound tar", window.seek)
+        headers = end = 0
+        for _ in range(MAX_MEMBERS):
+            entry = reader.next()
+            if entry is None:
+                return
+            headers += reader.offset - end
+            if headers > MAX_HEADERS:
+                raise ContentError(
+                    f"{self.what}: a tar with more than {MAX_HEADERS} bytes of headers: not an image archive"
+                )
+            if entry.sparse is not None:
+                # No tool packs an image that way, and the file's bytes are not in the tar as they are.
+                raise ContentError(f"{self.what}: {quote(entry.path)} is a sparse file: no image archive has one")
+            end = reader.offset + entry.size + -entry.size % BLOCK_SIZE
+            self._add(entry, reader.offset)
+        if reader.next() is not None:
+            raise ContentError(f"{self.what}: a tar of more than {MAX_MEMBERS} files: not an image archive")
+
+    def _add(self, entry: Entry, offset: int) -> None:
+        name = entry.path
         if name in self._regions or name in self._links:
             return
-        if member.isreg() and not member.issparse() and member.size >= 0 and member.offset_data >= 0:
-            self._regions[name] = Region(descriptor, member.offset_data, member.size)
-        elif member.issym():
-            self._links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
-        elif member.islnk():
-            self._links[name] = posixpath.normpath(member.linkname)
+        if entry.type == REGULAR:
+            self._regions[name] = Region(self._descriptor, offset, entry.size)
+        elif entry.type == SYMLINK:
+            self._links[name] = entry.linkname
+        elif entry.type == HARDLINK:
+            self._links[name] = b"/" + entry.linkname
 
-    def names(self) -> list[str]:
-        return [*self._regions, *self._links]
+    def names(self) -> Iterator[bytes]:
+        """In no particular order."""
+        yield from self._regions
+        yield from self._links
 
     def region(self, name: str) -> Region | None:
         """The data of the file ``name``; None if it, or the target of its links, is missing."""
-        name = posixpath.normpath(name)
-        for _ in range(len(self._links) + 1):
-            if name in self._regions:
-                return self._regions[name]
-            if name not in self._links:
-                return None
-            name = self._links[name]
-        return None
+        # A string from JSON may hold a lone surrogate, and is then nobody's name.
+        path = _within(name.encode("utf-8", "surrogatepass"))
+        for _ in range(MAX_LINKS):
+            if path not in self._links:
+                break
+            path = _within(posixpath.join(posixpath.dirname(path), self._links[path]))
+        return self._regions.get(path)
 
     def has(self, name: str) -> bool:
         return self.region(name) is not None
@@ -130,11 +171,6 @@ def scratch() -> Iterator[Scratch]:
         yield Scratch(file.fileno())
 
 
-def _seems(descriptor: int, size: int) -> str:
-    start = os.pread(descriptor, 64, 0)
-    if not size:
-        return "an empty file, not a tar"
-    name = foreign_format(start)
-    if name:
-        return f"this seems to be {_IN_WORDS.get(name, name)}, not a tar (plain, gzip or zstd)"
-    return f"not a sound tar: it begins {quote(start[:16])}"
+def _within(path: bytes) -> bytes:
+    """``path`` from the top of the tar, above which nothing is."""
+    return posixpath.normpath(b"/" + path).lstrip(b"/")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from registry_image.archive.gzip import Run
-from registry_image.errors import ContentError, storage_errors
+from registry_image.errors import ContentError, quote, storage_errors
 from registry_image.oci.content import ContentReader
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.archive import Archive, open_archive
@@ -90,17 +90,16 @@ def _not_empty(root: Manifest | Index, layout: LayoutReader) -> Manifest | Index
 
 
 def _no_image(archive: Archive, shown: str) -> ContentError:
-    names = archive.names()
-    tops = sorted({name.partition("/")[0] for name in names})
+    tops = sorted({os.fsdecode(name.partition(b"/")[0]) for name in archive.names()})
     seems, hint = "", None
-    deeper = next((name for name in names if name.endswith(("/index.json", "/manifest.json"))), None)
+    deeper = next((name for name in archive.names() if name.endswith((b"/index.json", b"/manifest.json"))), None)
     if "blobs" in tops or "oci-layout" in tops:
         seems = ": it seems to be an OCI archive that is incomplete"
     elif "repositories" in tops:
         seems, hint = ": it seems to be from `docker save` before 1.10", "save it again with a current engine"
     elif deeper is not None:
-        folder = os.path.dirname(deeper)
-        seems = f": it seems to be an image packed inside the folder {folder!r}"
+        folder = quote(os.path.dirname(deeper))
+        seems = f": it seems to be an image packed inside the folder {folder}"
         hint = f"pack what is in the folder, not the folder: tar -C {folder} -cf image.tar ."
     elif len(_ROOTFS.intersection(tops)) > 1:
         seems = ": it seems to be a root filesystem, as `docker export` writes it"
@@ -112,5 +111,5 @@ def _no_image(archive: Archive, shown: str) -> ContentError:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_NAMES_SHOWN])
+    shown = ", ".join(quote(name) for name in names[:_NAMES_SHOWN])
     return (f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown) or "nothing"
