@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -30,6 +29,8 @@ UPPER = tar.archive(
     tar.gnu_sparse("d/s", [(0, b"a"), (5000, b"b")], 6000),
     tar.directory("l", mode=0o700),
     tar.file("x" * 120, "long"),
+    tar.symlink(".wh..wh.plnk/l", to="../d"),
+    tar.file(".wh..wh.plnk/l/.wh.z"),
 )
 #: Bytes with a meaning in a header: separators, dots, signs of numbers, types, the prefix of whiteouts.
 TELLING = st.sampled_from(
@@ -65,9 +66,14 @@ def test_changed_bytes_are_laid_out_or_refused(changes: list[tuple[int, bytes]])
         (place / "outside").mkdir()
         (place / "outside/canary").write_text("canary")
         before = snapshot(place / "outside")
-        with contextlib.suppress(ExtractionError):
+        failed = False
+        try:
             unpack(place / "rootfs", LOWER, with_checksums(data))
+        except ExtractionError:
+            failed = True
         assert snapshot(place / "outside") == before
         assert sorted(os.listdir(place)) == ["outside", "rootfs"]
         for path in snapshot(place / "rootfs"):
-            assert not any(part.startswith(b".wh.") and part != b".wh..wh.plnk" for part in path.split(b"/")), path
+            reserved = {part for part in path.split(b"/") if part.startswith(b".wh.")}
+            # AUFS's directory is removed at the end of its layer.
+            assert reserved <= ({b".wh..wh.plnk"} if failed else set()), path

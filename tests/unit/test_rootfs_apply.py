@@ -388,6 +388,33 @@ def test_nothing_of_aufs_is_visible_but_hard_links_find_their_content(root: Path
         assert ((target / "a").read_text(), mode(target / "a"), (target / "a").stat().st_nlink) == ("data", 0o751, 2)
 
 
+STASHED = [file(".wh..wh.plnk/1", "data"), hardlink("a", to=".wh..wh.plnk/1")]
+
+
+@pytest.mark.rule(37)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        [symlink(".wh..wh.plnk", to="d"), file(".wh..wh.plnk/.wh.b"), *STASHED],
+        [*STASHED, symlink(".wh..wh.plnk", to="d"), file(".wh..wh.plnk/.wh.b")],
+        [file(".wh..wh.plnk", "a file"), *STASHED],
+        [*STASHED, fifo(".wh..wh.plnk")],
+        [*STASHED, hardlink(".wh..wh.plnk", to="a")],
+        [*STASHED, symlink(".wh..wh.plnk/l", to="../d"), file(".wh..wh.plnk/l/.wh.b")],
+        [*STASHED, symlink(".wh..wh.plnk/l", to="/d"), directory(".wh..wh.plnk/l/.wh..wh.b")],
+        [*STASHED, symlink(".wh..wh.plnk/l", to=".."), symlink(".wh..wh.plnk/l/.wh..wh.plnk", to="d")],
+        [*STASHED, symlink("l", to=".wh..wh.plnk"), symlink("l/m", to="../d"), file(".wh..wh.plnk/m/.wh.b")],
+        [*STASHED, file(".wh..wh.plnk/.wh.b")],
+    ],
+)
+def test_no_reserved_name_is_left_whatever_stands_in_place_of_aufss_directory(layer: list[bytes], root: Path) -> None:
+    for target in (root, root.with_name("again")):
+        unpack(target, *([archive(file("lower"))] if target == root else []), archive(directory("d"), *layer))
+        left = names(target) - {"lower", "l"}
+        assert left == {"a", "d"}
+        assert (target / "a").read_text() == "data"
+
+
 @pytest.mark.rule(37)
 @pytest.mark.parametrize(
     "layer",

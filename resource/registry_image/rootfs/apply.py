@@ -96,13 +96,16 @@ class Applier:
 
     def _entry(self, entry: Entry, layer: LayerReader) -> None:
         path = entry.path
-        if whiteout.may_mark(path) and self._is_mark(path):
+        may_mark = whiteout.may_mark(path)
+        if may_mark and self._is_mark(path):
             return
         if not path:
             self._set_top(entry)
             return
         above, _, name = path.rpartition(b"/")
         parent = self._root.directory(above)
+        if may_mark and whiteout.is_reserved(name) and parent.path != whiteout.STASH:
+            return  # a symlink in AUFS's directory leads here, where the name would stay (layers.md 37)
         if self._has_lower:
             self._add(parent, name)
         kind = entry.type

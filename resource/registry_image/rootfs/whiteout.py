@@ -11,7 +11,8 @@ import enum
 from registry_image.errors import InvalidWhiteout, quote
 from registry_image.rootfs.layer_errors import LayerError
 
-#: Where AUFS kept the inodes of hard links: entries of the same layer link to names in it.
+#: Where AUFS kept the inodes of hard links: entries of the same layer link to names in it. The directory is ours: an
+#: entry of this name may be a symlink or a file, and is not made.
 STASH = b".wh..wh.plnk"
 
 _PREFIX = b".wh."
@@ -46,7 +47,7 @@ def read(path: bytes) -> tuple[Mark, bytes]:
     be made.
     """
     *parents, name = path.split(b"/")
-    if path == STASH or (parents and parents[0] == STASH):
+    if parents and parents[0] == STASH:
         return Mark.STASHED, path
     for parent in parents:
         if parent.startswith(_AUFS_PREFIX):
