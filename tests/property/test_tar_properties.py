@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_image.archive import entry as kinds
@@ -123,6 +123,109 @@ def test_broken_bytes_give_our_errors_only(
         data[position % len(data)] = value
     try:
         read(decompress(cut(bytes(data)[: end % len(data)], sizes), "layer"))
+    except (CorruptLayer, UnsafePath) as error:
+        assert error.message.startswith("layer: ")  # noqa: PT017  # reading may also succeed
+
+
+def fields(width: int) -> st.SearchStrategy[bytes]:
+    """What may stand in a numeric field: numbers near the bounds, in both encodings, and anything."""
+    return st.one_of(
+        st.sampled_from([-(2**63), -513, -1, 0, 1, 3, 512, 2**31, 2**63 - 1, 2**63]).map(
+            lambda number: tar.base256(number, width)
+        ),
+        st.integers(0, 2000).map(lambda number: tar.octal(number, width)),
+        st.binary(min_size=width, max_size=width),
+    )
+
+
+#: Names that are honest, and names with what no name may hold.
+NAMES = st.sampled_from([b"a", b"d/a", b"a\0b", b"../x", b"/", b"a/../../b", b"\0", b"", b"x/" * 2500])
+DECIMALS = st.sampled_from(
+    [b"0", b"1", b"2", b"-1", b"-3", b"512", b"1.5", b"", b"x", b"%d" % (2**63 - 1), b"%d" % 2**63]
+)
+LISTS = st.lists(st.integers(-2, 600), max_size=6).map(lambda numbers: ",".join(map(str, numbers)).encode())
+PLAIN = st.one_of(
+    st.tuples(st.sampled_from(["path", "linkpath", "uname", "SCHILY.xattr.user.a", "SCHILY.xattr."]), NAMES),
+    st.tuples(st.sampled_from(["size", "uid", "gid", "mtime"]), DECIMALS),
+)
+SPARSE = st.one_of(
+    st.tuples(st.just("GNU.sparse.name"), NAMES),
+    st.tuples(st.sampled_from([f"GNU.sparse.{key}" for key in ("realsize", "size", "numblocks", "major")]), DECIMALS),
+    st.tuples(st.just("GNU.sparse.map"), LISTS),
+    st.tuples(st.sampled_from(["GNU.sparse.offset", "GNU.sparse.numbytes"]), DECIMALS),
+)
+#: Records that make the rest of a sparse file's description count.
+VERSIONS = st.sampled_from(
+    [
+        [],
+        [("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"600")],
+        [("GNU.sparse.size", b"600"), ("GNU.sparse.numblocks", b"1"), ("GNU.sparse.map", b"0,512")],
+    ]
+)
+
+
+#: The lines before the data in version 1.0: the number of pairs, then the pairs.
+MAPS = st.sampled_from([[b"0"], [b"1", b"0", b"0"], [b"-1", b"5"], [b"-2", b"5", b"6"], [b"1", b"600", b"0"]])
+
+
+@st.composite
+def extended(draw: st.DrawFn) -> bytes:
+    kind = draw(st.sampled_from([b"x", b"x", b"x", b"g", b"L", b"K"]))
+    if kind in (b"L", b"K"):
+        return tar.gnu_long(draw(NAMES), type=kind)
+    records = [*draw(VERSIONS), *draw(st.lists(st.one_of(SPARSE, PLAIN), max_size=2))]
+    return tar.pax(records, type=kind)
+
+
+@st.composite
+def any_member(draw: st.DrawFn) -> bytes:
+    """Extended headers, a header whose checksum is right and whose fields are anything, and the lines of a map."""
+    lines = draw(st.one_of(MAPS, st.lists(DECIMALS, max_size=6)))
+    data = b"".join(line + b"\n" for line in lines)
+    block = bytearray(
+        tar.header(
+            draw(NAMES)[:100],
+            type=draw(st.sampled_from([bytes([kind]) for kind in b"00007\x00123456SSxgLKD"])),
+            size=draw(st.sampled_from([512, 5, 0, 1024])),
+            linkname=draw(NAMES)[:100],
+            dialect=draw(st.sampled_from(["v7", "ustar", "gnu", "pax"])),
+        )
+    )
+    # Mode, owner, size and time; the device; old GNU's map, and whether more blocks follow it.
+    places = [(100, 8), (108, 8), (116, 8), (124, 12), (136, 12), (329, 8), (337, 8)]
+    places += [(at, 12) for at in (386, 398, 410, 422, 483)]
+    for at, width in draw(st.lists(st.sampled_from(places), max_size=4)):
+        block[at : at + width] = draw(fields(width))
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return b"".join(draw(st.lists(extended(), max_size=2))) + bytes(block) + tar.padded(data)
+
+
+@st.composite
+def any_sparse_member(draw: st.DrawFn) -> bytes:
+    """A sparse file of PAX whose parts are plausible, so that what is odd in one of them gets far."""
+    size, pairs, stored = draw(DECIMALS), draw(MAPS), draw(st.sampled_from([0, 0, 5]))
+    records = [("GNU.sparse.name", draw(NAMES)), ("GNU.sparse.realsize", size)]
+    if draw(st.booleans()):
+        records += [("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0")]
+        data = tar.padded(b"".join(line + b"\n" for line in pairs))
+    else:
+        records += [("GNU.sparse.numblocks", pairs[0]), ("GNU.sparse.map", b",".join(pairs[1:]))]
+        data = b""
+    return tar.pax(records) + tar.header("x", size=len(data) + stored) + data + tar.padded(b"x" * stored)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(any_member(), any_sparse_member()), min_size=1, max_size=2), SIZES)
+def test_any_header_gives_an_entry_within_bounds_or_our_errors(written: list[bytes], sizes: list[int]) -> None:
+    reader = TarReader(cut(tar.archive(*written), sizes), "layer")
+    try:
+        while entry := reader.next():
+            assert b"\0" not in entry.path + entry.linkname
+            assert not entry.path.startswith(b"/")
+            assert not {b"..", b".", b""} & set(entry.path.split(b"/")) or not entry.path
+            assert 0 <= entry.size < 2**63
+            assert sum(map(len, reader.body())) <= entry.size
     except (CorruptLayer, UnsafePath) as error:
         assert error.message.startswith("layer: ")  # noqa: PT017  # reading may also succeed
 

@@ -308,11 +308,15 @@ def test_rule_16_a_file_of_nothing_but_a_hole_keeps_its_size(write: Callable[...
         tar.pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"})
         + tar.file("s", b"-1\n" + bytes(600)),
         tar.pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"})
+        + tar.file("s", b"-1\n5\n" + bytes(600)),
+        tar.gnu_sparse("s", [], -5),
+        tar.pax({"GNU.sparse.size": "-5", "GNU.sparse.numblocks": "0"}) + tar.header("s"),
+        tar.pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"})
         + tar.file("s", b"9" * 600),
         tar.pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"})
         + tar.file("s", b"9" * (sparse.MAX_MAP_SIZE + 512)),
     ],
-    ids=range(18),
+    ids=range(21),
 )
 def test_rule_16_a_map_that_does_not_fit_its_data_is_an_error(written: bytes) -> None:
     with pytest.raises(CorruptLayer):
@@ -386,8 +390,10 @@ def test_rule_21_a_name_or_hard_link_that_climbs_above_the_root_is_refused(name:
         tar.file("x" * 1_000_000),
         tar.hardlink("x", to="a/" * 5000),
         tar.symlink("x", to="a" * (names.MAX_PATH + 1)),
+        tar.pax_sparse("a\0b", [(0, b"x")], 600),
+        tar.pax_sparse("a\0b", [(0, b"x")], 600, version="0.1"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_rule_17_and_27_a_name_that_no_file_can_have_is_refused(written: bytes) -> None:
     with pytest.raises(UnsafePath) as caught:
@@ -465,6 +471,15 @@ def test_an_invalid_time_is_an_error(text: str) -> None:
 def test_rule_18_a_broken_pax_record_is_an_error(kind: bytes, body: bytes) -> None:
     with pytest.raises(CorruptLayer, match="PAX record"):
         read(tar.archive(tar.pax(body, type=kind), tar.header("x")))
+
+
+def test_the_extended_headers_of_one_entry_have_a_bound_together() -> None:
+    """However small each of them is, one entry is bounded; what another entry has does not count."""
+    few = tar.pax({"comment": "x" * 1_000_000}, type=b"g") * 4
+    assert [entry.path for entry, _ in read(tar.archive(few, tar.file("a"), few, tar.file("b")))] == [b"a", b"b"]
+    for many in (few + few[: len(few) // 4], tar.pax(b"", type=b"g") * 8300):
+        with pytest.raises(CorruptLayer, match="extended headers of more than 4196352 bytes before one entry"):
+            read(tar.archive(many, tar.file("a")))
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:

@@ -16,10 +16,13 @@ class Unsafe(Malformed):
 def normalise(name: bytes) -> bytes:
     """``name`` relative to the root, without empty, ``.`` and ``..`` parts; b"" is the root itself.
 
-    ``..`` is resolved lexically. Raises Unsafe for an empty name, one that climbs above the root, one too long.
+    ``..`` is resolved lexically. Raises Unsafe for an empty name, one with a NUL in it, one that climbs above the root,
+    one too long. Names come from headers, PAX records and sparse maps, and all of them come here.
     """
     if not name:
         raise Unsafe("an empty name")
+    if b"\0" in name:
+        raise Unsafe(f"a name with a NUL in it: {quote(name)}")
     path = name.rstrip(b"/")
     if path.startswith(b"./"):
         path = path[2:]
@@ -46,5 +49,7 @@ def check_symlink_target(target: bytes) -> None:
     """Raises Unsafe unless a symlink can have ``target``. Where it leads is not checked (layers.md 25)."""
     if not target:
         raise Unsafe("a symlink without a target")
+    if b"\0" in target:
+        raise Unsafe(f"a symlink target with a NUL in it: {quote(target)}")
     if len(target) > MAX_PATH:
         raise Unsafe(f"a symlink target of {len(target)} bytes: more than {MAX_PATH}: {quote(target)}")

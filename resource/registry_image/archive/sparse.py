@@ -58,7 +58,10 @@ def _read_map_1_0(read_block: ReadBlock) -> list[int]:
     wanted = 1
     while True:
         if lines >= wanted and wanted == 1:
-            wanted += 2 * pax.integer(bytes(text[: text.index(b"\n")]))
+            count = pax.integer(bytes(text[: text.index(b"\n")]))
+            if count < 0:
+                raise Malformed(f"a sparse map of {count} segments")
+            wanted += 2 * count
         if lines >= wanted:
             break
         if len(text) >= MAX_MAP_SIZE:
@@ -97,6 +100,8 @@ def _pairs(block: bytes, start: int, count: int) -> list[int]:
 def segments(numbers: Sequence[int], size: int, stored: int) -> Segments:
     """The (offset, length) of a file's data. Raises Malformed unless they ascend without overlap, end within ``size``,
     and add up to the ``stored`` bytes."""
+    if size < 0:
+        raise Malformed(f"a sparse file of {size} bytes")
     result = []
     position = 0
     for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
