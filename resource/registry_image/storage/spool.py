@@ -67,7 +67,7 @@ class Spool:
             while self._held >= self._memory and self._file is None and not self._discarding:
                 directory = None if self._reading else self._directory
                 if directory is not None and (self._is_urgent() or time.monotonic() > patient_until):
-                    self._file = _unlinked_file(directory)
+                    self._file = unlinked_file(directory)
                 else:
                     self._wait()
             if self._discarding:
@@ -158,7 +158,8 @@ class Spool:
             os.close(self._file)
 
 
-def _unlinked_file(directory: bytes) -> int:
+def unlinked_file(directory: bytes) -> int:
+    """A new file in ``directory``, without a name, open for reading and writing. Raises StorageError."""
     with storage_errors(_BUFFERING):
         try:
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)

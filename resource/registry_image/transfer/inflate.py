@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from queue import Empty, Full, Queue
 
 from registry_image.archive.compression import PIECE_SIZE, decompress
 from registry_image.errors import Cancelled
 from registry_image.oci.digest import Buffer, Verifier
 from registry_image.oci.image import Layer
 from registry_image.progress import Listener
-from registry_image.storage.spool import Spool
+from registry_image.storage.spool import POLL, Spool
 from registry_image.transfer.fetch import Downloads
 from registry_image.transfer.workers import WorkerGroup
 
@@ -63,10 +65,7 @@ class Inflation:
         self._downloads = downloads
         self._layers = layers
         self._listener = listener
-        self._outputs = {layer.number: Spool(group.cancelled, MEMORY) for layer in layers}
-        self._verifiers = {
-            layer.number: SharedVerifier(Verifier(layer.diff_id, None, f"{layer}: uncompressed")) for layer in layers
-        }
+        self._begun: Queue[tuple[Spool, SharedVerifier]] = Queue(maxsize=1)  # of the layer after the one being read
 
     def start(self) -> None:
         # glibc maps fresh pages for every block of our size, and unmaps them, until a larger block has been freed
@@ -75,13 +74,14 @@ class Inflation:
         self._group.start(self._inflate, "inflate")
 
     def read(self, layer: Layer) -> Iterator[Buffer]:
-        """The bytes of ``layer``, once. Raises before the end unless blob and diff ID are right.
+        """The bytes of ``layer``, once, in the order of the layers. Raises before the end unless blob and diff ID are
+        right.
 
         A failure anywhere in the group is raised at once.
         """
-        verifier = self._verifiers[layer.number]
+        output, verifier = self._next()
         try:
-            for count, piece in enumerate(self._outputs[layer.number].read(), start=1):
+            for count, piece in enumerate(output.read(), start=1):
                 self._group.check()
                 verifier.hash_up_to(count)
                 yield piece
@@ -91,9 +91,28 @@ class Inflation:
         verifier.finish()
         self._listener.finish("unpack", layer.descriptor.digest.short)
 
+    def _next(self) -> tuple[Spool, SharedVerifier]:
+        while True:
+            self._group.check()
+            with suppress(Empty):
+                return self._begun.get(timeout=POLL)
+
+    def _begin(self, layer: Layer) -> tuple[Spool, SharedVerifier]:
+        """Where the bytes of ``layer`` go, as soon as the layer before it is being read: many small layers would
+        otherwise wait in memory, each of which inflates to MEMORY."""
+        begun = (
+            Spool(self._group.cancelled, MEMORY),
+            SharedVerifier(Verifier(layer.diff_id, None, f"{layer}: uncompressed")),
+        )
+        while not self._group.cancelled.is_set():
+            with suppress(Full):
+                self._begun.put(begun, timeout=POLL)
+                return begun
+        raise Cancelled
+
     def _inflate(self) -> None:
         for layer in self._layers:
-            output, verifier = self._outputs[layer.number], self._verifiers[layer.number]
+            output, verifier = self._begin(layer)
             try:
                 for piece in decompress(self._compressed(layer), str(layer)):
                     data = piece if isinstance(piece, bytes) else bytes(piece)
