@@ -393,7 +393,7 @@ def test_no_matching_tag_is_no_version(registry: Registry, repository_name: str)
     assert runner.check({"source": source | {"tag_regex": "^v"}}).versions == []
 
 
-MODES = {
+MODES: dict[str, dict[str, object]] = {
     "tag": {"tag": "1"},
     "versions": {"tag": None},
     "expression": {"tag": None, "tag_regex": "^x", "sort": "created"},

@@ -358,9 +358,10 @@ def test_a_get_that_fails_midway_says_how_far_it_was(tmp_path: Path, progress: s
     assert outcome.status == 1
     standing, error = [line for line in lines_of(outcome) if not line.startswith(("getting", "hint"))]
     part = layer.digest[7:19]
+    # Whether unpacking has begun by then is up to the threads.
     assert re.fullmatch(
-        rf"failed after \d\.\d s, downloading {part}; unpacking {part}: "
-        rf"{layer.size} of {layer.size} B downloaded, \d+ B unpacked",
+        rf"failed after \d\.\d s, downloading {part}(; unpacking {part})?: "
+        rf"{layer.size} of {layer.size} B downloaded(, \d+ B unpacked)?",
         standing,
     )
     assert error.startswith("error: ")

@@ -24,8 +24,8 @@ PARALLEL = 4
 MEMORY = 8 * 1024 * 1024
 #: The same once MAX_IN_MEMORY has no room for MEMORY: the rest of the blob waits in its file.
 LITTLE_MEMORY = 1024 * 1024
-#: Bytes in memory of all blobs that are ahead of their turn: eight large ones wait, or 250 small ones. Threads have heaps
-#: of their own, so the process takes up to three times as much.
+#: Bytes in memory of all blobs that are ahead of their turn: eight large ones wait, or 250 small ones. Threads have
+#: heaps of their own, so the process takes up to three times as much.
 MAX_IN_MEMORY = 16 * 1024 * 1024
 #: What a waiting blob counts in memory beside its bytes, so that their number is bounded too.
 OVERHEAD = 64 * 1024
