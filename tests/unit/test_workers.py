@@ -19,6 +19,13 @@ from registry_image.transfer.workers import WorkerGroup, map_on_processors, para
 TIMEOUT = 60.0
 
 
+def assert_all_end_but(before: set[threading.Thread]) -> None:
+    """On a busy machine a thread may take longer to end than the group waits for it."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive(), thread
+
+
 # Order and limit
 
 
@@ -124,7 +131,7 @@ def test_the_first_failure_ends_it_and_no_thread_stays() -> None:
         parallel_map(act, range(10_000), MAX_LOOKUPS)
     # Those under way when it failed may have taken one more each, before they saw it.
     assert len(begun) <= 21 + 2 * MAX_LOOKUPS
-    assert not [thread for thread in threading.enumerate() if thread not in before]
+    assert_all_end_but(before)
 
 
 def test_nothing_is_begun_after_a_failure() -> None:
@@ -252,14 +259,33 @@ def test_a_signal_unwinds_the_caller_while_all_threads_hang_and_nothing_more_is_
             _thread.interrupt_main()
         release.wait(TIMEOUT)
 
+    before = set(threading.enumerate())
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         parallel_map(act, range(100), 3)
     assert time.monotonic() - started < TIMEOUT / 2
-    workers = [thread for thread in threading.enumerate() if thread.name.startswith("map-")]
-    assert workers
+    assert len(set(threading.enumerate()) - before) == 3
     release.set()
-    for thread in workers:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
+    assert_all_end_but(before)
     assert sorted(begun) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("already", [True, False], ids=["after it has started", "before it starts"])
+def test_a_signal_while_threads_are_started_unwinds_the_caller_and_no_thread_stays(
+    monkeypatch: pytest.MonkeyPatch, *, already: bool
+) -> None:
+    start = threading.Thread.start
+    calls = iter(range(3))
+
+    def interrupted(thread: threading.Thread) -> None:
+        last = next(calls) == 2
+        if already or not last:
+            start(thread)
+        if last:
+            raise KeyboardInterrupt  # as the handler of a signal does
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        parallel_map(str, range(100), 3)
+    assert_all_end_but(before)

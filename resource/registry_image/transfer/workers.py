@@ -93,8 +93,8 @@ class WorkerGroup:
             for position in range(taken, begun):
                 yield result(position)
         finally:
-            # Wakes the threads that wait for an item.
-            for _ in range(min(begun, limit)):
+            # Wakes the threads that wait for an item: one more than counted where a signal came while it was started.
+            for _ in range(limit):
                 tasks.put(None)
 
     def __enter__(self) -> WorkerGroup:
@@ -106,7 +106,8 @@ class WorkerGroup:
         self.cancelled.set()
         end = time.monotonic() + GRACE
         for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():  # not where a signal came before it was started
+                thread.join(max(0.0, end - time.monotonic()))
 
 
 def parallel_map(act: Callable[[_Item], _Result], items: Sequence[_Item], limit: int) -> list[_Result]:
