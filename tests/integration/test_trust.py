@@ -17,8 +17,10 @@ from registry_image.auth.credentials import Credentials
 from registry_image.errors import RequestError, TransportError
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.client import Client
-from registry_image.net.http import Request
+from registry_image.net.http import Request, StreamingReply
+from registry_image.net.scheme import Schemes
 from registry_image.net.tls import TLS
+from registry_image.net.transport_error import NoTLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images, parts
@@ -270,16 +272,32 @@ def test_a_plain_server_that_waits_for_the_end_of_a_line_is_found_out_too() -> N
         assert client.traffic.requests == 1
 
 
-def test_a_slow_tls_registry_is_given_more_time(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_image.net.scheme.PROBE_TIMEOUT", 1e-6)
+def test_a_tls_registry_whose_first_handshake_is_slow_is_asked_again(authority: Authority) -> None:
     with fake_registry(authority.issue()) as registry:
         registry.add(NAME, BUILT, "1")
-        with tls_after_all(registry.host) as host:
+        with tls_at_the_second_try(registry.host) as host:
             time = Time()
             client = a_client(time=time, tls=TLS(ca_certs=(authority.pem,)))
             assert Repository(client, RepositoryName.parse(f"{host}/{NAME}")).resolve("1") is not None
         assert time.waits
         assert [ask.method for ask in registry.log] == ["HEAD"]
+
+
+def test_each_further_handshake_is_given_more_time_up_to_a_limit() -> None:
+    schemes = Schemes()
+    given: list[float] = []
+
+    def too_slow(seconds: float) -> StreamingReply:
+        given.append(seconds)
+        raise NoTLS("timed out")
+
+    def hangs_up(_: str) -> StreamingReply:
+        raise TransportError("hung up")
+
+    for _ in range(4):
+        with pytest.raises(TransportError, match="hung up"):
+            schemes.find("https://registry.test/v2/", too_slow, hangs_up)
+    assert given == pytest.approx([0.3, 1.2, 4.8, 15])
 
 
 @contextlib.contextmanager
@@ -297,15 +315,23 @@ def mute_to_tls() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def tls_after_all(upstream: str) -> Iterator[str]:
-    """A TLS port that answers plain HTTP with 400, as Go and nginx do; Python's server would send a TLS alert."""
+def tls_at_the_second_try(upstream: str) -> Iterator[str]:
+    """A TLS port whose first handshake gets no answer, however long the client waits.
+
+    It answers plain HTTP with 400, as Go and nginx do; Python's server would send a TLS alert.
+    """
     with fault_proxy(upstream) as proxy:
+        slow = iter((True,))
 
         def handle(client: socket.socket) -> None:
             if client.recv(1, socket.MSG_PEEK) == b"H":
                 with client:
                     client.recv(65536)
                     client.sendall(b"HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            elif next(slow, False):
+                with client, contextlib.suppress(OSError):
+                    while client.recv(65536):
+                        pass
             else:
                 proxy.serve(client)
 
