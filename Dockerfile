@@ -15,7 +15,7 @@ COPY requirements.txt .ci/requirements-sbom.txt wheelhouse* /build/
 RUN set -- /build/pip-*.whl \
  && if [ -e "$1" ]; then pip="$1/pip"; from="--no-index --find-links=/build"; else pip="-m pip"; from=""; fi \
  && python3 -m venv --without-pip /sbom && python3 -m venv --without-pip /out/opt/.venv \
- && install="install --no-cache-dir --no-compile --require-hashes --only-binary=:all: $from --requirement" \
+ && install="install --no-cache-dir --no-compile --require-hashes --no-deps --only-binary=:all: $from --requirement" \
  && python3 $pip --no-input --python /sbom/bin/python $install /build/requirements-sbom.txt \
  && pip="$pip --no-input --python /out/opt/.venv/bin/python" \
  && python3 $pip $install /build/requirements.txt \
@@ -46,15 +46,16 @@ FROM ${base_image} AS tools
 COPY requirements-dev.txt wheelhouse* /build/
 RUN set -- /build/pip-*.whl \
  && if [ -e "$1" ]; then pip="$1/pip"; from="--no-index --find-links=/build"; else pip="-m pip"; from=""; fi \
- && python3 $pip --no-input install --no-cache-dir --no-compile --require-hashes --only-binary=:all: $from \
+ && python3 $pip --no-input install --no-cache-dir --no-compile --require-hashes --no-deps --only-binary=:all: $from \
       --target /tools --requirement /build/requirements-dev.txt
 COPY . /src
 RUN cd /src && rm -rf assets resource .venv \
  && ln -s /opt/resource assets && ln -s /opt/resource resource && ln -s /opt/.venv .venv \
  && cp -r "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" /standard-library \
  && mkdir /programs && cd / \
- && for file in $(command -v setpriv) $(command -v unshare) $(ldd "$(command -v setpriv)" | grep -o '/[^ ]*'); do \
-      cp --dereference --parents "$(realpath "${file%/*}")/${file##*/}" /programs; done
+ && for program in openssl setpriv unshare; do \
+      for file in $(command -v $program) $(ldd "$(command -v $program)" | grep -o '/[^ ]*'); do \
+        cp --dereference --parents "$(realpath "${file%/*}")/${file##*/}" /programs; done; done
 
 FROM resource AS tests
 COPY --from=tools /programs /
@@ -64,6 +65,6 @@ COPY --from=tools /src /src
 RUN cd /opt/.venv/lib/python3*/site-packages \
  && printf '%s\n' /tools /standard-library /standard-library/lib-dynload >tools.pth \
  && python3 -c 'import os; os.symlink("/tools/botocore/data/iam", "botocore/data/iam")' \
- && cd /src && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests/unit tests/property
+ && cd /src && PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider tests/unit
 
 FROM resource

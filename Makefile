@@ -15,12 +15,13 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv with everything needed to run, test and develop
 
-# Pinned and hashed, from wherever pip is configured to look.
+# Pinned and hashed, from wherever pip is configured to look. The pins are complete: left to find dependencies, a pip before
+# 23.3 takes the newest version of a package that is needed with an extra, and refuses it for not being pinned.
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
-	  --requirement requirements-dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  --only-binary=:all: --requirement requirements-dev.txt
 	@touch $@
 
 parts: setup ## Install the real parts that tests use (Debian, as root)
@@ -81,13 +82,12 @@ IMAGE ?= registry-image-resource
 VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' resource/registry_image/version.py)
 ARCH ?= $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
 
+DOWNLOAD = $(PY) -m pip download --quiet --disable-pip-version-check --no-deps --dest wheelhouse
 wheelhouse: setup ## Gather the image's packages beforehand, so that its build needs no index
 	@rm -rf wheelhouse
-	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --only-binary=:all: \
-	  --python-version $(IMAGE_PYTHON) --require-hashes --requirement requirements-dev.txt
-	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --only-binary=:all: \
-	  --python-version $(IMAGE_PYTHON) --require-hashes --requirement .ci/requirements-sbom.txt
-	@$(PY) -m pip download --quiet --disable-pip-version-check --dest wheelhouse --no-deps pip
+	@printf '%s\n' requirements-dev.txt .ci/requirements-sbom.txt | xargs --max-procs=2 --max-args=1 \
+	  $(DOWNLOAD) --only-binary=:all: --python-version $(IMAGE_PYTHON) --require-hashes --requirement
+	@$(DOWNLOAD) pip
 
 image: ## Build the image; ARGS=… goes to the build
 	@DOCKER=$(DOCKER) .ci/engine
