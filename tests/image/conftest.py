@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.base import PYTHON, base_rootfs
+from tests.support.base import PYTHON, base_rootfs, cache_directory
 from tests.support.engine import Engine
 
 TOP = Path(__file__).parents[2]
@@ -55,8 +57,27 @@ def context(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(commit, cwd=context, check=True)
     (context / ".venv").mkdir()
     (context / ".venv" / ".set-up").touch()
-    make(context, engine, "wheelhouse", f"IMAGE_PYTHON={PYTHON}")
+    with ThreadPoolExecutor(1) as other:
+        base = other.submit(base_rootfs)  # minutes as well, and both wait for the network most of the time
+        wheelhouse(context, engine)
+        base.result()
     return context
+
+
+def wheelhouse(context: Path, engine: Engine) -> None:
+    """Gather the packages, or take those of an earlier session with the same pins: it takes minutes."""
+    pins = [*sorted(context.glob("requirements*.txt")), context / ".ci/requirements-sbom.txt"]
+    key = hashlib.sha256(b"".join(each.read_bytes() for each in pins)).hexdigest()[:16]
+    kept = cache_directory() / f"wheelhouse-{PYTHON}-{key}"
+    if not kept.exists():
+        make(context, engine, "wheelhouse", f"IMAGE_PYTHON={PYTHON}")
+        for old in cache_directory().glob("wheelhouse-*"):
+            shutil.rmtree(old)
+        made = kept.with_name(f"made-{kept.name}.{os.getpid()}")
+        shutil.copytree(context / "wheelhouse", made)
+        made.rename(kept)
+    else:
+        shutil.copytree(kept, context / "wheelhouse")
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,18 @@ PYTHON = "3.11"
 _NAME = f"base-{_RELEASE}-1.tar"
 
 
+def cache_directory() -> Path:
+    """Where tests keep from one session to the next what takes minutes to make."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "registry-image-tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
 def base_rootfs() -> Path:
     """The path of the root filesystem as a tar, cached in the user's cache directory."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "registry-image-tests"
-    cached = cache / _NAME
+    cached = cache_directory() / _NAME
     if not cached.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        made = cache / f"{_NAME}.{os.getpid()}"
+        made = cached.with_name(f"{_NAME}.{os.getpid()}")
         command = [
             parts.need("mmdebstrap"),
             "--quiet",
