@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from registry_image.oci.digest import Digest
 from tests.support import images, runner, tar
 from tests.support.fakeregistry import Action, FakeRegistry, as_ever, fake_registry, status
-from tests.support.images import Blob, Content, blob, image, index, layer, manifest_of, on, write_layout
+from tests.support.images import Content, blob, image, index, layer, manifest_of, on, write_layout
 from tests.support.registry import Registry
-from tests.support.signed import COSIGN
-from tests.support.sigstore import BUNDLE, ISSUER, SUBJECT, Recipe, Sigstore
+from tests.support.signed import COSIGN, referring
+from tests.support.sigstore import ISSUER, SUBJECT, Recipe, Sigstore
 
 NAME = "app"
 FAST = {"REGISTRY_IMAGE_WAIT_SCALE": "0"}
@@ -90,26 +89,16 @@ def signature_tag(digest: str = IMAGE.digest) -> str:
     return f"{digest.replace(':', '-')}.sig"
 
 
-def attach_keyless(registry: FakeRegistry, form: str, recipe: Recipe | None = None, digest: str = IMAGE.digest) -> None:
-    subject = Digest.parse(digest)
+def attach_keyless(registry: FakeRegistry, form: str, recipe: Recipe | None = None) -> None:
+    subject = Digest.parse(IMAGE.digest)
     if form == "classic":
         annotations, payload = SIGSTORE.classic(subject, recipe)
         config = blob(b"{}", "application/vnd.oci.image.config.v1+json")
         registry.add(
-            NAME, manifest_of(config, [blob(payload, SIMPLE_SIGNING, annotations=annotations)]), signature_tag(digest)
+            NAME, manifest_of(config, [blob(payload, SIMPLE_SIGNING, annotations=annotations)]), signature_tag()
         )
         return
-    bundle = json.dumps(SIGSTORE.bundle(subject, recipe)).encode()
-    about: Blob = IMAGE.manifest
-    registry.add(
-        NAME,
-        manifest_of(
-            blob(b"{}", "application/vnd.oci.empty.v1+json"),
-            [blob(bundle, BUNDLE)],
-            artifactType=BUNDLE,
-            subject={"mediaType": about.media_type, "digest": digest, "size": about.size},
-        ),
-    )
+    registry.add(NAME, referring(IMAGE.manifest, SIGSTORE.bundle(subject, recipe)))
 
 
 def keyless(**more: object) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from tarfile import TarInfo
 from typing import cast
 
@@ -13,6 +13,8 @@ import pytest
 
 from tests.image.container import content, files
 from tests.support.engine import Engine
+
+TOP = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.xdist_group("engine"), pytest.mark.timeout(900)]
 
@@ -120,16 +122,29 @@ print(len(names))
     assert int(engine.docker(*command)) > 50
 
 
+def packages(entries: dict[str, TarInfo]) -> set[str]:
+    """The names of Python's packages."""
+    found = [PurePosixPath(path).parent.name for path in entries if path.endswith(".dist-info/METADATA")]
+    return {name.partition("-")[0].lower().replace("_", "-") for name in found}
+
+
+def test_of_python_s_packages_only_what_the_resource_needs_is_there(entries: dict[str, TarInfo]) -> None:
+    # What only tests need, sigstore above all, would double the size.
+    pinned = set(re.findall(r"(?m)^([a-z0-9-]+)==", (TOP / "requirements.txt").read_text()))
+    uninstalled = {"charset-normalizer", "pyasn1", "pyasn1-modules", "pycparser"}
+    assert packages(entries) == pinned - uninstalled
+    assert uninstalled < pinned
+
+
 def test_the_sbom_lists_every_package_of_python_and_of_debian(
     engine: Engine, image: str, entries: dict[str, TarInfo], sbom: dict[str, object]
 ) -> None:
     assert sbom["bomFormat"] == "CycloneDX"
     listed = {part.get("purl", "").partition("?")[0].rpartition("@")[0] for part in components(sbom)}
-    packages = {path for path in entries if path.endswith(".dist-info/METADATA")}
-    names = {PurePosixPath(path).parent.name.partition("-")[0].lower().replace("_", "-") for path in packages}
-    assert {f"pkg:pypi/{name}" for name in names} == {
+    assert {f"pkg:pypi/{name}" for name in packages(entries)} == {
         name.lower().replace("_", "-").replace(".", "-") for name in listed if name.startswith("pkg:pypi/")
     }
+    assert {"pkg:pypi/cryptography", "pkg:pypi/pynacl", "pkg:pypi/rfc3161-client"} <= {name.lower() for name in listed}
     status = content(engine, image, "/var/lib/dpkg/status").decode()
     debian = {f"pkg:deb/debian/{name.replace('+', '%2B')}" for name in re.findall(r"(?m)^Package: (.+)", status)}
     assert debian >= {f"pkg:deb/debian/{name}" for name in ("libc6", "dash", "tar", "ca-certificates", "libssl3")}

@@ -14,6 +14,7 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.signing.make import Push
 from registry_image.signing.signature import BUNDLE, SIMPLE_SIGNING
+from tests.support.images import Blob, Content, blob, manifest_of
 
 DATA = Path(__file__).with_name("data")
 #: Made by cosign 2.5.0 and 3.1.1: images signed by key and keyless, an attestation, and the keys.
@@ -125,6 +126,16 @@ def _manifest(config: object, layers: list[dict[str, object]], more: Mapping[str
         "layers": layers,
     }
     return json.dumps(document | dict(more or {})).encode()
+
+
+def referring(about: Blob, bundle: object) -> Content:
+    """What cosign pushes to attach ``bundle`` to an image, whose manifest is ``about``."""
+    return manifest_of(
+        blob(b"{}", "application/vnd.oci.empty.v1+json"),
+        [blob(json.dumps(bundle).encode(), BUNDLE)],
+        artifactType=BUNDLE,
+        subject={"mediaType": about.media_type, "digest": about.digest, "size": about.size},
+    )
 
 
 def by_cosign(case: str) -> SignedImage:
