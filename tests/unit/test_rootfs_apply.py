@@ -741,6 +741,40 @@ def test_devices_that_the_kernel_refuses_are_left_out_with_one_warning(root: Pat
     assert ": 2, the first is" in told[0]
 
 
+REFUSED = device("dev/tape", 2**32 - 1, 1)
+
+
+@pytest.mark.rule(47)
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [archive(REFUSED, hardlink("dev/link", to="dev/tape"), hardlink("again", to="dev/link"))],
+        [archive(hardlink("dev/link", to="dev/tape"), hardlink("again", to="dev/tape"), REFUSED)],
+        [archive(REFUSED), archive(file("again"), hardlink("dev/link", to="dev/tape")), archive(whiteout("again"))],
+        [archive(symlink("d", to="dev"), REFUSED, hardlink("d/link", to="d/tape"), hardlink("again", to="d/link"))],
+    ],
+    ids=["after it", "before it", "in a later layer", "through a symlink"],
+)
+def test_hard_links_to_a_device_that_is_left_out_are_left_out_with_it(layers: list[bytes], root: Path) -> None:
+    told = [note for note in unpack(root, *layers) if "device" in note]
+    assert names(root) - {"d"} == {"dev"}
+    assert len(told) == 1
+    assert "the first is 'dev/tape'" in told[0]
+
+
+@pytest.mark.rule(47)
+def test_a_hard_link_to_what_replaced_a_device_that_was_left_out_is_made(root: Path) -> None:
+    unpack(root, archive(REFUSED), archive(file("dev/tape", "x"), hardlink("link", to="dev/tape")))
+    assert (root / "link").samefile(root / "dev/tape")
+
+
+@pytest.mark.rule(40)
+def test_a_hard_link_to_a_removed_device_is_an_error(root: Path) -> None:
+    with pytest.raises(CorruptLayer, match="there is no 'dev/tape' to link to"):
+        unpack(root, archive(REFUSED), archive(whiteout("dev/tape"), hardlink("link", to="dev/tape")))
+    assert names(root) == {"dev"}
+
+
 @needs_root
 @pytest.mark.rule(47)
 def test_user_and_group_names_are_ignored(root: Path) -> None:

@@ -62,6 +62,7 @@ class Applier:
         self._added: set[bytes] = set()  # resolved paths that this layer wrote, with their ancestors
         self._swept: set[bytes] = set()  # directories without anything of lower layers
         self._missing: dict[bytes, _Link] = {}
+        self._left_out: set[bytes] = set()  # devices of any layer that the kernel refused, and hard links to them
         self._stashed = False
         self._at = b""
 
@@ -170,9 +171,13 @@ class Applier:
             if entry.type == FIFO or error.errno not in _DEVICE_REFUSALS:
                 raise
             self._root.remove(parent, name)
-            self._root.skipped.add("device nodes left out, as they may not be made here", quote(entry.path))
+            self._leave_out(parent.prefix + name)
             return
         self._attributes.set_on_node(parent.fd, name, entry)
+
+    def _leave_out(self, path: bytes) -> None:
+        self._left_out.add(path)
+        self._root.skipped.add("device nodes left out, as they may not be made here", quote(path))
 
     # Hard links
 
@@ -227,6 +232,9 @@ class Applier:
             except FileExistsError:
                 continue  # a later entry of the layer has this name
             except FileNotFoundError as error:
+                if self._resolved(link.source) in self._left_out:
+                    self._leave_out(path)
+                    continue
                 raise LayerError(
                     CorruptLayer, f"hard link {quote(path)}: there is no {quote(link.source)} to link to"
                 ) from error
@@ -253,6 +261,7 @@ class Applier:
         parent = self._root.find(above)
         if parent is None:
             return
+        self._left_out.discard(parent.prefix + name)
         if parent.prefix + name not in self._added:
             self._root.remove(parent, name)
             return
