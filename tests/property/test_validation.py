@@ -23,7 +23,7 @@ from registry_image.errors import RequestError
 SCHEMAS = {kind: validation.load_schema(kind) for kind in ("check", "get", "put", "source")}
 #: The keywords that `conforms` knows, and those that say nothing about validity.
 KNOWN = {"type", "enum", "required", "properties", "additionalProperties", "items", "minItems", "minimum", "maximum"}
-SILENT = {"$schema", "title", "description"}
+SILENT = {"$schema", "$id", "title", "description", "group", "registry-image", "default", "examples"}
 
 scalars = (
     st.none() | st.booleans() | st.integers(-2, 70) | st.floats(allow_nan=False) | st.sampled_from(["", "x", "oci"])

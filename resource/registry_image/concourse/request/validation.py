@@ -23,6 +23,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "array": list,
     "object": dict,
 }
+_SOURCE = {"$ref": "urn:concourse:registry-image:source"}
 
 
 def load_schema(name: str) -> dict[str, JSON]:
@@ -32,7 +33,7 @@ def load_schema(name: str) -> dict[str, JSON]:
         schema: dict[str, JSON] = json.load(file)
     properties = schema["properties"]
     assert isinstance(properties, dict)  # noqa: S101 - for mypy; the schemas are ours
-    if properties.get("source") == {"$ref": "source.json"}:
+    if properties.get("source") == _SOURCE:
         properties["source"] = load_schema("source")
     return schema
 
