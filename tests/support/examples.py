@@ -15,13 +15,31 @@ from registry_image.concourse.request.put import parse_put
 
 DIGEST = f"sha256:{'0' * 64}"
 #: Placeholders in examples, and values for them.
-PLACEHOLDERS = {"sha256:…": DIGEST, "((.:version))": "1.2.3", "((repository))": "ghcr.io/you/image"}
+PLACEHOLDERS = {
+    "sha256:…": DIGEST,
+    "((.:version))": "1.2.3",
+    "((.:staging.digest))": DIGEST,
+    "((repository))": "ghcr.io/you/image",
+    "((type))": "ghcr.io/you/image",
+}
 SOURCE = {"repository": "example", "tag": "1"}
+
+
+def blocks(text: str) -> list[str]:
+    """The YAML blocks of a Markdown page."""
+    return re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def by_heading(text: str) -> dict[str, str]:
+    """The YAML block below each heading of a Markdown page that has one, by the heading."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)[1:]
+    found = {title: blocks(part) for title, part in zip(parts[::2], parts[1::2], strict=True)}
+    return {title: "".join(each) for title, each in found.items() if each}
 
 
 def of(text: str) -> list[object]:
     """The YAML blocks of a Markdown page, placeholders replaced."""
-    return [read(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    return [read(block) for block in blocks(text)]
 
 
 def read(text: str) -> object:
