@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +22,7 @@ from tests.support.cutproxy import cut_proxy
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry, status
 from tests.support.images import Content, blob, image, index, layer, manifest_of, on, write_layout
+from tests.support.peak import peak_of
 from tests.support.registry import Config, Registry
 
 LAYER = tar.archive(tar.directory("etc"), tar.file("etc/motd", b"welcome\n" * 1000))
@@ -561,20 +561,11 @@ def test_a_put_that_breaks_off_moves_no_tag(registry: Registry, artifacts: Path,
         assert digest_at(registry, name, "v1") == image().digest
 
 
-MEASURE = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:]).returncode
-print("peak", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
-sys.exit(status)
-"""
-
-
-def peak_of(registry: Registry, name: str, artifacts: Path, pattern: str) -> int:
+def peak_of_put(registry: Registry, name: str, artifacts: Path, pattern: str) -> int:
     """The peak memory of the put of ``pattern``, in MiB."""
-    request = {"source": registry.source(name), "params": {"image": pattern}}
-    outcome = runner.run("out", request, artifacts, wrapper=[sys.executable, "-I", "-S", "-c", MEASURE])
+    outcome, peak = peak_of("out", {"source": registry.source(name), "params": {"image": pattern}}, artifacts)
     assert outcome.status == 0, outcome.stderr
-    return int(outcome.stderr.rpartition("peak ")[2]) // 1024
+    return peak
 
 
 @pytest.mark.parametrize("form", ["layout", "saved"])
@@ -587,7 +578,7 @@ def test_memory_does_not_grow_with_a_layer(
         if form == "saved":
             skopeo("copy", f"oci:{artifacts}/{name}:latest", f"docker-archive:{artifacts}/{name}.tar:a/b:c")
     suffix = ".tar" if form == "saved" else ""
-    peaks = [peak_of(registry, repository_name, artifacts, f"{name}{suffix}") for name in ("small", "large")]
+    peaks = [peak_of_put(registry, repository_name, artifacts, f"{name}{suffix}") for name in ("small", "large")]
     assert peaks[1] - peaks[0] < 24
     assert peaks[1] < 128
 

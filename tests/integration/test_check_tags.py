@@ -11,6 +11,7 @@ from typing import NotRequired, TypedDict
 
 import pytest
 
+from registry_image.concourse import check_tags
 from registry_image.concourse.check_tags import list_versions
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.check import parse_check
@@ -298,3 +299,30 @@ def test_a_constraint_is_refused_before_anything_is_asked(registry: FakeRegistry
     with pytest.raises(RequestError, match="constraint"):
         repository.check(semver_constraint="newest")
     assert registry.log == []
+
+
+def test_no_more_tags_are_followed_than_can_be_looked_up(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tagged(registry, {f"1.{number}": number for number in range(6)})
+    monkeypatch.setattr(check_tags, "MAX_FOLLOWED", 5)
+    for source in ({}, {"tag_regex": "."}):
+        with pytest.raises(RequestError, match="follows more than 5 tags") as caught:
+            repository.check(**source)
+        assert "exclude_regex" in (caught.value.hint or "")
+    assert repository.looked_up() == []
+    # A cursor that has not moved leaves only greater versions; one that moved leaves all.
+    assert repository.check(("1.4", 4)) == [("1.4", 4), ("1.5", 5)]
+    assert repository.check(semver_constraint="<1.5") == [(f"1.{number}", number) for number in range(5)]
+    monkeypatch.setattr(check_tags, "MAX_FOLLOWED", 4)
+    with pytest.raises(RequestError, match="follows more than 4 tags"):
+        repository.check(("1.4", 3))
+
+
+def test_a_chart_among_images_fails_no_check_by_time(registry: FakeRegistry) -> None:
+    tags = {"new": 1, "chart": None, "old": 0}
+    repository = tagged(registry, tags, ["2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"])
+    chart = images.manifest_of(images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json"), [])
+    repository.digests.append(registry.add(NAME, chart, "chart"))
+    answer = repository.check(tag_regex=".", created_at_sort=True, platform="linux/amd64")
+    assert answer == [("chart", 2), ("old", 0), ("new", 1)]

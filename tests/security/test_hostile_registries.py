@@ -288,3 +288,19 @@ def failure_of(ask: Callable[[], object]) -> str:
     except ResourceError as error:
         return error.message
     return ""
+
+
+def test_the_pages_of_a_list_have_a_sum(registry: FakeRegistry, repository: Repository) -> None:
+    page = b"{" + b" " * (3 * MIB) + b"}"
+    registry.script("GET", "/referrers/", *(status(200, page, link=f'<?{at}>; rel="next"') for at in range(20)))
+    with pytest.raises(InvalidManifest, match=f"the pages of the list have more than {16 * MIB} bytes"):
+        repository.referrers(DIGEST)
+    assert len(registry.asked("GET", "/referrers/")) == 6
+
+    def get(url: str) -> http.Reply:
+        link = f'<https://h/{int(url.rpartition("/")[2]) + 1}>; rel="next"'
+        return http.Reply(status=200, headers=Headers([("Link", link)]), body=page, url=url)
+
+    with pytest.raises(InvalidManifest, match=f"the pages of the list have more than {288 * MIB} bytes"):
+        for _ in tags.pages("https://h/0", get, "list"):
+            pass

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from registry_image.errors import DigestMismatch, InvalidManifest, NotFound, RegistryError
+from registry_image.decode import JSONReader
+from registry_image.errors import (
+    ContentError,
+    DigestMismatch,
+    InvalidManifest,
+    NotFound,
+    RegistryError,
+    SizeMismatch,
+)
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource
 from registry_image.oci.descriptor import Descriptor
@@ -17,14 +26,17 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.storage.files import Directory
 from registry_image.storage.layout import LayoutDirectory, LayoutReader
+from registry_image.transfer import copy
 from registry_image.transfer.copy import copy_graph, for_each_blob, graph_of, put_tags, verify_graph
 from tests.support import tar
 from tests.support.images import Content, blob, image, index, manifest_of, on, write_layout
+from tests.support.memory import MemoryReader
 
 LAYER = tar.archive(tar.file("hello", b"world"))
 OTHER = tar.archive(tar.file("other", b"x" * 5000))
 ONE = image(LAYER, OTHER)
 TWO = image(LAYER, architecture="arm64")
+INDEX = index().manifest.media_type
 BOTH = index(on(ONE, "amd64"), on(TWO, "arm64"))
 
 
@@ -219,3 +231,68 @@ def test_one_failure_ends_the_other_threads(tmp_path: Path) -> None:
         for_each_blob(Endless(started), graph_of(inner, root), act, 4)
     assert begun
     assert sorted(map(str, ended)) == sorted(map(str, begun))
+
+
+def test_a_child_that_is_listed_twice_is_what_both_entries_say(tmp_path: Path) -> None:
+    other = replace(ONE, manifest=replace(ONE.manifest, size=1))
+    reader, root = layout(tmp_path / "size", index(ONE, other))
+    with pytest.raises(SizeMismatch, match=ONE.digest):
+        graph_of(reader, root)
+    reader, root = layout(tmp_path / "type", index(ONE, replace(ONE, manifest=replace(ONE.manifest, media_type=INDEX))))
+    with pytest.raises(InvalidManifest, match="its entry says"):
+        graph_of(reader, root)
+
+
+def test_a_blob_has_one_size(tmp_path: Path) -> None:
+    layer = ONE.blobs[1]
+    content = manifest_of(ONE.blobs[0], [layer, replace(layer, size=layer.size + 1)])
+    reader, root = layout(tmp_path, content)
+    with pytest.raises(SizeMismatch, match=layer.digest):
+        graph_of(reader, root)
+
+
+def listing(*referrers: Content) -> Callable[[Digest], list[Descriptor]]:
+    """Lists ``referrers`` for every digest."""
+    entries = [Descriptor.read(JSONReader(each.manifest.descriptor, "entry")) for each in referrers]
+    return lambda _: entries
+
+
+def test_what_is_listed_as_a_referrer_and_is_none_is_left_out() -> None:
+    signature = manifest_of(blob(b"{}"), [], subject=ONE.manifest.descriptor)
+    of_another = manifest_of(blob(b"{}"), [], subject=TWO.manifest.descriptor)
+    of_none = manifest_of(blob(b"{}"), [blob(b"none")])
+    reader = MemoryReader(ONE, signature, of_another, of_none)
+    root = reader.manifest(Digest.parse(ONE.digest))
+    graph = graph_of(reader, root, listing(of_another, signature, of_none))
+    assert [str(each) for each in graph.manifests] == [ONE.digest, signature.digest]
+    assert {str(each) for each in graph.unrelated} == {of_another.digest, of_none.digest}
+
+
+def test_what_a_referrer_says_of_its_size_and_type_must_be_right() -> None:
+    signature = manifest_of(blob(b"{}"), [], subject=ONE.manifest.descriptor)
+    reader = MemoryReader(ONE, signature)
+    root = reader.manifest(Digest.parse(ONE.digest))
+    for wrong in (replace(signature.manifest, size=1), replace(signature.manifest, media_type=INDEX)):
+        with pytest.raises(ContentError, match=signature.digest):
+            graph_of(reader, root, listing(replace(signature, manifest=wrong)))
+
+
+def test_an_index_as_referrer_carries_nothing_that_belongs_to_another_image() -> None:
+    of_another = manifest_of(blob(b"{}"), [], subject=TWO.manifest.descriptor)
+    bundle = index(of_another, subject=ONE.manifest.descriptor)
+    reader = MemoryReader(ONE, bundle)
+    with pytest.raises(InvalidManifest, match=f"{of_another.digest}: it belongs to {TWO.digest}"):
+        graph_of(reader, reader.manifest(Digest.parse(ONE.digest)), listing(bundle))
+
+
+def test_referrers_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers = [manifest_of(blob(f"{number}".encode()), []) for number in range(5)]
+    reader = MemoryReader(ONE, *strangers)
+    root = reader.manifest(Digest.parse(ONE.digest))
+    monkeypatch.setattr(copy, "MAX_CHILDREN", 5)
+    with pytest.raises(InvalidManifest, match="more than 5 parts"):
+        graph_of(reader, root, listing(*strangers))
+    monkeypatch.setattr(copy, "MAX_CHILDREN", 10)
+    monkeypatch.setattr(copy, "MAX_MANIFESTS_SIZE", len(root.raw) + 1000)
+    with pytest.raises(InvalidManifest, match="the manifests have more than"):
+        graph_of(reader, root, listing(*strangers))

@@ -220,3 +220,24 @@ def test_a_layout_is_not_written_over_another(tmp_path: Path) -> None:
     LayoutDirectory(str(tmp_path / "to"))
     with pytest.raises(StorageError, match=r"creating OCI layout .*: File exists"):
         LayoutDirectory(str(tmp_path / "to"))
+
+
+@pytest.mark.parametrize("form", ["nested", "archive"])
+def test_what_index_json_lists_has_the_size_and_the_type_that_it_says(tmp_path: Path, form: str) -> None:
+    def listing(**changes: object) -> None:
+        entry = {**BOTH.manifest.descriptor, **changes}
+        (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+
+    def root() -> Manifest | Index:
+        reader = reader_of(tmp_path)
+        return reader.directory_root() if form == "nested" else reader.archive_root()
+
+    write_layout(tmp_path, BOTH)
+    listing()
+    assert str(root().digest) == BOTH.digest
+    listing(size=BOTH.manifest.size + 1)
+    with pytest.raises(SizeMismatch, match=BOTH.digest):
+        root()
+    listing(mediaType="application/vnd.docker.distribution.manifest.list.v2+json")
+    with pytest.raises(InvalidManifest, match="its entry says"):
+        root()

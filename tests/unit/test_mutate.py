@@ -20,6 +20,7 @@ LAYER = tar.archive(tar.file("hello", b"world"))
 AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
 ONE = image(LAYER)
 TWO = image(LAYER, architecture="arm64")
+BOTH = index(on(ONE, "amd64"), on(TWO, "arm64"))
 NOTHING: dict[str, str] = {}
 
 
@@ -148,3 +149,42 @@ def test_docker_images_make_a_docker_list_and_a_mixture_an_oci_index() -> None:
 def test_two_images_for_one_platform_are_refused() -> None:
     with pytest.raises(RequestError, match="two different images are for linux/amd64"):
         assemble([part(ONE, AMD), part(TWO, AMD)])
+
+
+def test_a_document_with_keys_in_another_case_keeps_them() -> None:
+    document = json.loads(image(LAYER, annotations={"a": "1"}).manifest.data)
+    document["ANNOTATIONS"] = document.pop("annotations")
+    changed = annotate(parse_manifest(json.dumps(document).encode()), {"b": "2"})
+    assert json.loads(changed.raw)["ANNOTATIONS"] == {"a": "1", "b": "2"}
+    assert changed.annotations == {"a": "1", "b": "2"}
+
+    document = json.loads(BOTH.manifest.data)
+    document["Manifests"] = document.pop("manifests")
+    reduced = select_platforms(_index(document), [AMD])
+    assert [str(entry.digest) for entry in reduced.manifests] == [ONE.digest]
+
+
+def test_an_old_docker_image_stays_an_image_when_it_becomes_an_oci_manifest() -> None:
+    document = json.loads(image(LAYER, docker=True).manifest.data)
+    document["Config"] = {**document.pop("config"), "MediaType": "text/html"}
+    del document["Config"]["mediaType"]
+    changed = annotate(parse_manifest(json.dumps(document).encode()), {"a": "1"})
+    assert isinstance(changed, Manifest)
+    assert changed.is_image
+    assert (changed.media_type, changed.config.media_type) == (mediatype.OCI_MANIFEST, mediatype.OCI_CONFIG)
+
+
+def test_reducing_chooses_as_a_get_does() -> None:
+    disk = on(TWO, "amd64")
+    described = {**disk.manifest.extra, "artifactType": "a/disk"}
+    disk = replace(disk, manifest=replace(disk.manifest, extra=described))
+    reduced = select_platforms(whole(index(disk, on(ONE, "amd64"))), [AMD])
+    assert [str(entry.digest) for entry in reduced.manifests] == [ONE.digest]
+    reduced = select_platforms(whole(index(TWO, on(ONE, "amd64"))), [AMD])
+    assert [str(entry.digest) for entry in reduced.manifests] == [ONE.digest]
+
+
+def _index(document: dict[str, object]) -> Index:
+    found = parse_manifest(json.dumps(document).encode())
+    assert isinstance(found, Index)
+    return found

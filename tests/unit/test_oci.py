@@ -371,3 +371,53 @@ def test_a_descriptor_is_written_as_it_was_read_without_empty_fields() -> None:
         written = Descriptor.read(JSONReader(document, "entry")).as_json()
         assert written == document
         assert list(written) == list(document)
+
+
+@pytest.mark.parametrize("kind", ["", None, "application/octet-stream", "application/json", "text/html", "text/plain"])
+def test_what_old_dockers_called_a_config_is_an_images_in_a_docker_manifest_only(kind: str | None) -> None:
+    config = {**DESCRIPTOR, "mediaType": kind}
+    docker = parse_manifest(raw(manifest_document(mediaType=mediatype.DOCKER_MANIFEST, config=config)))
+    oci = parse_manifest(raw(manifest_document(config=config)))
+    assert isinstance(docker, Manifest)
+    assert isinstance(oci, Manifest)
+    assert (docker.is_image, oci.is_image) == (True, False)
+
+
+def test_other_configs_are_no_images_in_a_docker_manifest_either() -> None:
+    config = {**DESCRIPTOR, "mediaType": "application/vnd.docker.plugin.v1+json"}
+    plugin = parse_manifest(raw(manifest_document(mediaType=mediatype.DOCKER_MANIFEST, config=config)))
+    assert isinstance(plugin, Manifest)
+    assert not plugin.is_image
+
+
+@pytest.mark.parametrize("platform", [{}, None, {"os": "", "architecture": ""}, {"os": None}])
+def test_a_platform_of_empty_words_is_none(platform: dict[str, object] | None) -> None:
+    descriptor = Descriptor.read(JSONReader({**DESCRIPTOR, "platform": platform}, "it"))
+    assert descriptor.platform is None
+
+
+def test_features_of_the_system_are_kept() -> None:
+    entry = {**DESCRIPTOR, "platform": {"architecture": "amd64", "os": "windows", "os.features": ["win32k"]}}
+    descriptor = Descriptor.read(JSONReader(entry, "it"))
+    assert descriptor.os_features == ("win32k",)
+    assert descriptor.as_json() == entry
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"history": [{"created_by": "a", "Created_By": "b"}]}, {"config": {"Healthcheck": {"Test": [], "test": []}}}],
+)
+def test_keys_that_differ_in_case_only_are_refused_where_nothing_is_read_too(extra: dict[str, object]) -> None:
+    with pytest.raises(InvalidManifest, match="ambiguous"):
+        parse_config(raw({"rootfs": {"diff_ids": []}, **extra}))
+
+
+def test_labels_volumes_and_annotations_may_differ_in_case_only() -> None:
+    run = {
+        "Labels": {"a": "1", "A": "2"},
+        "Volumes": {"/data": {}, "/Data": {}},
+        "ExposedPorts": {"1/tcp": {}, "1/TCP": {}},
+    }
+    assert parse_config(raw({"rootfs": {"diff_ids": []}, "config": run})).labels == {"a": "1", "A": "2"}
+    notes = {"x": "1", "X": "2"}
+    assert parse_manifest(raw(manifest_document(annotations=notes))).annotations == notes

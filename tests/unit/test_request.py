@@ -459,3 +459,17 @@ def test_a_deeply_nested_request_is_an_error(field: str, opening: str, depth: in
     for name in ("a", r"\u0061"):
         with pytest.raises(RequestError):
             parse_check(f'{{"source": {{"repository": "{name}", "{field}": {inner}}}}}'.encode())
+
+
+def test_documented_fields_are_read_in_any_case_and_the_keys_of_maps_are_data() -> None:
+    written = b"""{"Source": {"Repository": "x", "TAG": "1", "Platform": {"OS": "linux", "Architecture": "arm64"},
+        "auths": {"Ghcr.io": {"Username": "a", "PASSWORD": "b"}, "ghcr.io:1": {"username": "c", "password": "d"}}}}"""
+    found = parse_check(written).source
+    assert (found.name, found.tag, str(found.platform)) == ("x", "1", "linux/arm64")
+    assert sorted(found.auths) == ["Ghcr.io", "ghcr.io:1"]
+
+
+@pytest.mark.parametrize("fields", [{"tag": "1", "Tag": "2"}, {"Tag": "1", "TAG": "2"}, {"tag": "", "Tag": "2"}])
+def test_a_field_in_two_spellings_is_refused(fields: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match=r"Tag|TAG"):
+        source(**fields)

@@ -1,4 +1,4 @@
-"""Creation times of images."""
+"""Creation times of images, and of what is no image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_image.decode import LARGE
 from registry_image.errors import InvalidManifest
-from registry_image.transfer.resolve import NEVER, parse_moment
+from registry_image.oci.digest import Digest
+from registry_image.oci.platform import Platform
+from registry_image.transfer.resolve import NEVER, creation_times, parse_moment
+from tests.support import images
+from tests.support.memory import MemoryReader
 
 moments = st.datetimes(
     timezones=st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
@@ -50,3 +55,34 @@ def test_a_missing_time_is_the_earliest() -> None:
 def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidManifest, match="created"):
         parse_moment(text, "created")
+
+
+CHART = images.manifest_of(images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json"), [])
+TIMELESS = images.image(created=None, os="linux", architecture="amd64")
+DATED = images.image(created="2024-01-01T00:00:00Z", os="linux", architecture="amd64")
+ELSEWHERE = images.index(images.on(DATED, "s390x"))
+
+
+@pytest.mark.parametrize("content", [CHART, ELSEWHERE, images.index(CHART), TIMELESS])
+def test_what_is_no_image_for_the_platform_or_has_no_time_comes_first(content: images.Content) -> None:
+    reader = MemoryReader(content, DATED)
+    digests = [Digest.parse(each.digest) for each in (DATED, content)]
+    times = creation_times(reader, digests, Platform("linux", "amd64"))
+    assert times[digests[1]] == NEVER < times[digests[0]]
+
+
+def test_a_broken_document_is_still_an_error() -> None:
+    broken = images.manifest_of(images.blob(b"[]", DATED.blobs[0].media_type), [])
+    with pytest.raises(InvalidManifest, match="expected an object"):
+        creation_times(MemoryReader(broken), [Digest.parse(broken.digest)], Platform("linux", "amd64"))
+
+
+@pytest.mark.parametrize("large", ["manifest", "config"])
+def test_large_documents_have_their_times_too(large: str) -> None:
+    padding = "x" * LARGE
+    content = images.image(author=padding if large == "config" else "", created="2024-01-01T00:00:00Z")
+    if large == "manifest":
+        content = images.manifest_of(content.blobs[0], content.blobs[1:], annotations={"padding": padding})
+    digest = Digest.parse(content.digest)
+    times = creation_times(MemoryReader(content), [digest], Platform("linux", images.ARCHITECTURE))
+    assert times[digest] == parse_moment("2024-01-01T00:00:00Z", "created")

@@ -158,3 +158,100 @@ def test_a_child_that_is_missing_is_an_error() -> None:
     del reader.manifests[content.children[0].digest]
     with pytest.raises(NotFound):
         select_image(reader, Digest.parse(content.digest), AMD64)
+
+
+def listed(*entries: tuple[images.Content, dict[str, object]]) -> images.Content:
+    """An index whose entries have these fields besides their descriptors'."""
+    return images.index(*(replace(each, manifest=replace(each.manifest, extra=extra)) for each, extra in entries))
+
+
+ARTIFACT = images.manifest_of(images.blob(b"{}", "application/vnd.oci.empty.v1+json"), [], artifactType="a/disk")
+HERE: dict[str, object] = {"platform": {"os": "linux", "architecture": "amd64"}}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [(image("other"), {}), (image("a"), HERE)],
+        [(ARTIFACT, {}), (image("a"), HERE)],
+        [(ARTIFACT, {}), (image("a"), {})],
+        [(ARTIFACT, HERE), (image("a"), HERE)],
+        [(ARTIFACT, HERE), (images.index(images.on(image("a"), "amd64")), {})],
+        [(image("disk"), {"artifactType": "a/disk", **HERE}), (image("a"), {})],
+        [
+            (image("disk"), {"artifactType": "a/disk", "platform": {"os": "linux", "architecture": "x86_64"}}),
+            (image("a"), HERE),
+        ],
+        [
+            (image("gpu"), {"platform": {"os": "linux", "architecture": "amd64", "os.features": ["gpu"]}}),
+            (image("a"), HERE),
+        ],
+        [
+            (image("a"), {"platform": {"os": "linux", "architecture": "amd64", "os.features": ["gpu"]}}),
+            (image("other"), {}),
+        ],
+        [(image("other"), {"platform": {"os": "", "architecture": ""}}), (image("a"), HERE)],
+        [(image("a"), HERE), (image("other"), HERE)],
+    ],
+    ids=[
+        "an entry that names its platform goes before one that names none",
+        "an artifact that names none",
+        "an artifact and an image that both name none",
+        "an artifact and an image for one platform",
+        "an artifact for the platform and a nested index",
+        "an entry for an artifact comes last, also after one that names no platform",
+        "a disk for another spelling of the platform",
+        "an entry that demands features of the system",
+        "the features count less than the platform",
+        "a platform of empty words names none",
+        "of equal ones the first",
+    ],
+)
+def test_the_choice_in_an_index(entries: list[tuple[images.Content, dict[str, object]]]) -> None:
+    assert name_of(listed(*entries)) == "a"
+
+
+def test_an_entry_for_an_artifact_is_taken_where_nothing_else_is_for_the_platform() -> None:
+    assert name_of(listed((image("a"), {"artifactType": "x/y", **HERE}))) == "a"
+
+
+def test_an_index_of_artifacts_says_what_they_are() -> None:
+    with pytest.raises(UnsupportedMediaType, match="not an image but an artifact of type 'a/disk'") as caught:
+        name_of(listed((ARTIFACT, {}), (ARTIFACT, HERE)))
+    assert "oci-layout" in (caught.value.hint or "")
+
+
+def test_the_platforms_of_artifacts_are_not_listed_as_available() -> None:
+    with pytest.raises(NoMatchingPlatform) as caught:
+        name_of(listed((image("a"), HERE), (ARTIFACT, {"artifactType": "x/y", **HERE})), ARM64)
+    assert caught.value.available == ["linux/amd64"]
+
+
+def test_a_build_cache_says_that_no_image_is_in_it() -> None:
+    cache = images.index(
+        images.Content(manifest=images.blob(b"layer", "application/vnd.oci.image.layer.v1.tar+gzip")),
+        images.Content(manifest=images.blob(b"{}", "application/vnd.buildkit.cacheconfig.v0")),
+    )
+    with pytest.raises(UnsupportedMediaType, match=r"no image in it, but .*vnd\.buildkit\.cacheconfig") as caught:
+        name_of(cache)
+    assert "oci-layout" in (caught.value.hint or "")
+
+
+def test_the_documents_of_one_search_have_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaves = [images.index(images.on(image(str(at)), "s390x"), annotations={"x": "y" * 1000}) for at in range(5)]
+    monkeypatch.setattr(select, "MAX_SEARCHED", 5000)
+    with pytest.raises(InvalidManifest, match="nested indexes of more than 5000 bytes"):
+        name_of(images.index(*leaves))
+
+
+def test_a_child_of_another_type_than_its_index_says_is_an_error() -> None:
+    inner = images.index(image("a"))
+    entry = replace(inner.manifest, media_type=ARTIFACT.manifest.media_type)
+    with pytest.raises(InvalidManifest, match=r"its entry says .*manifest\.v1.*, but it is .*index\.v1"):
+        name_of(images.index(replace(inner, manifest=entry)))
+
+
+def test_a_config_without_a_platform_leaves_no_empty_words() -> None:
+    ear = Ear()
+    assert name_of(images.image(LAYER, config={"Env": ["NAME=a"]}, architecture="", os=""), AMD64, ear) == "a"
+    assert ear.notes == ["note: the image names no platform: it is the only one there is"]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
 from registry_image.concourse.tag_rules import Candidate, Rank, VersionRule, one_per_digest, rank
-from registry_image.errors import NotFound
+from registry_image.errors import NotFound, RequestError
 from registry_image.oci.cached import CachedReader
 from registry_image.oci.digest import Digest
 from registry_image.registry.repository import Repository
+from registry_image.semver.version import SemVer
 from registry_image.transfer.resolve import MAX_LOOKUPS, creation_times, resolve_tags
 from registry_image.transfer.workers import parallel_map
+
+#: The most tags whose digests one check looks up: the largest known repository has some 200,000, and a check looks up
+#: some 400 in a second.
+MAX_FOLLOWED = 250_000
 
 
 def list_versions(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
@@ -24,28 +30,81 @@ def list_versions(repository: Repository, source: Source, cursor: Cursor | None)
 
 def _semantic(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
     rule = VersionRule.of(source)
-    wanted = {}
-    bare = False
-    for tag in _tags(repository, source):
-        if (version := rule.read(tag)) is not None:
-            wanted[tag] = version
-        bare = bare or tag == rule.bare_tag
+    listed = _Listed.of(_tags(repository, source), rule, cursor)
+    followed = listed.all
     candidates = []
-    if cursor is not None and (start := wanted.pop(cursor.tag, None)) is not None:
+    if cursor is not None and listed.start is not None:
         # Looked up first: if the cursor's tag has not moved, only greater versions need a request.
         for digest in resolve_tags(repository, [cursor.tag]).values():
-            candidates.append(Candidate(tag=cursor.tag, version=start, digest=digest))
+            candidates.append(Candidate(tag=cursor.tag, version=listed.start, digest=digest))
             if digest == cursor.digest:
-                floor = start.precedence
-                wanted = {tag: version for tag, version in wanted.items() if version.precedence > floor}
-    follows_bare = bare and source.latest and rule.constraint is None
-    digests = resolve_tags(repository, [*wanted, rule.bare_tag] if follows_bare else list(wanted))
+                followed = listed.greater
+    follows_bare = listed.bare and source.latest and rule.constraint is None
+    wanted = followed.tags()
+    digests = resolve_tags(repository, [*wanted, rule.bare_tag] if follows_bare else wanted)
     newest = digests.pop(rule.bare_tag, None)
-    candidates += [Candidate(tag=tag, version=wanted[tag], digest=digest) for tag, digest in digests.items()]
+    for tag, digest in digests.items():
+        if (version := rule.read(tag)) is not None:
+            candidates.append(Candidate(tag=tag, version=version, digest=digest))
     versions = [Version(tag=best.tag, digest=best.digest) for best in one_per_digest(candidates)]
     if newest is not None and all(version.digest != newest for version in versions):
         versions.append(Version(tag=rule.bare_tag, digest=newest))
     return versions
+
+
+class _Followed:
+    """Tags to look up, each once, in the registry's order. No more of them stay in memory than may be looked up."""
+
+    def __init__(self) -> None:
+        self._tags: dict[str, None] = {}
+
+    def add(self, tag: str) -> None:
+        if len(self._tags) <= MAX_FOLLOWED:
+            self._tags[tag] = None
+
+    def tags(self) -> list[str]:
+        """Raises RequestError if there were more than MAX_FOLLOWED."""
+        self.check()
+        return list(self._tags)
+
+    def check(self) -> None:
+        """The same before all are known."""
+        if len(self._tags) > MAX_FOLLOWED:
+            raise RequestError(
+                f"check: this source follows more than {MAX_FOLLOWED} tags: each of them would have to be looked up",
+                hint="follow fewer, with `semver_constraint`, `variant`, `tag_regex` or `exclude_regex`",
+            )
+
+
+@dataclass(slots=True)
+class _Listed:
+    """The tags that name versions: ``all`` but the cursor's, and of them those ``greater`` than it. ``start`` is the
+    cursor's version if its tag is there, and ``bare`` says whether the bare tag is."""
+
+    all: _Followed = field(default_factory=_Followed)
+    greater: _Followed = field(default_factory=_Followed)
+    start: SemVer | None = None
+    bare: bool = False
+
+    @classmethod
+    def of(cls, tags: Iterator[str], rule: VersionRule, cursor: Cursor | None) -> _Listed:
+        listed = cls()
+        start = rule.read(cursor.tag) if cursor is not None else None
+        for tag in tags:
+            listed.bare = listed.bare or tag == rule.bare_tag
+            version = rule.read(tag)
+            if version is None:
+                continue
+            if cursor is not None and tag == cursor.tag:
+                listed.start = version
+                continue
+            listed.all.add(tag)
+            if start is None:
+                listed.all.check()
+            elif version.precedence > start.precedence:
+                listed.greater.add(tag)
+                listed.greater.check()
+        return listed
 
 
 def _tags(repository: Repository, source: Source) -> Iterator[str]:
@@ -66,7 +125,12 @@ def _tags_if_any(repository: Repository) -> Iterator[str]:
 
 def _matching(repository: Repository, source: Source, cursor: Cursor | None) -> list[Version]:
     wanted = compile_pattern(source.tag_regex, "source.tag_regex")
-    tags = list(dict.fromkeys(tag for tag in _tags(repository, source) if wanted.search(tag) is not None))
+    matches = _Followed()
+    for tag in _tags(repository, source):
+        if wanted.search(tag) is not None:
+            matches.add(tag)
+            matches.check()
+    tags = matches.tags()
     if source.sort == "semver" or source.sort == "numeric":
         return _by_rank(repository, {tag: rank(tag, wanted, source.sort) for tag in tags}, cursor)
     if source.sort == "created":

@@ -12,10 +12,9 @@ from registry_image.concourse.connect import Connection, repository
 from registry_image.concourse.inputs import find_one
 from registry_image.concourse.request.put import ImagePart, PutRequest
 from registry_image.errors import ContentError, NotFound, RequestError, quote
-from registry_image.oci import mediatype
 from registry_image.oci.cached import CachedReader
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
-from registry_image.oci.content import ContentReader, RepositoryReader, read_small_blob
+from registry_image.oci.content import ContentReader, RepositoryReader, read_child, read_small_blob
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
@@ -153,7 +152,7 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
     entries: list[Descriptor] = []
     real: list[Platform] = []
     for entry in image.root.manifests:
-        manifest = image.reader.manifest(entry.digest)
+        manifest = read_child(image.reader, entry)
         if isinstance(manifest, Index):
             raise ContentError(f"{field}: {quote(part.path)} holds nested indexes: expected one image")
         platform = entry.platform or _config_platform(image.reader, manifest, field)
@@ -171,11 +170,13 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
 
 
 def _config_platform(reader: ContentReader, manifest: Manifest, field: str) -> Platform:
-    if manifest.config.media_type not in mediatype.CONFIGS:
-        raise RequestError(f"{field}: its config does not name a platform", hint="set `platform` beside its `path`")
-    what = f"{field}: config of {manifest.digest}"
-    raw = read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE)
-    return parse_config(raw, what=what).platform
+    if manifest.is_image:
+        what = f"{field}: config of {manifest.digest}"
+        raw = read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE)
+        platform = parse_config(raw, what=what).platform
+        if platform.os and platform.architecture:
+            return platform
+    raise RequestError(f"{field}: its config does not name a platform", hint="set `platform` beside its `path`")
 
 
 class MultiReader:

@@ -67,7 +67,8 @@ def describe(taken: Taken) -> dict[str, str]:
     metadata = {"repository": taken.name, "tag": version.tag}
     metadata |= {"digest": str(version.digest), "image": f"{taken.name}@{version.digest}"}
     if config is not None:
-        metadata["platform"] = str(config.platform)
+        if str(config.platform):
+            metadata["platform"] = str(config.platform)
         if config.created:
             metadata["created"] = config.created
     if manifest is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from registry_image.concourse.connect import Connection, connect
@@ -18,7 +20,6 @@ from registry_image.concourse.request.version import Version
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest
-from registry_image.oci.platform import Platform
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener, Silence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from registry_image.concourse.put_signatures import ImageSigner
     from registry_image.signing.policy import Policy
 
+#: Referrers that are left out, each of which the log names.
+SHOWN = 5
 _UNSIGNED = (
     "warning: `source.verify` is set and this put does not sign (`params.sign`): "
     "a get of what it pushes fails unless a signature comes from elsewhere"
@@ -69,6 +72,7 @@ def put(request: PutRequest, console: Console) -> StepResult:
     with open_image_to_push(request, connection, policy) as image:
         console.at("looking up tags")
         plan = _plan(connection, tags, image.root.digest, request.if_exists)
+        taken = _taken(request, connection, image, plan)
         copied = Copied()
         if image.derived_from is not None:
             console.announce(f"changed for this put: {image.derived_from} became {image.root.digest}")
@@ -80,7 +84,7 @@ def put(request: PutRequest, console: Console) -> StepResult:
             copied = _push(request, connection, image, plan, console, signer)
         elif plan.kept and signer is not None:
             signer.push(connection, RepositoryWriter(connection.origin, console), image.root)
-        response = _answer(request, connection, image, plan, copied)
+        response = _answer(request, taken, image, plan, copied)
         if signer is not None and plan.pointing:
             response = replace(response, metadata={**response.metadata, "signed_by": signer.fingerprint})
         _sum_up(connection, image, plan, copied, console, dry_run=request.dry_run)
@@ -150,7 +154,7 @@ def _push(
     console: Console,
     signer: ImageSigner | None,
 ) -> Copied:
-    graph = image.graph()
+    graph = _graph(image, console)
     console.announce(putting(image.form, image.root.digest, connection.origin.name, graph))
     console.expect("upload", _sizes(graph))
     _verify(image, graph, console)
@@ -169,6 +173,15 @@ def _push(
         signer.push(connection, writer, image.root)
     put_tags(writer, image.root, plan.moves)
     return copied
+
+
+def _graph(image: ImageToPush, listener: Listener) -> Graph:
+    graph = image.graph()
+    for digest, subject in islice(graph.unrelated.items(), SHOWN):
+        listener.note(f"warning: {digest} is left out: it is listed as a referrer of {subject}, but it is not one")
+    if len(graph.unrelated) > SHOWN:
+        listener.note(f"warning: {len(graph.unrelated) - SHOWN} more are left out for the same reason")
+    return graph
 
 
 def _verify(image: ImageToPush, graph: Graph, listener: Listener) -> None:
@@ -190,6 +203,10 @@ def _push_signature(
         connection.listener.note(f"warning: {tag} is not replaced: the repository has signatures of its own")
         return Copied()
     graph = graph_of(image.reader, signature)
+    if any(each.subject and each.subject.digest != image.root.digest for each in graph.manifests.values()):
+        # Pushed with our credentials, it would be attached to another image.
+        connection.listener.note(f"warning: {tag} is left out: it belongs to another image")
+        return Copied()
     graph.leave_to_tags(signature.digest)
     copied = copy_graph(image.reader, writer, graph)
     put_tags(writer, signature, [tag])
@@ -208,7 +225,7 @@ def _print_plan(connection: Connection, image: ImageToPush, plan: Plan, console:
     note = console.note
     note(f"dry run: nothing is pushed to {connection.origin.name}")
     if plan.moves:
-        graph = image.graph()
+        graph = _graph(image, console)
         _verify(image, graph, console)
         console.close()
         writer = RepositoryWriter(connection.origin, Silence())
@@ -242,14 +259,11 @@ def _sum_up(
     console.done(pushed(image.root.digest, plan.pointing, copied, requests))
 
 
-def _answer(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan, copied: Copied) -> StepResult:
+def _answer(request: PutRequest, taken: Taken, image: ImageToPush, plan: Plan, copied: Copied) -> StepResult:
     """The version is the first tag with the digest; if all were skipped, the first tag with its own digest."""
-    if plan.pointing:
-        version = Version(tag=plan.pointing[0], digest=image.root.digest)
-    else:
+    if not plan.pointing:
         version = Version(tag=plan.tags[0], digest=plan.skipped[plan.tags[0]])
-        return StepResult(version=version, metadata={"repository": connection.name, **version.as_json()})
-    taken = _taken(connection, version, image, request.source.platform)
+        return StepResult(version=version, metadata={"repository": taken.name, **version.as_json()})
     metadata = describe(taken) | {
         "tags": " ".join(plan.pointing),
         "bytes_uploaded": str(copied.bytes_uploaded),
@@ -259,13 +273,17 @@ def _answer(request: PutRequest, connection: Connection, image: ImageToPush, pla
         metadata["changed_from"] = str(image.derived_from)
     for name, value in wanted_labels(request.source, taken).items():
         metadata.setdefault(name, value)
-    return StepResult(version=version, metadata=metadata)
+    return StepResult(version=taken.version, metadata=metadata)
 
 
-def _taken(connection: Connection, version: Version, image: ImageToPush, platform: Platform) -> Taken:
-    """What a get of ``version`` would take: without an image if there is none for ``platform``."""
-    try:
-        selected = select_within(image.reader, image.root, platform, Silence())
-    except (NoMatchingPlatform, UnsupportedMediaType):
-        selected = None
+def _taken(request: PutRequest, connection: Connection, image: ImageToPush, plan: Plan) -> Taken:
+    """What a get of it would take: without an image if there is none for the platform.
+
+    It is read before anything is sent, so that nothing is pushed that no get could read.
+    """
+    version = Version(tag=(plan.pointing or plan.tags)[0], digest=image.root.digest)
+    selected = None
+    if plan.pointing:
+        with suppress(NoMatchingPlatform, UnsupportedMediaType):
+            selected = select_within(image.reader, image.root, request.source.platform, Silence())
     return Taken(name=connection.name, version=version, root=image.root, image=selected)

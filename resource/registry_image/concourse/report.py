@@ -21,7 +21,8 @@ MAX_TAGS = 10
 
 def getting(taken: Taken, blobs: Collection[Descriptor]) -> str:
     """Such as ``getting ghcr.io/org/app:1.2@sha256:356a52170700… for linux/amd64: 6 layers, 26.2 MB``."""
-    platform = f" for {taken.config.platform}" if taken.config is not None else ""
+    named = str(taken.config.platform) if taken.config is not None else ""
+    platform = f" for {named}" if named else ""
     return f"getting {taken.tagged_name or taken.name}@{short(taken.root.digest)}{platform}: {contents(taken, blobs)}"
 
 

@@ -13,7 +13,7 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 
 #: The most bytes in the cache. The documents of a real image have kilobytes.
-MAX_CACHED = 32 * 1024 * 1024
+MAX_CACHED = 8 * 1024 * 1024
 
 
 class CachedReader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader, in_turn, parse_json
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
@@ -31,9 +31,19 @@ class ImageConfig:
 
 def parse_config(raw: bytes, *, what: str = "image config") -> ImageConfig:
     """Raises InvalidManifest unless ``raw`` is an image config."""
+    with in_turn(raw):
+        return _read_config(raw, what)
+
+
+def _read_config(raw: bytes, what: str) -> ImageConfig:
     reader = JSONReader(parse_json(raw, what), what)
     run = reader.child("config") if reader.has("config") else JSONReader({}, what)
     rootfs = reader.child("rootfs")
+    # Nothing here is of use to us. It is read so that two keys which differ in case only are refused in it too.
+    for _ in reader.children("history"):
+        pass
+    if run.has("Healthcheck"):
+        run.child("Healthcheck")
     try:
         diff_ids = tuple(Digest.parse(text) for text in rootfs.texts("diff_ids"))
     except InvalidManifest as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from registry_image.errors import InvalidManifest
+from registry_image.errors import InvalidManifest, SizeMismatch, quote
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import Index, Manifest
@@ -69,6 +69,31 @@ def open_verified(source: BlobSource, descriptor: Descriptor, what: str) -> Iter
     """
     with source.blob(descriptor) as pieces:
         yield Verifier(descriptor.digest, descriptor.size, what).checked(pieces)
+
+
+def read_child(reader: Manifests, entry: Descriptor) -> Manifest | Index:
+    """The manifest or index that ``entry`` of another document describes. Every child is read here.
+
+    Raises SizeMismatch or InvalidManifest unless it has the size and the type of its entry, besides what
+    ``reader.manifest`` raises: there, its own type and the one that it is served with are compared.
+    """
+    document = reader.manifest(entry.digest)
+    require_described(document, entry)
+    return document
+
+
+def require_described(document: Manifest | Index, entry: Descriptor) -> None:
+    """Raises SizeMismatch or InvalidManifest unless ``document`` has the size and the type of ``entry``.
+
+    A reader that goes by the entry would otherwise see another image than one that goes by the document
+    (CVE-2021-41190).
+    """
+    what = f"manifest {entry.digest}"
+    if len(document.raw) != entry.size:
+        raise SizeMismatch(what, expected=entry.size, actual=len(document.raw))
+    # A layout's table of contents may leave the type out: then nothing was declared.
+    if entry.media_type and entry.media_type != document.media_type:
+        raise InvalidManifest(f"{what}: its entry says {quote(entry.media_type)}, but it is {document.media_type}")
 
 
 def read_small_blob(source: BlobSource, descriptor: Descriptor, what: str, *, limit: int) -> bytes:

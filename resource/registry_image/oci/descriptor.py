@@ -16,12 +16,14 @@ MAX_BLOB_SIZE = 1 << 48
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """``size`` is in bytes. ``platform`` is normalised, and None if the index names none."""
+    """``size`` is in bytes. ``platform`` is normalised, and None if the index names none. ``os_features`` are what it
+    demands of the operating system (image-index.md, ``os.features``)."""
 
     media_type: str
     digest: Digest
     size: int
     platform: Platform | None = None
+    os_features: tuple[str, ...] = ()
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -36,11 +38,14 @@ class Descriptor:
             digest = Digest.parse(reader.text("digest"))
         except InvalidManifest as error:
             raise InvalidManifest(f"{reader.where}: {error.message}") from error
+        place = reader.child("platform") if reader.has("platform") else JSONReader({}, reader.where)
+        platform = Platform.read(place)
         return cls(
             media_type=reader.text("mediaType", ""),
             digest=digest,
             size=size,
-            platform=Platform.read(reader.child("platform")) if reader.has("platform") else None,
+            platform=platform if str(platform) else None,
+            os_features=place.texts("os.features"),
             artifact_type=reader.text("artifactType", ""),
             urls=reader.texts("urls"),
             annotations=reader.text_map("annotations"),
@@ -55,7 +60,11 @@ class Descriptor:
             document["artifactType"] = self.artifact_type
         if self.platform is not None:
             platform: dict[str, JSON] = {"architecture": self.platform.architecture, "os": self.platform.os}
-            document["platform"] = platform | ({"variant": self.platform.variant} if self.platform.variant else {})
+            if self.platform.variant:
+                platform["variant"] = self.platform.variant
+            if self.os_features:
+                platform["os.features"] = list(self.os_features)
+            document["platform"] = platform
         if self.annotations:
             document["annotations"] = dict(self.annotations)
         return document

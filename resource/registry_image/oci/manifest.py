@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader, in_turn, parse_json
 from registry_image.errors import InvalidManifest, UnsupportedMediaType, quote
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
@@ -43,7 +43,9 @@ class Manifest(RawManifest):
     @property
     def is_image(self) -> bool:
         """Whether the config is an image's, so that it names a platform and diff IDs."""
-        return self.config.media_type in mediatype.CONFIGS
+        kind = self.config.media_type
+        old = self.media_type == mediatype.DOCKER_MANIFEST and kind in mediatype.OLD_DOCKER_CONFIGS
+        return old or kind in mediatype.CONFIGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,13 @@ def parse_manifest(
         digest = Digest.of(raw)
     else:
         verify(raw, digest, what)
-    reader = JSONReader(parse_json(raw, what), what)
-    media_type = _media_type(reader, content_type.partition(";")[0].strip(), what)
-    if media_type in mediatype.MANIFESTS:
-        return _read_manifest(reader, raw, media_type, digest)
-    if media_type in mediatype.INDEXES:
-        return _read_index(reader, raw, media_type, digest)
+    with in_turn(raw):
+        reader = JSONReader(parse_json(raw, what), what)
+        media_type = _media_type(reader, content_type.partition(";")[0].strip(), what)
+        if media_type in mediatype.MANIFESTS:
+            return _read_manifest(reader, raw, media_type, digest)
+        if media_type in mediatype.INDEXES:
+            return _read_index(reader, raw, media_type, digest)
     hint = None
     if media_type in (mediatype.DOCKER_SCHEMA1, mediatype.DOCKER_SCHEMA1_SIGNED):
         hint = "Docker schema 1 is retired: push the image again with a current tool"

@@ -20,6 +20,9 @@ DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyj
 MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+#: What old releases of Docker and of registries wrote as the type of an image's config in a Docker manifest, and Docker
+#: still takes for one (moby#48361); ``python:3.5.1-alpine`` is such an image. "" is a missing type.
+OLD_DOCKER_CONFIGS = frozenset({"", "application/octet-stream", "application/json", "text/html", "text/plain"})
 
 #: The types that every request for a manifest accepts. docker-registry 2.8 answers 404 if the stored type is not among
 #: them (distribution#4385).

@@ -10,6 +10,9 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import MAX_CHILDREN
 
+#: The most bytes of all pages of one list, whose entries stay in memory. Each has some 300 bytes.
+MAX_REFERRERS_SIZE = 16 * 1024 * 1024
+
 
 def fallback_tag(digest: Digest) -> str:
     """The tag of an index that replaces the API where there is none ("Referrers Tag Schema")."""

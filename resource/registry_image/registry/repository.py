@@ -154,13 +154,15 @@ class Repository:
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         from registry_image.oci.manifest import MAX_MANIFEST_SIZE
-        from registry_image.registry.referrers import fallback_tag, read_referrers
+        from registry_image.registry.referrers import MAX_REFERRERS_SIZE, fallback_tag, read_referrers
         from registry_image.registry.tags import pages
 
         what = f"referrers of {self.name}@{digest}"
         try:
             first = self.url(f"referrers/{digest}")
-            replies = pages(first, lambda url: self._list_referrers(url, what, MAX_MANIFEST_SIZE), what)
+            replies = pages(
+                first, lambda url: self._list_referrers(url, what, MAX_MANIFEST_SIZE), what, MAX_REFERRERS_SIZE
+            )
             return read_referrers((reply.body for reply in replies), what)
         except _NoReferrersAPI:
             pass

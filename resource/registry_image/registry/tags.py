@@ -18,6 +18,8 @@ MAX_PAGE_SIZE = 32 * 1024 * 1024
 MAX_PAGES = 8000
 #: The most tags of one repository; the largest known has some 200,000.
 MAX_TAGS = 2_000_000
+#: The most bytes of all pages of one list of tags: each of the most tags may be as long as a tag can be.
+MAX_LIST_SIZE = 288 * 1024 * 1024
 
 #: Seconds without a byte of a page: a registry collects 200,000 tags before it sends the first.
 FIRST_BYTE_TIMEOUT = 60.0
@@ -43,15 +45,20 @@ def next_page(reply: Reply) -> str | None:
     return None
 
 
-def pages(first: str, get: Callable[[str], Reply], what: str) -> Iterator[Reply]:
-    """Follows Links from ``first`` on. Raises InvalidManifest for a list without an end."""
+def pages(first: str, get: Callable[[str], Reply], what: str, limit: int = MAX_LIST_SIZE) -> Iterator[Reply]:
+    """Follows Links from ``first`` on. Raises InvalidManifest for a list without an end, and for pages that have more
+    than ``limit`` bytes in total."""
     url: str | None = first
-    seen: set[str] = set()
+    seen: set[int] = set()  # hashes: a registry may send addresses of 64 KiB
+    size = 0
     while url is not None:
-        if url in seen or len(seen) >= MAX_PAGES:
+        if hash(url) in seen or len(seen) >= MAX_PAGES:
             raise InvalidManifest(f"{what}: the list has no end: its pages go in a circle or are more than {MAX_PAGES}")
-        seen.add(url)
+        seen.add(hash(url))
         reply = get(url)
+        size += len(reply.body)
+        if size > limit:
+            raise InvalidManifest(f"{what}: the pages of the list have more than {limit} bytes in total")
         yield reply
         url = next_page(reply)
 
@@ -60,7 +67,7 @@ def read_tags(replies: Iterator[Reply], what: str) -> Iterator[str]:
     """The tags in order, without invalid names."""
     count = 0
     for reply in replies:
-        names = JSONReader(parse_json(reply.body, what), what).texts("tags")
+        names = JSONReader(parse_json(reply.body, what, max_values=MAX_TAGS), what).texts("tags")
         count += len(names)
         if count > MAX_TAGS:
             raise InvalidManifest(f"{what}: more than {MAX_TAGS} tags")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import quote as url_quote
 from urllib.parse import urlencode
 
-from registry_image.decode import JSON, parse_json
+from registry_image.decode import JSON, key_of, parse_json
 from registry_image.errors import (
     DigestMismatch,
     InvalidManifest,
@@ -203,7 +203,7 @@ class RepositoryWriter:
             if any(entry.digest == manifest.digest for entry in current.manifests):
                 return
             document = parse_json(current.raw, f"tag {tag}")
-            old_entries = document.get("manifests") if isinstance(document, dict) else None
+            old_entries = document.get(key_of(document, "manifests")) if isinstance(document, dict) else None
             entries = list(old_entries) if isinstance(old_entries, list) else []
         entries.append(_referrer(manifest))
         index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}

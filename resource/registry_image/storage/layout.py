@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from registry_image.errors import ContentError, InvalidManifest, NotFound, storage_errors
 from registry_image.oci import mediatype
-from registry_image.oci.content import BlobSource, open_verified
+from registry_image.oci.content import BlobSource, open_verified, read_child
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Index, Manifest, parse_manifest
@@ -84,7 +84,7 @@ class LayoutReader:
     def _only_index(self, index: Index) -> Index | None:
         if len(index.manifests) != 1 or index.manifests[0].media_type not in mediatype.INDEXES:
             return None
-        inner = self.manifest(index.manifests[0].digest)
+        inner = read_child(self, index.manifests[0])
         return inner if isinstance(inner, Index) else None
 
     def archive_root(self) -> Manifest | Index:
@@ -93,13 +93,13 @@ class LayoutReader:
         ``index.json`` itself is the root if it lists one image for several platforms, as apko's does.
         """
         index = self.index()
-        digests = {entry.digest for entry in index.manifests}
-        if len(digests) == 1:
-            return self.manifest(digests.pop())
+        entries = {entry.digest: entry for entry in index.manifests}
+        if len(entries) == 1:
+            return read_child(self, *entries.values())
         problem = _why_not_one_image(index)
         if problem:
             raise ContentError(
-                f"{self.what}: index.json lists {len(digests)} images: "
+                f"{self.what}: index.json lists {len(entries)} images: "
                 f"expected one, or one for each platform: {problem}",
                 hint="save each image to an archive of its own; `images` pushes several of them under one index",
             )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,13 +39,13 @@ class _Listed:
     config: str
     layers: tuple[str, ...]
     tags: tuple[str, ...]
-    sources: JSONReader
+    sources: Mapping[str, JSONReader]
 
     def foreign(self, diff_id: Digest) -> Descriptor | None:
         """The descriptor of a layer that is never uploaded. (Recent engines describe every layer here.)"""
-        if not self.sources.has(str(diff_id)):
+        if str(diff_id) not in self.sources:
             return None
-        descriptor = Descriptor.read(self.sources.child(str(diff_id)))
+        descriptor = Descriptor.read(self.sources[str(diff_id)])
         return descriptor if mediatype.is_foreign_layer(descriptor.media_type) else None
 
 
@@ -175,12 +175,11 @@ def _read_list(archive: Archive) -> _Listed:
 
 
 def _read_image(reader: JSONReader) -> _Listed:
-    empty = JSONReader({}, reader.where)
     return _Listed(
         config=reader.text("Config"),
         layers=reader.texts("Layers"),
         tags=reader.texts("RepoTags"),
-        sources=reader.child("LayerSources") if reader.has("LayerSources") else empty,
+        sources=dict(reader.entries("LayerSources")),
     )
 
 

@@ -8,9 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
-from registry_image.errors import Cancelled, InvalidManifest, ResourceError
+from registry_image.errors import Cancelled, InvalidManifest, ResourceError, SizeMismatch
 from registry_image.oci import mediatype
-from registry_image.oci.content import BlobSource, ContentWriter, Manifests, open_verified
+from registry_image.oci.content import (
+    BlobSource,
+    ContentWriter,
+    Manifests,
+    open_verified,
+    read_child,
+    require_described,
+)
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest
@@ -20,7 +27,7 @@ from registry_image.transfer.workers import WorkerGroup
 #: How deep indexes, and referrers of referrers, may nest.
 MAX_DEPTH = 8
 #: The most bytes of all manifests of one graph, which stay in memory: for an index of fifty platforms, some 200 kB.
-MAX_MANIFESTS_SIZE = 64 * 1024 * 1024
+MAX_MANIFESTS_SIZE = 8 * 1024 * 1024
 #: Finds the manifests that refer to a digest (`RepositoryReader.referrers`).
 Referrers: TypeAlias = Callable[[Digest], Iterable[Descriptor]]
 _Result = TypeVar("_Result")
@@ -30,12 +37,13 @@ _Result = TypeVar("_Result")
 class Graph:
     """All content of an image or index: ``blobs`` by digest, ``manifests`` each after its children.
 
-    Foreign layers are left out: they keep their URLs, and only their publisher serves them. ``manifests_size`` is in
-    bytes.
+    Foreign layers are left out: they keep their URLs, and only their publisher serves them. ``unrelated`` are listed as
+    referrers but name another subject, or none, so they are left out too. ``manifests_size`` is in bytes.
     """
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
     manifests: dict[Digest, Manifest | Index] = field(default_factory=dict)
+    unrelated: dict[Digest, Digest] = field(default_factory=dict)
     manifests_size: int = 0
 
     def leave_to_tags(self, root: Digest) -> None:
@@ -68,33 +76,70 @@ def graph_of(reader: Manifests, root: Manifest | Index, referrers: Referrers | N
     Raises InvalidManifest for a graph that is too deep or too large.
     """
     graph = Graph()
-    _add(graph, reader, root, 0, referrers)
+    _add(graph, reader, root, 0)
+    if referrers is not None:
+        _add_referrers(graph, reader, referrers)
     return graph
 
 
-def _add(graph: Graph, reader: Manifests, manifest: Manifest | Index, depth: int, referrers: Referrers | None) -> None:
-    if depth > MAX_DEPTH or len(graph.manifests) >= MAX_CHILDREN:
-        raise InvalidManifest(
-            f"{manifest.digest}: nested more than {MAX_DEPTH} deep, or more than {MAX_CHILDREN} parts"
-        )
-    graph.manifests_size += len(manifest.raw)
-    if graph.manifests_size > MAX_MANIFESTS_SIZE:
-        raise InvalidManifest(f"{manifest.digest}: with it, the manifests have more than {MAX_MANIFESTS_SIZE} bytes")
+def _add(graph: Graph, reader: Manifests, manifest: Manifest | Index, depth: int) -> None:
+    _count(graph, manifest, depth)
     if isinstance(manifest, Manifest):
         below: tuple[Descriptor, ...] = (manifest.config, *manifest.layers)
     else:
         below = manifest.manifests
     for child in below:
         if isinstance(manifest, Index) and child.media_type in mediatype.MANIFESTS | mediatype.INDEXES:
-            if child.digest not in graph.manifests:
-                _add(graph, reader, reader.manifest(child.digest), depth + 1, referrers)
+            if child.digest in graph.manifests:
+                require_described(graph.manifests[child.digest], child)
+            else:
+                _add(graph, reader, read_child(reader, child), depth + 1)
         elif not mediatype.is_foreign_layer(child.media_type):
             # An index may list blobs too, as BuildKit's caches do.
-            graph.blobs.setdefault(child.digest, child)
+            known = graph.blobs.setdefault(child.digest, child)
+            if known.size != child.size:
+                raise SizeMismatch(f"blob {child.digest}", expected=known.size, actual=child.size)
     graph.manifests[manifest.digest] = manifest
-    for referrer in referrers(manifest.digest) if referrers else ():
-        if referrer.digest not in graph.manifests:
-            _add(graph, reader, reader.manifest(referrer.digest), depth + 1, referrers)
+
+
+def _count(graph: Graph, manifest: Manifest | Index, depth: int) -> None:
+    if depth > MAX_DEPTH or len(graph.manifests) + len(graph.unrelated) >= MAX_CHILDREN:
+        raise InvalidManifest(
+            f"{manifest.digest}: nested more than {MAX_DEPTH} deep, or more than {MAX_CHILDREN} parts"
+        )
+    graph.manifests_size += len(manifest.raw)
+    if graph.manifests_size > MAX_MANIFESTS_SIZE:
+        raise InvalidManifest(f"{manifest.digest}: with it, the manifests have more than {MAX_MANIFESTS_SIZE} bytes")
+
+
+def _add_referrers(graph: Graph, reader: Manifests, referrers: Referrers) -> None:
+    """Adds what refers to the manifests of ``graph``, and what refers to that.
+
+    A registry may list any manifest as a referrer. Pushed with our credentials, one that names another subject would
+    be attached to another image, so each is read, and is left out unless it names the digest that was asked for.
+    """
+    waiting = [(digest, 0) for digest in graph.manifests]
+    for subject, depth in waiting:
+        for entry in referrers(subject):
+            if entry.digest in graph.manifests:
+                continue
+            referrer = read_child(reader, entry)
+            if referrer.subject is None or referrer.subject.digest != subject:
+                _count(graph, referrer, depth + 1)
+                graph.unrelated[entry.digest] = subject
+                continue
+            before = len(graph.manifests)
+            _add(graph, reader, referrer, depth + 1)
+            added = list(graph.manifests.values())[before:]
+            _require_attached(added, graph)
+            waiting += [(manifest.digest, depth + 1) for manifest in added]
+
+
+def _require_attached(added: Iterable[Manifest | Index], graph: Graph) -> None:
+    """A referrer may be an index, whose children would be attached in the same way."""
+    for manifest in added:
+        if manifest.subject is not None and manifest.subject.digest not in graph.manifests:
+            raise InvalidManifest(f"{manifest.digest}: it belongs to {manifest.subject.digest}, which is not copied")
 
 
 def copy_graph(source: BlobSource, writer: ContentWriter, graph: Graph, *, parallel: int = PARALLEL) -> Copied:

@@ -9,19 +9,19 @@ import json
 from collections.abc import Iterable, Mapping
 from itertools import compress
 
-from registry_image.decode import JSON, parse_json
+from registry_image.decode import JSON, key_of, parse_json
 from registry_image.errors import InvalidManifest, NoMatchingPlatform, RequestError, UnsupportedMediaType
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
-from registry_image.oci.platform import Platform, choose
-from registry_image.transfer.select import DEFAULT_PLATFORM
+from registry_image.oci.platform import Platform
+from registry_image.transfer.select import available, matching
 
 #: On an attestation's entry in an index: the digest of the image that it attests (BuildKit).
 ATTESTS = "vnd.docker.reference.digest"
+_OCI_CONFIGS = dict.fromkeys({mediatype.DOCKER_CONFIG, *mediatype.OLD_DOCKER_CONFIGS}, mediatype.OCI_CONFIG)
 _OCI_TYPES = {
-    mediatype.DOCKER_CONFIG: mediatype.OCI_CONFIG,
     mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
     mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
     mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
@@ -44,16 +44,25 @@ def annotate(manifest: Manifest | Index, annotations: Mapping[str, str]) -> Mani
     document = _document(manifest)
     if manifest.media_type == mediatype.DOCKER_MANIFEST:
         _make_oci(document)
-    document["annotations"] = {**manifest.annotations, **annotations}
+    document[key_of(document, "annotations")] = {**manifest.annotations, **annotations}
     return _parse(document)
 
 
 def _make_oci(document: dict[str, JSON]) -> None:
-    document["mediaType"] = mediatype.OCI_MANIFEST
-    layers = document.get("layers")
-    for described in (document["config"], *(layers if isinstance(layers, list) else [])):
-        if isinstance(described, dict) and isinstance(kind := described.get("mediaType"), str):
-            described["mediaType"] = _OCI_TYPES.get(kind, kind)
+    document[key_of(document, "mediaType")] = mediatype.OCI_MANIFEST
+    layers = document.get(key_of(document, "layers"))
+    for described in layers if isinstance(layers, list) else []:
+        _rename(described, _OCI_TYPES)
+    # An OCI manifest is an image's only with this type, so old Docker's types become it too.
+    _rename(document[key_of(document, "config")], _OCI_CONFIGS)
+
+
+def _rename(described: JSON, types: Mapping[str, str]) -> None:
+    if isinstance(described, dict):
+        key = key_of(described, "mediaType")
+        kind = described.get(key) or ""
+        if isinstance(kind, str) and kind in types:
+            described[key] = types[kind]
 
 
 def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
@@ -62,21 +71,20 @@ def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
     Raises NoMatchingPlatform.
     """
     images = [entry for entry in index.manifests if entry.media_type in mediatype.MANIFESTS]
-    candidates = [entry.platform or DEFAULT_PLATFORM for entry in images]
     chosen: set[str] = set()
     for platform in platforms:
-        position = choose(platform, candidates)
-        if position is None:
-            available = [str(candidate) for candidate in candidates if not candidate.is_unknown]
-            raise NoMatchingPlatform(f"index {index.digest}", wanted=str(platform), available=available)
-        chosen.add(str(images[position].digest))
+        best = next(matching(platform, images), None)
+        if best is None:
+            raise NoMatchingPlatform(f"index {index.digest}", wanted=str(platform), available=available(images))
+        chosen.add(str(best.digest))
     keep = [str(entry.digest) in chosen or entry.annotations.get(ATTESTS) in chosen for entry in index.manifests]
     if all(keep):
         return index
     document = _document(index)
-    entries = document["manifests"]
+    key = key_of(document, "manifests")
+    entries = document.get(key)
     if isinstance(entries, list):
-        document["manifests"] = list(compress(entries, keep))
+        document[key] = list(compress(entries, keep))
     return _parse_index(document)
 
 

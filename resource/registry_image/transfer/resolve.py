@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from typing import TypeAlias
 
-from registry_image.errors import InvalidManifest, quote
+from registry_image.decode import LARGE
+from registry_image.errors import InvalidManifest, NoMatchingPlatform, UnsupportedMediaType, quote
 from registry_image.oci.content import ContentReader, RepositoryReader
-from registry_image.oci.digest import Digest
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
 from registry_image.progress import Silence
 from registry_image.transfer.workers import parallel_map
@@ -32,25 +36,64 @@ def resolve_tags(reader: RepositoryReader, tags: Sequence[str]) -> dict[str, Dig
 
     Raises what ``reader`` raises: a result without one tag would hide a version.
     """
-    descriptors = parallel_map(reader.resolve, tags, MAX_LOOKUPS)
-    return {tag: descriptor.digest for tag, descriptor in zip(tags, descriptors, strict=True) if descriptor is not None}
+
+    def digest_of(tag: str) -> Digest | None:
+        found = reader.resolve(tag)
+        return found.digest if found is not None else None
+
+    digests = parallel_map(digest_of, tags, MAX_LOOKUPS)
+    return {tag: digest for tag, digest in zip(tags, digests, strict=True) if digest is not None}
 
 
 def creation_times(reader: ContentReader, digests: Iterable[Digest], platform: Platform) -> dict[Digest, Moment]:
-    """The creation time of the image for ``platform`` at each digest, looked up once.
+    """The creation time of the image for ``platform`` at each digest, looked up once; NEVER where there is none, as in
+    a Helm chart.
 
-    Raises what ``reader`` and `select_image` raise, and InvalidManifest for an invalid time.
+    Raises what ``reader`` raises, and InvalidManifest for an invalid document or time.
     """
     # Imported here, as only checks that sort by time need it.
     from registry_image.transfer.select import select_image
 
     distinct = list(dict.fromkeys(digests))
 
-    def created(digest: Digest) -> Moment:
-        text = select_image(reader, digest, platform, Silence()).config.created
+    def created(source: ContentReader, digest: Digest) -> Moment:
+        try:
+            text = select_image(source, digest, platform, Silence()).config.created
+        except (NoMatchingPlatform, UnsupportedMediaType):
+            return NEVER
         return parse_moment(text, f"image {digest}: created") if text else NEVER
 
-    return dict(zip(distinct, parallel_map(created, distinct, MAX_LOOKUPS), strict=True))
+    def created_if_small(digest: Digest) -> Moment | None:
+        try:
+            return created(_SmallDocuments(reader), digest)
+        except _Large:
+            return None
+
+    times = dict(zip(distinct, parallel_map(created_if_small, distinct, MAX_LOOKUPS), strict=True))
+    # Each takes a hundred times the memory of a real image's documents, so there is only one of them at a time.
+    return {digest: created(reader, digest) if time is None else time for digest, time in times.items()}
+
+
+class _Large(Exception):
+    """A document that is not read beside others."""
+
+
+class _SmallDocuments:
+    """A ContentReader: ``reader``, for documents of at most LARGE bytes. Raises _Large for others."""
+
+    def __init__(self, reader: ContentReader) -> None:
+        self._reader = reader
+
+    def manifest(self, digest: Digest) -> Manifest | Index:
+        manifest = self._reader.manifest(digest)
+        if len(manifest.raw) > LARGE:
+            raise _Large
+        return manifest
+
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
+        if descriptor.size > LARGE:
+            raise _Large
+        return self._reader.blob(descriptor)
 
 
 def parse_moment(text: str, what: str) -> Moment:

@@ -29,10 +29,7 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
     credentials: dict[str, Credentials] = {}
     if reader.has("docker_config_json"):
         credentials |= _read_docker_config(_docker_config(reader), warnings)
-    if reader.has("auths"):
-        auths = reader.child("auths")
-        credentials |= {registry_host(host): _read_entry(auths.child(host)) for host in auths}
-    return credentials
+    return credentials | {registry_host(host): _read_entry(entry) for host, entry in reader.entries("auths")}
 
 
 def _read_entry(entry: JSONReader) -> Credentials:
@@ -58,13 +55,9 @@ def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Cr
     """docker/cli, config/configfile: ``identitytoken`` overrides ``auth`` (base64 of user:password)."""
     if config.has("credsStore") or config.has("credHelpers"):
         warnings.append("source.docker_config_json: credential helpers are not run")
-    if not config.has("auths"):
-        return {}
     credentials = {}
     try:
-        auths = config.child("auths")
-        for key in auths:
-            entry = auths.child(key)
+        for key, entry in config.entries("auths"):
             username, password = entry.text("username", ""), entry.text("password", "")
             if entry.text("auth", ""):
                 username, password = _decode(entry.text("auth"), key)

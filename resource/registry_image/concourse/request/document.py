@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from registry_image.concourse.request.numbers import NumberText, text_of
 from registry_image.concourse.request.source import Source, read_source
 from registry_image.concourse.request.validation import conforms, load_schema
-from registry_image.decode import JSON, JSONReader, load_json
+from registry_image.decode import JSON, JSONReader, key_of, load_json
 from registry_image.errors import RequestError
 
 Step: TypeAlias = Literal["check", "get", "put"]
@@ -81,6 +81,15 @@ def normalised(value: JSON, schema: JSON) -> JSON:
         return {key: normalised(item, schema.get("additionalProperties")) for key, item in value.items()}
     return {
         key: normalised(item, properties.get(key))
-        for key, item in value.items()
+        for key, item in _named(value, properties).items()
         if key not in properties or (item is not None and item != "")
     }
+
+
+def _named(value: dict[str, JSON], properties: dict[str, JSON]) -> dict[str, JSON]:
+    """Fields that are written in another case get their documented names, unless those are there as well."""
+    named: dict[str, JSON] = {}
+    for key, item in value.items():
+        name = key_of(properties, key)
+        named[key if name in value or name in named else name] = item
+    return named

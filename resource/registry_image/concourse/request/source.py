@@ -182,9 +182,7 @@ def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
     mirrors = {}
     if reader.has("registry_mirror"):
         mirrors[DOCKER_HUB] = _mirror(reader.child("registry_mirror"), warnings)
-    if reader.has("registry_mirrors"):
-        table = reader.child("registry_mirrors")
-        mirrors.update({registry_host(key): _mirror(table.child(key), warnings) for key in table})
+    mirrors.update({registry_host(key): _mirror(each, warnings) for key, each in reader.entries("registry_mirrors")})
     return mirrors
 
 
