@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -29,7 +29,7 @@ _CHUNK = 64 * 1024
 _NO_PUNCTUATION = bytes(set(range(256)) - set(b"[]{},:"))
 _ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
-_turn = threading.Lock()
+_turn = allocate_lock()  # a check of a pinned digest has no threads, and need not import threading
 
 
 def parse_json(raw: bytes, what: str, *, max_values: int = MAX_VALUES) -> JSON:
