@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import tarfile
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -398,6 +399,26 @@ def test_an_index_is_promoted_whole_with_its_signatures(
     tag = fallback_tag(Digest.parse(BOTH.digest))
     raw = skopeo("inspect", "--tls-verify=false", creds, "--raw", f"{skopeo_at}:{tag}")
     assert [entry["digest"] for entry in json.loads(raw)["manifests"]] == [SIGNATURE.digest]
+
+
+@pytest.mark.parametrize("content", [index(), index(index())], ids=["listed", "nested"])
+@pytest.mark.parametrize("form", ["directory", "archive", "promoted"])
+def test_an_index_of_nothing_is_refused(artifacts: Path, content: Content, form: str) -> None:
+    listed = content.children[0] if content.children else content
+    write_layout(artifacts / "image", content)
+    (artifacts / "image" / "index.json").write_bytes(content.manifest.data)
+    with tarfile.open(artifacts / "image.tar", "w") as packed:
+        packed.add(artifacts / "image", arcname=".")
+    with fake_registry() as registry:
+        registry.add("from/name", listed, "rc")
+        source = {"repository": f"{registry.host}/some/name", "tag": "a"}
+        params = {
+            "directory": {"image": "image"},
+            "archive": {"image": "image.tar"},
+            "promoted": {"from": f"{registry.host}/from/name:rc"},
+        }
+        runner.failed(runner.put({"source": source, "params": params[form]}, artifacts), "its index lists no image")
+        assert manifests_put(registry) == []
 
 
 def manifests_put(registry: FakeRegistry) -> list[str]:

@@ -82,11 +82,3 @@ def test_an_archive_that_lists_several_images_is_refused(tmp_path: Path, entries
     assert caught.value.hint == (
         "save each image to an archive of its own; `images` pushes several of them under one index"
     )
-
-
-@pytest.mark.parametrize("content", [index(), index(index())], ids=["listed", "nested"])
-@pytest.mark.parametrize("form", ["archive", "directory"])
-def test_an_index_of_nothing_is_refused(tmp_path: Path, content: Content, form: str) -> None:
-    archive = flat(tmp_path, *content.children)
-    with pytest.raises(ContentError, match=r"its index lists no image$"):
-        root_of(archive if form == "archive" else str(tmp_path / "layout"))

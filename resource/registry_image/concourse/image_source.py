@@ -70,6 +70,9 @@ def open_image_to_push(
     """``policy`` is whose signatures `from` wants. Raises ResourceError."""
     with ExitStack() as stack:
         image = _open(request, connection, stack, policy)
+        if isinstance(image.root, Index) and not image.root.manifests:
+            # No get could take an image from it, on any platform.
+            raise ContentError(f"{image.form}: its index lists no image")
         root = annotate(image.root, request.annotations)
         if root.digest != image.root.digest:
             image = replace(image, root=root, derived_from=image.derived_from or image.root.digest)

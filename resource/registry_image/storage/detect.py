@@ -53,7 +53,7 @@ def open_image(path: str, shown: str, run: Run = map) -> Iterator[StoredImage]:
                 yield StoredImage(reader=saved, root=saved.root, form="docker-save tarball", verified=True)
         elif archive.has("index.json"):
             layout = LayoutReader(archive)
-            yield StoredImage(reader=layout, root=_not_empty(layout.archive_root(), layout), form="OCI archive")
+            yield StoredImage(reader=layout, root=layout.archive_root(), form="OCI archive")
         else:
             raise _no_image(archive, shown)
 
@@ -63,7 +63,7 @@ def _directory(path: str, shown: str) -> StoredImage:
     files = Directory(path, what)
     if files.has("index.json"):
         layout = LayoutReader(files)
-        return StoredImage(reader=layout, root=_not_empty(layout.directory_root(), layout), form="OCI layout")
+        return StoredImage(reader=layout, root=layout.directory_root(), form="OCI layout")
     with storage_errors(f"reading {what}"):
         names = sorted(os.listdir(path))
     seems, hint = "", None
@@ -81,12 +81,6 @@ def _directory(path: str, shown: str) -> StoredImage:
     raise ContentError(
         f"image {shown!r}: a directory without index.json{seems}: expected {_FORMS}; it has {_some(names)}", hint=hint
     )
-
-
-def _not_empty(root: Manifest | Index, layout: LayoutReader) -> Manifest | Index:
-    if isinstance(root, Index) and not root.manifests:
-        raise ContentError(f"{layout.what}: its index lists no image")
-    return root
 
 
 def _no_image(archive: Archive, shown: str) -> ContentError:
