@@ -15,12 +15,14 @@ from registry_image.archive.entry import DIRECTORY, HARDLINK, NO_XATTRS, REGULAR
 from registry_image.errors import CorruptLayer, ExtractionError, UnsafePath
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Silence
-from registry_image.rootfs import apply
+from registry_image.rootfs import apply, handles, paths
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.handles import MAX_HANDLES
+from registry_image.rootfs.paths import PathSet
 from registry_image.rootfs.removal import remove_tree
 from registry_image.rootfs.root import Root
 from tests.support import tar
+from tests.support.cost import cost
 from tests.support.layers import unpack
 
 #: Four times the input must not take this many times as long. Quadratic work takes 16 times, on a quiet machine.
@@ -153,6 +155,128 @@ def test_hard_links_without_a_source_take_memory_to_a_bound(monkeypatch: pytest.
     seconds(tmp_path / "ten", [*links[:10], *links[:10], entry("b")])
     with pytest.raises(CorruptLayer, match="more than 10 hard links"):
         seconds(tmp_path / "eleven", [*links, entry("b")])
+
+
+#: A directory whose path is almost as long as a path can be, and a symlink to it with a short one.
+DEEP = "/".join(["d" * 250] * 16)
+WAY = [entry(DEEP, DIRECTORY), entry("l", SYMLINK, f"/{DEEP}")]
+
+
+def added_by_a_short_way(n: int) -> list[list[Entry]]:
+    return [WAY, [entry(f"l/{k}") for k in range(n)]]
+
+
+def times_by_a_short_way(n: int) -> list[list[Entry]]:
+    return [[*WAY, *(entry(f"l/{k}", DIRECTORY) for k in range(n))]]
+
+
+def swept_by_a_short_way(n: int) -> list[list[Entry]]:
+    return [[*WAY, *(entry(f"l/{k}/x") for k in range(n))], [entry(f"l/{k}/.wh..wh..opq") for k in range(n)]]
+
+
+def removed_by_a_short_way(n: int) -> list[list[Entry]]:
+    return [[*WAY, *(entry(f"l/{k}", DIRECTORY) for k in range(n))], [entry(f"l/.wh.{k}") for k in range(n)]]
+
+
+def hidden_at_once(n: int) -> list[list[Entry]]:
+    return [[*WAY, *(entry(f"l/{k}", DIRECTORY) for k in range(n))], [entry("l/new"), entry("l/.wh..wh..opq")]]
+
+
+def honest_files(n: int) -> list[list[Entry]]:
+    return [[entry("usr/lib", DIRECTORY)], [entry(f"usr/lib/package{k % 100}/file-{k}") for k in range(n)]]
+
+
+BOOKS: dict[str, Callable[[int], list[list[Entry]]]] = {
+    make.__name__: make
+    for make in (
+        added_by_a_short_way,
+        times_by_a_short_way,
+        swept_by_a_short_way,
+        removed_by_a_short_way,
+        hidden_at_once,
+        honest_files,
+    )
+}
+
+
+def apply_and_tell(name: str, n: str, place: str) -> str:
+    """Runs in the measured process. The entries are made before, and take some memory themselves."""
+    layers = BOOKS[name](int(n))
+    with Root(place) as root:
+        applier = Applier(root, Silence())
+        for layer in layers:
+            applier.apply(Members(layer), "layer")
+        applier.finish()
+    return f"{applier.entries} entries"
+
+
+@pytest.mark.rule(9)
+@pytest.mark.parametrize("name", BOOKS)
+def test_the_length_of_resolved_paths_takes_no_memory(name: str, shared_memory: Path) -> None:
+    """The whole paths of 5000 entries take 20 MB."""
+    few, many = (
+        cost("tests.security.test_layers_cost:apply_and_tell", name, n, _made(shared_memory / str(n))).peak
+        for n in (10, 5000)
+    )
+    assert many - few < 12
+
+
+@pytest.mark.rule(9)
+def test_a_file_over_another_layer_takes_eight_bytes_of_memory() -> None:
+    tracemalloc.start()
+    known = PathSet()
+    for number in range(3 * paths.RECENT):
+        known.add(b"usr/lib/a/path/of/some/length/%d" % number)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert b"usr/lib/a/path/of/some/length/7" in known
+    assert kept < 3 * paths.RECENT * 8 + 100_000
+
+
+@pytest.mark.rule(9)
+def test_hard_links_before_their_sources_have_a_sum_of_paths(tmp_path: Path) -> None:
+    links = [entry(f"l/{k}", HARDLINK, "late") for k in range(5000)]
+    seconds(tmp_path / "few", [*WAY, *links[:1000], entry("late")])
+    with pytest.raises(CorruptLayer, match="16777216 bytes of paths"):
+        seconds(tmp_path / "many", [*WAY, *links, entry("late")])
+
+
+def scattered(n: int, kind: str) -> list[Entry]:
+    """Each entry goes by symlinks that cost thousands of steps, and never to the directory of the one before."""
+    links = [entry(f"l{k}", SYMLINK, f"l{k + 1}/" + "x/../" * 60) for k in range(30)]
+    start = [*links, entry("l30/x", DIRECTORY), entry("l30/y", DIRECTORY)]
+    return [*start, *(entry(f"l0/{'xy'[k % 2]}/{kind}{k}") for k in range(n))]
+
+
+@pytest.mark.rule(9)
+@pytest.mark.parametrize("kind", ["", ".wh."])
+def test_the_ways_behind_symlinks_have_a_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whiteouts, for which a way that leads nowhere is no error, count as well."""
+    monkeypatch.setattr(handles, "MAX_STEPS", 100_000)
+    seconds(tmp_path / "few", [entry("a")], scattered(10, kind))
+    begun = time.process_time()
+    with pytest.raises(UnsafePath, match="more than 100000 steps"):
+        seconds(tmp_path / "many", [entry("a")], scattered(2000, kind))
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.rule(9)
+def test_loops_of_symlinks_that_whiteouts_follow_have_a_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "MAX_STEPS", 100_000)
+    links = [entry("loop", SYMLINK, "x/../" * 100 + "loop"), entry("x", DIRECTORY)]
+    seconds(tmp_path / "few", links, [entry(f"loop/.wh.{k}") for k in range(10)])
+    with pytest.raises(UnsafePath, match="more than 100000 steps"):
+        seconds(tmp_path / "many", links, [entry(f"loop/.wh.{k}") for k in range(1000)])
+
+
+@pytest.mark.rule(9)
+def test_a_hundred_thousand_files_through_a_symlinked_directory_are_far_from_the_bound(
+    shared_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in images that name files by /lib, which is a symlink to usr/lib: a fortieth of them, for a fortieth of it."""
+    monkeypatch.setattr(handles, "MAX_STEPS", handles.MAX_STEPS // 40)
+    layer = [entry(f"lib/modules/kernel/drivers/{k % 50}/{k}") for k in range(2500)]
+    seconds(shared_memory / "usr", [entry("usr/lib", DIRECTORY), entry("lib", SYMLINK, "usr/lib")], layer)
 
 
 @pytest.mark.rule(9)

@@ -14,6 +14,8 @@ import pytest
 from registry_image.archive.tarstream import TarReader
 from registry_image.errors import CorruptLayer, ExtractionError, InvalidWhiteout, StorageError, UnsafePath
 from registry_image.progress import Silence
+from registry_image.rootfs import apply as applying
+from registry_image.rootfs import root as roots
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
 from tests.support import filesystem, parts
@@ -325,6 +327,17 @@ def test_an_opaque_directory_loses_all_of_lower_layers_and_keeps_itself(root: Pa
     unpack(root, below, archive(file("d/new"), opaque("d")))
     assert names(root) == {"d", "d/new", "x", "x/kept"}
     assert (mode(root / "d"), (root / "d").stat().st_mtime) == (0o750, 9)
+
+
+@pytest.mark.rule(33)
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_an_opaque_directory_may_have_more_names_than_are_read_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(applying, "NAMES_AT_ONCE", at_once)
+    below = archive(*(file(f"d/{way}{number}") for way in ("", "e/", "f/") for number in range(5)))
+    unpack(root, below, archive(file("d/e/new"), file("d/3"), file("d/new"), opaque("d")))
+    assert names(root) == {"d", "d/3", "d/e", "d/e/new", "d/new"}
 
 
 @pytest.mark.rule(33)
@@ -689,6 +702,7 @@ def test_times_out_of_range_are_clamped(seconds: str, sign: int, root: Path) -> 
 
 
 @pytest.mark.rule(46)
+@pytest.mark.usefixtures("memory_of_removals")
 def test_directory_times_are_those_of_their_last_entry_whatever_came_after(root: Path) -> None:
     below = archive(directory("a", mtime=1), file("a/x"), directory("a/b", mtime=2), file("a/b/x"))
     unpack(root, below, archive(file("a/b/y"), whiteout("a/x")), archive(directory("a/b", mtime=3), opaque("a/b")))
@@ -701,7 +715,14 @@ def test_implied_directories_have_a_fixed_time(root: Path) -> None:
     assert {(root / name).stat().st_mtime_ns for name in ("", "a", "a/b", "x", "x/y")} == {0}
 
 
+@pytest.fixture(params=[roots.MAX_REMOVED, 0], ids=["remembered", "forgotten"])
+def memory_of_removals(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is room to remember which directories were removed."""
+    monkeypatch.setattr(roots, "MAX_REMOVED", request.param)
+
+
 @pytest.mark.rule(46)
+@pytest.mark.usefixtures("memory_of_removals")
 def test_a_removed_directory_has_no_time_and_a_symlink_in_its_place_keeps_its_own(root: Path) -> None:
     below = archive(
         directory("d", mtime=1), directory("d/e", mtime=1), directory("gone/e", mtime=1), directory("t", mtime=9)
@@ -711,6 +732,16 @@ def test_a_removed_directory_has_no_time_and_a_symlink_in_its_place_keeps_its_ow
 
 
 @pytest.mark.rule(46)
+def test_a_mode_that_waits_is_the_last_one_and_not_of_a_directory_that_was_removed(root: Path) -> None:
+    below = archive(directory("a", mode=0o500), directory("b", mode=0o500), directory("c", mode=0o500), file("c/x"))
+    above = archive(directory("a", mode=0o711), whiteout("b"), file("c", mode=0o640), directory("d/e", mode=0o111))
+    unpack(root, below, above)
+    assert [mode(root / name) for name in ("a", "c", "d", "d/e")] == [0o711, 0o640, 0o755, 0o111]
+    assert names(root) == {"a", "c", "d", "d/e"}
+
+
+@pytest.mark.rule(46)
+@pytest.mark.usefixtures("memory_of_removals")
 def test_a_directory_made_anew_does_not_inherit_a_time(root: Path) -> None:
     unpack(root, archive(directory("d/e", mtime=5)), archive(whiteout("d")), archive(file("d/e/f")))
     assert ((root / "d").stat().st_mtime, (root / "d/e").stat().st_mtime) == (0, 0)

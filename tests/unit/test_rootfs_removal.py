@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_image.rootfs import removal
 from registry_image.rootfs.removal import remove_tree
 from tests.support import filesystem
 from tests.support.tree import snapshot
@@ -52,6 +53,38 @@ def test_a_tree_is_removed_with_all_its_content_and_symlinks_are_not_followed(tm
     assert sorted(gone) == [b"tree", b"tree/a", b"tree/a/b", b"tree/empty"]
     assert os.listdir(tmp_path) == ["outside"]
     assert snapshot(tmp_path / "outside") == before
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7, 100])
+def test_a_directory_of_more_names_than_are_read_at_once_is_removed(
+    tmp_path: Path, parent: int, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(removal, "NAMES_AT_ONCE", at_once)
+    for way in ("a", "b", "b/c", "b/d", "b/d/e"):
+        (tmp_path / "tree" / way).mkdir(parents=True)
+        for number in range(6):
+            (tmp_path / "tree" / way / str(number)).touch()
+    gone: list[bytes] = []
+    remove_tree(parent, b"tree", removed=gone.append)
+    assert sorted(gone) == [b"tree", b"tree/a", b"tree/b", b"tree/b/c", b"tree/b/d", b"tree/b/d/e"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_names_that_cannot_be_removed_end_the_removal_of_their_directory_alone(
+    tmp_path: Path, parent: int, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(removal, "NAMES_AT_ONCE", at_once)
+    (tmp_path / "tree/a/b").mkdir(parents=True)
+    (tmp_path / "tree/z").mkdir()
+    kept = tmp_path / "tree/a/b/kept"
+    kept.touch()
+    failed: list[bytes] = []
+    with filesystem.immutable(kept):
+        remove_tree(parent, b"tree", failed=lambda error, path: failed.append(path))
+        assert kept.exists()
+    assert {b"tree/a/b/kept", b"tree/a/b", b"tree/a", b"tree"} == set(failed)
 
 
 def test_depth_needs_neither_stack_nor_open_files(tmp_path: Path, parent: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 from registry_image.archive.entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
 from registry_image.errors import CorruptLayer, UnsafePath, quote
@@ -16,7 +16,10 @@ from registry_image.rootfs import whiteout
 from registry_image.rootfs.attributes import acls_of
 from registry_image.rootfs.handles import OpenDirectory
 from registry_image.rootfs.layer_errors import LayerError, extraction_error
+from registry_image.rootfs.paths import PathSet
+from registry_image.rootfs.removal import NAMES_AT_ONCE
 from registry_image.rootfs.root import Root
+from registry_image.rootfs.sparse_file import write_sparse
 from registry_image.rootfs.whiteout import Mark
 
 _NODES = {FIFO: stat.S_IFIFO, CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
@@ -27,6 +30,13 @@ _MAJOR_BITS, _MINOR_BITS = 12, 20
 #: The most hard links of one layer that precede their source: each takes memory. Only archivers that sort their names
 #: write any.
 MAX_MISSING = 100_000
+#: Bytes of their paths and their sources' paths together.
+MAX_MISSING_SIZE = 16 * 1024 * 1024
+#: The most devices that the kernel refuses, and hard links to them. Images have a few dozen.
+MAX_LEFT_OUT = 100_000
+#: Bytes of the paths of directories that are still to be swept, with what each takes beside its length.
+MAX_SWEEPING_SIZE = 16 * 1024 * 1024
+_PATH_OVERHEAD = 64
 
 
 class LayerReader(Protocol):
@@ -35,14 +45,6 @@ class LayerReader(Protocol):
     def next(self) -> Entry | None: ...
 
     def body(self) -> Iterator[Buffer]: ...
-
-
-class _Link(NamedTuple):
-    """A hard link that was read before its source (layers.md 40)."""
-
-    parent: bytes
-    name: bytes
-    source: bytes
 
 
 class Applier:
@@ -59,10 +61,14 @@ class Applier:
         self._listener = listener
         self._attributes = root.attributes
         self._has_lower = False  # the first layer has nothing to hide, so it records nothing
-        self._added: set[bytes] = set()  # resolved paths that this layer wrote, with their ancestors
-        self._swept: set[bytes] = set()  # directories without anything of lower layers
-        self._missing: dict[bytes, _Link] = {}
-        self._left_out: set[bytes] = set()  # devices of any layer that the kernel refused, and hard links to them
+        self._added = PathSet()  # resolved paths that this layer wrote, with their ancestors
+        self._noted: OpenDirectory | None = None  # the last directory that was added, with its ancestors
+        self._swept = PathSet()  # directories without anything of lower layers
+        self._missing: dict[tuple[bytes, bytes], bytes] = {}  # sources of hard links, by directory and name
+        self._missing_size = 0
+        self._left_out: set[int] = (
+            set()
+        )  # hashes of the paths of devices that the kernel refused, and hard links to them
         self._stashed = False
         self._at = b""
 
@@ -71,6 +77,8 @@ class Applier:
         self._added.clear()
         self._swept.clear()
         self._missing.clear()
+        self._missing_size = 0
+        self._noted = None
         self._stashed = False
         try:
             while (entry := layer.next()) is not None:
@@ -124,11 +132,13 @@ class Applier:
 
     def _add(self, parent: OpenDirectory, name: bytes) -> None:
         """Records ``name``, with its ancestors, as this layer's (layers.md 34)."""
-        added = self._added
-        added.add(parent.prefix + name)
+        self._added.add(parent.prefix + name)
+        if parent is self._noted:
+            return
+        self._noted = parent
         path = parent.path
-        while path and path not in added:
-            added.add(path)
+        while path and path not in self._added:
+            self._added.add(path)
             path = path.rpartition(b"/")[0]
 
     # Files, directories and nodes
@@ -143,7 +153,7 @@ class Applier:
         fd = self._root.create_file(parent, name, entry.mode & 0o777)
         try:
             if entry.sparse is not None:
-                self.bytes_written += _write_sparse(fd, entry.sparse, layer.body())
+                self.bytes_written += write_sparse(fd, entry.sparse, layer.body())
                 os.ftruncate(fd, entry.size)
             elif entry.size:
                 self.bytes_written += entry.size
@@ -176,7 +186,9 @@ class Applier:
         self._attributes.set_on_node(parent.fd, name, entry)
 
     def _leave_out(self, path: bytes) -> None:
-        self._left_out.add(path)
+        self._left_out.add(hash(path))
+        if len(self._left_out) > MAX_LEFT_OUT:
+            raise LayerError(CorruptLayer, f"more than {MAX_LEFT_OUT} devices that may not be made here")
         self._root.skipped.add("device nodes left out, as they may not be made here", quote(path))
 
     # Hard links
@@ -196,10 +208,19 @@ class Applier:
         except FileNotFoundError:
             # Remove the old entry now: if the name exists at the end of the layer, a later entry made it, and wins.
             self._root.remove(parent, name)
-            self._missing.pop(path, None)
-            self._missing[path] = _Link(parent.path, name, entry.linkname)
-            if len(self._missing) > MAX_MISSING:
-                raise LayerError(CorruptLayer, f"more than {MAX_MISSING} hard links before their sources") from None
+            self._link_later(parent.path, name, entry.linkname)
+
+    def _link_later(self, directory: bytes, name: bytes, source: bytes) -> None:
+        earlier = self._missing.pop((directory, name), None)
+        if earlier is not None:
+            self._missing_size -= len(directory) + len(name) + len(earlier)
+        self._missing[directory, name] = source
+        self._missing_size += len(directory) + len(name) + len(source)
+        if len(self._missing) > MAX_MISSING or self._missing_size > MAX_MISSING_SIZE:
+            raise LayerError(
+                CorruptLayer,
+                f"more than {MAX_MISSING} hard links, or {MAX_MISSING_SIZE} bytes of paths, before their sources",
+            )
 
     def _link(self, parent: OpenDirectory, name: bytes, target: bytes) -> None:
         """Raises FileNotFoundError if the target is missing, FileExistsError if ``name`` is taken."""
@@ -222,21 +243,22 @@ class Applier:
         return None if source is None else source.prefix + name
 
     def _link_missing(self) -> None:
-        for path, link in self._missing.items():
+        for (directory, name), source in self._missing.items():
+            path = directory + b"/" + name if directory else name
             self._at = path
-            parent = self._root.exact(link.parent)
+            parent = self._root.exact(directory)
             if parent is None:
                 continue  # a later entry of the layer removed its directory
             try:
-                self._link(parent, link.name, link.source)
+                self._link(parent, name, source)
             except FileExistsError:
                 continue  # a later entry of the layer has this name
             except FileNotFoundError as error:
-                if self._resolved(link.source) in self._left_out:
+                if hash(self._resolved(source)) in self._left_out:
                     self._leave_out(path)
                     continue
                 raise LayerError(
-                    CorruptLayer, f"hard link {quote(path)}: there is no {quote(link.source)} to link to"
+                    CorruptLayer, f"hard link {quote(path)}: there is no {quote(source)} to link to"
                 ) from error
 
     # Whiteouts
@@ -261,7 +283,7 @@ class Applier:
         parent = self._root.find(above)
         if parent is None:
             return
-        self._left_out.discard(parent.prefix + name)
+        self._left_out.discard(hash(parent.prefix + name))
         if parent.prefix + name not in self._added:
             self._root.remove(parent, name)
             return
@@ -272,39 +294,46 @@ class Applier:
     def _sweep(self, directory: OpenDirectory) -> None:
         """Removes what lower layers have in ``directory``, at any depth; once in each layer (layers.md 38)."""
         todo = [directory.path]
+        size = 0  # of the paths in `todo`
         while todo:
             path = todo.pop()
+            size -= len(path) + _PATH_OVERHEAD
             if path in self._swept:
                 continue
             self._swept.add(path)
             below = self._root.exact(path)
             if below is None:
                 continue
-            for name, is_directory in self._root.children(below):
-                child = below.prefix + name
-                if child not in self._added:
-                    self._root.remove(below, name)
-                elif is_directory:
-                    todo.append(child)
+            for child in self._remove_lower(below):
+                todo.append(child)
+                size += len(child) + _PATH_OVERHEAD
+                if size > MAX_SWEEPING_SIZE:
+                    message = f"more than {MAX_SWEEPING_SIZE} bytes of paths in a directory that a whiteout empties"
+                    raise LayerError(CorruptLayer, message)
+
+    def _remove_lower(self, directory: OpenDirectory) -> Iterator[bytes]:
+        """Removes what lower layers have in ``directory`` itself; the paths of the directories that are left.
+
+        Names are read before the first is removed, because on some filesystems a scan would skip names otherwise, and
+        NAMES_AT_ONCE of them, because a directory may have millions.
+        """
+        while True:
+            lower: list[bytes] = []
+            for name, _ in self._root.children(directory):
+                if directory.prefix + name not in self._added:
+                    lower.append(name)
+                    if len(lower) == NAMES_AT_ONCE:
+                        break
+            for name in lower:
+                self._root.remove(directory, name)
+            if len(lower) < NAMES_AT_ONCE:
+                break
+        for name, is_directory in self._root.children(directory):
+            if is_directory:
+                yield directory.prefix + name
 
 
 def _device(entry: Entry) -> int:
     if entry.devmajor >> _MAJOR_BITS or entry.devminor >> _MINOR_BITS:
         raise OSError(errno.EINVAL, "no such device number")
     return os.makedev(entry.devmajor, entry.devminor)
-
-
-def _write_sparse(fd: int, segments: Iterable[tuple[int, int]], body: Iterator[Buffer]) -> int:
-    """Writes ``body`` to the (offset, length) segments of a file; the number of bytes."""
-    total = 0
-    data: Buffer = b""
-    for start, length in segments:
-        done = 0
-        while done < length:
-            if not data:
-                data = next(body)
-            written = os.pwrite(fd, data[: length - done], start + done)
-            data = data[written:]
-            done += written
-        total += done
-    return total

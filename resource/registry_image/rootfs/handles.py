@@ -17,10 +17,20 @@ from registry_image.rootfs.layer_errors import LayerError
 MAX_SYMLINKS = 40
 #: Components that these symlinks may add to one path, so that no entry costs more than milliseconds.
 MAX_SYMLINK_COMPONENTS = 4096
+#: Directories opened behind symlinks, for the whole image: 20 seconds of work. A change of directory through a symlink
+#: takes a few; made for it, one entry takes 100,000.
+MAX_STEPS = 4_000_000
 #: Directories kept open, with a file descriptor each. Consecutive entries have the same parent, or one nearby.
 MAX_HANDLES = 64
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class TooManySteps(LayerError):
+    """The ways behind symlinks took too much altogether."""
+
+    def __init__(self) -> None:
+        super().__init__(UnsafePath, f"symlinks on the way to directories: more than {MAX_STEPS} steps behind them")
 
 
 class OpenDirectory:
@@ -47,6 +57,8 @@ class Handles:
     def __init__(self, top: OpenDirectory) -> None:
         self.top = top
         self._open: dict[bytes, OpenDirectory] = {}  # by resolved path, the least recently used first
+        self._opened = 0
+        self._steps = 0  # of `_opened`, those behind symlinks, and their components
 
     def exact(self, path: bytes) -> OpenDirectory | None:
         """The directory at the resolved ``path``; None unless it and all its ancestors are directories."""
@@ -59,10 +71,14 @@ class Handles:
         return directory
 
     def walk(self, path: bytes) -> tuple[OpenDirectory, list[bytes]]:
-        """The deepest directory on ``path``, symlinks followed, and the names after it, which are no directories."""
+        """The deepest directory on ``path``, symlinks followed, and the names after it, which are no directories.
+
+        Raises LayerError for too many symlinks, and TooManySteps.
+        """
         directory, names = self._nearest(path)
         missing: list[bytes] = []
         symlinks = components = 0
+        opened = self._opened
         while names:
             name = names.pop()
             if name == b"..":
@@ -81,14 +97,22 @@ class Handles:
                 missing.append(name)
                 continue
             further = [part for part in target.split(b"/") if part not in (b"", b".")]
-            symlinks += 1
+            self._count(symlinks, opened, len(further))
+            symlinks, opened = symlinks + 1, self._opened
             components += len(further)
             if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
                 raise LayerError(UnsafePath, f"directory {quote(path)}: too many symlinks, or a loop of symlinks")
             if target.startswith(b"/"):
                 directory = self.top
             names += reversed(further)
+        self._count(symlinks, opened, 0)
         return directory, missing
+
+    def _count(self, symlinks: int, opened: int, further: int) -> None:
+        """Counts what was opened since ``opened`` if a symlink led there, and components that a symlink adds."""
+        self._steps += further + (self._opened - opened if symlinks else 0)
+        if self._steps > MAX_STEPS:
+            raise TooManySteps
 
     def _above(self, directory: OpenDirectory) -> OpenDirectory:
         above = self.exact(directory.path.rpartition(b"/")[0])
@@ -131,6 +155,7 @@ class Handles:
             if error.errno == errno.ELOOP:
                 return None
             raise
+        self._opened += 1
         directory = OpenDirectory(fd, parent.prefix + name)
         if len(directory.path) > MAX_PATH:
             raise LayerError(UnsafePath, f"directory {quote(directory.path)}: longer than {MAX_PATH} bytes")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
+#: Names of a directory that are read before the first of them is removed. There may be millions.
+NAMES_AT_ONCE = 50_000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -26,11 +29,16 @@ def remove_tree(
 
 
 class _Level(NamedTuple):
-    """A directory on the way down, with the subdirectories still to be removed."""
+    """A directory on the way down, with the names of subdirectories still to be removed.
+
+    If it ``has_more`` than was read, it is read again, unless nothing was removed since ``done`` was counted.
+    """
 
     path: bytes
     identity: tuple[int, int]
     subdirectories: list[bytes]
+    has_more: bool
+    done: int
 
 
 class _Removal:
@@ -41,21 +49,24 @@ class _Removal:
     def __init__(self, removed: Callable[[bytes], None], failed: Callable[[OSError, bytes], None] | None) -> None:
         self._removed = removed
         self._failed = failed
+        self._done = 0  # how many were removed
 
     def run(self, parent: int, path: bytes) -> None:
         fd = _enter(parent, path)
         try:
             levels = [self._clear(fd, path)]
-            while levels[-1].subdirectories or len(levels) > 1:
+            while levels[-1].subdirectories or self._is_to_be_read(levels[-1]) or len(levels) > 1:
                 level = levels[-1]
                 if level.subdirectories:
-                    below = level.subdirectories.pop()
+                    below = level.path + b"/" + level.subdirectories.pop()
                     try:
                         fd = _replace(fd, _enter(fd, below))
                     except OSError as error:
                         self._report(error, below)
                         continue
                     levels.append(self._clear(fd, below))
+                elif self._is_to_be_read(level):
+                    levels[-1] = self._clear(fd, level.path)
                 else:
                     levels.pop()
                     fd = _replace(fd, os.open(b"..", _DIRECTORY, dir_fd=fd))
@@ -68,20 +79,26 @@ class _Removal:
 
     def _clear(self, fd: int, path: bytes) -> _Level:
         """Unlinks everything in the directory at ``path``, open as ``fd``, but its subdirectories."""
-        # All names are read before the first is unlinked: on some filesystems the scan would skip names otherwise.
+        # Names are read before the first is unlinked: on some filesystems the scan would skip names otherwise.
         with os.scandir(fd) as entries:
-            children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+            batch = islice(entries, NAMES_AT_ONCE)
+            children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in batch]
+        done = self._done
         subdirectories = []
         for name, is_directory in children:
-            child = path + b"/" + name
             if is_directory:
-                subdirectories.append(child)
+                subdirectories.append(name)
                 continue
             try:
                 os.unlink(name, dir_fd=fd)
             except OSError as error:
-                self._report(error, child)
-        return _Level(path, _identity(fd), subdirectories)
+                self._report(error, path + b"/" + name)
+            else:
+                self._done += 1
+        return _Level(path, _identity(fd), subdirectories, len(children) == NAMES_AT_ONCE, done)
+
+    def _is_to_be_read(self, level: _Level) -> bool:
+        return level.has_more and self._done > level.done
 
     def _remove_empty(self, parent: int, path: bytes) -> None:
         try:
@@ -89,6 +106,7 @@ class _Removal:
         except OSError as error:
             self._report(error, path)
         else:
+            self._done += 1
             self._removed(path)
 
     def _report(self, error: OSError, path: bytes) -> None:

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import NamedTuple
 
-from registry_image.errors import InvalidWhiteout, StorageError, quote, storage_errors
+from registry_image.errors import CorruptLayer, InvalidWhiteout, StorageError, quote, storage_errors
 from registry_image.rootfs import whiteout
-from registry_image.rootfs.attributes import IMPLIED_TIME_NS, Attributes, Skipped, clamped
-from registry_image.rootfs.handles import DIRECTORY, Handles, OpenDirectory
+from registry_image.rootfs.attributes import IMPLIED_TIME_NS, Attributes, Skipped
+from registry_image.rootfs.handles import DIRECTORY, Handles, OpenDirectory, TooManySteps
 from registry_image.rootfs.layer_errors import DESTINATION_HINTS, LayerError
 from registry_image.rootfs.removal import remove_tree
+from registry_image.rootfs.settling import Last, Settling
+
+#: Paths of removed directories that are remembered, by a hash: about 10 MB.
+MAX_REMOVED = 100_000
+#: Bytes of the paths and ACLs of directories on which more than a time is set last, with what each takes beside them.
+MAX_LOCKING = 32 * 1024 * 1024
+_PATH_OVERHEAD = 250
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-
-
-class _Last(NamedTuple):
-    """What is set on a directory when all is in it; ``mode`` only if it would lock us out."""
-
-    mtime_ns: int
-    mode: int | None
-    acls: Mapping[bytes, bytes] | None
 
 
 class Root:
@@ -42,7 +40,8 @@ class Root:
         self.skipped = Skipped()
         self.attributes = Attributes(self.skipped)
         self._last: tuple[bytes, OpenDirectory] | None = None  # the last path looked up, and its directory
-        self._settling: dict[bytes, _Last] = {}  # of directories, by path
+        self._settling = Settling()  # what is set on directories when all is in them
+        self._removed: set[int] = set()  # hashes of paths: of records whose path may no longer be a directory
         self._umask: int | None = None
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
             self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
@@ -93,6 +92,8 @@ class Root:
         """The directory at ``path``, if there is one. Makes nothing."""
         try:
             directory, missing = self._handles.walk(path)
+        except TooManySteps:
+            raise
         except LayerError:
             return None
         return None if missing else directory
@@ -168,12 +169,14 @@ class Root:
             remove_tree(parent.fd, path, removed=self._forget)
 
     def _forget(self, path: bytes) -> None:
-        self._settling.pop(path, None)
+        if len(self._removed) < MAX_REMOVED:
+            self._removed.add(hash(path))
 
-    def children(self, directory: OpenDirectory) -> list[tuple[bytes, bool]]:
+    def children(self, directory: OpenDirectory) -> Iterator[tuple[bytes, bool]]:
         """Names in a directory, and whether each is itself a directory."""
         with os.scandir(directory.fd) as entries:
-            return [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for entry in entries:
+                yield os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)
 
     # Settling
 
@@ -181,27 +184,41 @@ class Root:
         self, path: bytes, mtime_ns: int, mode: int | None, acls: Mapping[bytes, bytes] | None = None
     ) -> None:
         """Remembers a directory's time, which every new entry would change, its mode if it is not set yet, its ACLs."""
-        self._settling[path] = _Last(mtime_ns, mode, acls or None)
+        self._settling.add(path, mtime_ns, mode, acls)
 
     def settle(self) -> None:
         """Sets the remembered times, then the remembered modes and ACLs, the deepest first (layers.md 46)."""
-        locking = []
-        for path, last in self._settling.items():
-            time = clamped(last.mtime_ns)
-            if not path:
-                os.utime(self.top.fd, ns=(time, time))
-            else:
-                parent, name = self._exact_parent(path)
-                os.utime(name, ns=(time, time), dir_fd=parent.fd, follow_symlinks=False)
-            if last.mode is not None or last.acls is not None:
-                locking.append(path)
+        locking: dict[bytes, Last] = {}
+        size = 0
+        for path, last in self._settling:
+            self._settle_time(path, last.mtime_ns)
+            if last.mode is None and not last.acls:
+                locking.pop(path, None)
+                continue
+            locking[path] = last
+            size += len(path) + _PATH_OVERHEAD + sum(map(len, last.acls.values()))
+            if size > MAX_LOCKING:
+                message = f"directories without u+rwx or with ACLs that take more than {MAX_LOCKING} bytes"
+                raise LayerError(CorruptLayer, message)
         for path in sorted(locking, reverse=True):
-            directory, last = self.exact(path), self._settling[path]
+            directory, last = self.exact(path), locking[path]
             if directory is not None and last.mode is not None:
                 os.fchmod(directory.fd, last.mode)
-            if directory is not None and last.acls is not None:
+            if directory is not None and last.acls:
                 self.attributes.set_acls(directory.fd, path, last.acls)
         self._settling.clear()
+
+    def _settle_time(self, path: bytes, time: int) -> None:
+        if not path:
+            os.utime(self.top.fd, ns=(time, time))
+        elif len(self._removed) == MAX_REMOVED or hash(path) in self._removed:
+            # Removed, and perhaps something else since.
+            directory = self.exact(path)
+            if directory is not None:
+                os.utime(directory.fd, ns=(time, time))
+        else:
+            parent, name = self._exact_parent(path)
+            os.utime(name, ns=(time, time), dir_fd=parent.fd, follow_symlinks=False)
 
     def _exact_parent(self, path: bytes) -> tuple[OpenDirectory, bytes]:
         above, _, name = path.rpartition(b"/")
