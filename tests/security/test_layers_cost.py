@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_image.archive.entry import DIRECTORY, HARDLINK, NO_XATTRS, REGULAR, SYMLINK, Entry
+from registry_image.archive.entry import CHARACTER, DIRECTORY, HARDLINK, NO_XATTRS, REGULAR, SYMLINK, Entry
 from registry_image.errors import CorruptLayer, ExtractionError, UnsafePath
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Silence
@@ -242,6 +242,20 @@ def test_hard_links_before_their_sources_have_a_sum_of_paths(tmp_path: Path) -> 
     seconds(tmp_path / "few", [*WAY, *links[:1000], entry("late")])
     with pytest.raises(CorruptLayer, match="16777216 bytes of paths"):
         seconds(tmp_path / "many", [*WAY, *links, entry("late")])
+
+
+@pytest.mark.rule(9)
+def test_devices_that_are_left_out_have_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def device(name: str) -> Entry:
+        made = entry(name, CHARACTER)
+        made.devmajor = 1 << 20  # no kernel has such a number
+        return made
+
+    monkeypatch.setattr(apply, "MAX_LEFT_OUT", 10)
+    devices = [device(f"d{k}") for k in range(11)]
+    seconds(tmp_path / "ten", [*devices[:10], *devices[:10]])
+    with pytest.raises(CorruptLayer, match="more than 10 devices"):
+        seconds(tmp_path / "eleven", devices)
 
 
 def scattered(n: int, kind: str) -> list[Entry]:
