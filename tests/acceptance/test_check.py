@@ -186,7 +186,7 @@ def test_a_challenge_is_answered_once(token_registry: Registry, repository_name:
     before = token_registry.mark()
     runner.check({"source": token_registry.source(repository_name)})
     seen = [(request.method, request.status) for request in token_registry.requests(before)]
-    assert seen == [("HEAD", 401), ("HEAD", 200)]
+    assert seen == [("GET", 401), ("HEAD", 200)]
 
 
 def test_an_anonymous_check_works_where_the_token_server_allows_it(

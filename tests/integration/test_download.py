@@ -18,7 +18,6 @@ from tests.support.fakehttp import Reply
 from tests.support.fakeregistry import (
     Action,
     FakeRegistry,
-    as_ever,
     body,
     cut,
     drop,
@@ -238,7 +237,6 @@ def test_a_blob_on_another_host_is_fetched_without_credentials(registry: FakeReg
         registry.script(
             "GET",
             "/blobs/",
-            as_ever,  # the challenge
             redirect(f"{store.url}/v2/{NAME}/blobs/{BLOB.digest}?X-Signature=a%2Fb%20c~"),
         )
         repository = a_repository(registry, NAME, credentials=Credentials(username="u", password="p"))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -22,7 +23,19 @@ from registry_image.registry.repository import Repository
 from tests.support import images
 from tests.support.clients import Ear, Time, a_client, a_repository
 from tests.support.fakehttp import Ask, Reply
-from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, cut, fake_registry, header, redirect, status
+from tests.support.fakeregistry import (
+    Action,
+    Answer,
+    FakeRegistry,
+    body,
+    cut,
+    drop,
+    fake_registry,
+    header,
+    redirect,
+    status,
+    unless_logged_in,
+)
 
 NAME = "some/image"
 DATA = b"layer" * 50_000
@@ -162,7 +175,7 @@ def test_a_token_is_renewed_before_it_expires(
 
 def test_a_token_that_expires_in_the_middle_of_a_download_is_replaced(registry: FakeRegistry, time: Time) -> None:
     repository = a_reader(registry, time, USER)
-    registry.script("GET", "/blobs/", status(401, www_authenticate=f'Bearer realm="{registry.realm}"'), cut(1000))
+    registry.script("GET", "/blobs/", cut(1000))
     received = bytearray()
     with repository.blob(BLOB) as pieces:
         for piece in pieces:
@@ -180,7 +193,7 @@ def test_a_token_that_grants_too_little_is_replaced_once_and_then_it_is_denied(
     with pytest.raises(Unauthorized, match=f"{NAME}:1.*401"):
         resolves(a_reader(registry, time, USER))
     assert len(registry.asked("GET", "/token")) == 2
-    assert len(registry.asked("HEAD")) == 3
+    assert len(registry.asked("HEAD")) == 2
     assert time.waits == []
 
 
@@ -339,10 +352,18 @@ def test_a_challenge_from_another_host_is_not_answered(registry: FakeRegistry, t
 
 
 def test_a_401_without_a_challenge_is_final(registry: FakeRegistry, time: Time) -> None:
-    registry.script("HEAD", ".", header("www-authenticate", None))
-    with pytest.raises(Unauthorized):
-        resolves(a_reader(registry, time, USER))
+    registry.script("HEAD", ".", header("www-authenticate", None), always=True)
+    with pytest.raises(Unauthorized) as caught:
+        resolves(a_reader(registry, time))
     assert len(registry.log) == 1
+    assert (caught.value.hint or "").startswith("no credentials are set")
+
+    registry.script("GET", "/v2/$", header("www-authenticate", None))
+    with pytest.raises(Unauthorized) as caught:
+        resolves(a_reader(registry, time, USER))
+    assert [ask.target for ask in registry.log[1:]] == ["/v2/", f"/v2/{NAME}/manifests/1"]
+    assert "'robot'" in (caught.value.hint or "")
+    assert "they were not sent: it did not say how to log in" in (caught.value.hint or "")
 
 
 def test_a_netrc_never_interferes(
@@ -367,3 +388,114 @@ def test_waits_and_errors_never_show_a_token(registry: FakeRegistry) -> None:
         assert b"".join(pieces) == DATA
     assert ear.notes
     assert all("secret-" not in note and "pa55" not in note for note in ear.notes)
+
+
+# Registries that challenge at /v2/ only.
+
+WITHOUT_LOGIN = [
+    pytest.param(status(404), id="404"),
+    pytest.param(status(403), id="403"),
+    pytest.param(status(401), id="a bare 401"),
+    pytest.param(status(429), id="429"),
+    pytest.param(body(b'{"tags": []}'), id="an empty list"),
+]
+
+
+@pytest.mark.parametrize("action", WITHOUT_LOGIN)
+@pytest.mark.parametrize("scheme", ["basic", "token"])
+def test_credentials_are_sent_where_only_the_base_of_the_api_challenges(
+    registry: FakeRegistry, time: Time, scheme: Literal["basic", "token"], action: Action
+) -> None:
+    registry.auth = scheme
+    for method in ("HEAD", "GET", "POST", "PUT"):
+        registry.script(method, "/some/image/", unless_logged_in(action), always=True)
+    repository = a_reader(registry, time, USER)
+    assert resolves(repository)
+    assert list(repository.tags()) == ["1"]
+    assert repository.manifest(Digest.parse(BUILT.digest)).digest == Digest.parse(BUILT.digest)
+    with repository.blob(BLOB) as pieces:
+        assert b"".join(pieces) == DATA
+    client = repository.client
+    push = Request(
+        method="POST", url=repository.url("blobs/uploads/"), what="start", auth=repository.auth("pull", "push")
+    )
+    assert client.fetch(push, 1000).status == 202
+    assert len(registry.asked("GET", "/v2/$")) == 1
+    assert time.waits == []
+
+
+def test_an_expired_token_is_replaced_where_only_the_base_of_the_api_challenges(
+    registry: FakeRegistry, time: Time
+) -> None:
+    repository = a_reader(registry, time, USER)
+    assert resolves(repository)
+    registry.expire_tokens()
+    registry.script("HEAD", ".", header("www-authenticate", None))
+    assert resolves(repository)
+    assert len(registry.asked("GET", "/token")) == 2
+
+
+def test_nothing_is_asked_first_without_credentials(registry: FakeRegistry, time: Time) -> None:
+    assert resolves(a_reader(registry, time))
+    assert registry.asked("GET", "/v2/$") == []
+
+
+def test_a_login_takes_as_many_requests_as_an_anonymous_one(registry: FakeRegistry, time: Time) -> None:
+    assert resolves(a_reader(registry, time))
+    anonymous = len(registry.log)
+    assert resolves(a_reader(registry, time, USER))
+    assert len(registry.log) == 2 * anonymous
+
+
+@pytest.mark.parametrize(
+    "action",
+    [status(200), status(404), status(429, retry_after="1"), status(503), drop,
+     lambda ask, answer: Reply(200, {}, [b" " * 100_000]),
+     status(401), status(401, www_authenticate="Negotiate"), status(401, www_authenticate="Bearer")],
+)  # fmt: skip
+def test_another_answer_to_the_first_question_changes_nothing(
+    registry: FakeRegistry, time: Time, action: Action
+) -> None:
+    registry.script("GET", "/v2/$", action)
+    assert resolves(a_reader(registry, time, USER))
+    assert len(registry.asked("GET", "/v2/$")) == 1
+    assert len(registry.asked("HEAD")) == 2
+
+
+def test_the_scope_of_the_first_challenge_is_not_asked_for(registry: FakeRegistry, time: Time) -> None:
+    value = f'Bearer realm="{registry.realm}",service="fake",scope="repository:user/image:pull"'
+    registry.script("GET", "/v2/$", status(401, www_authenticate=value))
+    assert resolves(a_reader(registry, time, USER))
+    assert query(registry.asked("GET", "/token")[0])["scope"] == [SCOPE]
+
+
+def test_the_first_challenge_of_another_host_is_not_answered(registry: FakeRegistry, time: Time) -> None:
+    with fake_registry() as other:
+        other.auth = "basic"
+        registry.auth = "none"
+        registry.script("GET", "/v2/$", redirect(f"{other.url}/v2/"))
+        assert resolves(a_reader(registry, time, USER))
+        assert [ask.target for ask in other.log] == ["/v2/"]
+    assert all("authorization" not in ask.headers for ask in [*registry.log, *other.log])
+
+
+def test_trouble_of_the_token_server_after_the_first_challenge_is_waited_out(
+    registry: FakeRegistry, time: Time
+) -> None:
+    registry.script("GET", "/token", status(503))
+    assert resolves(a_reader(registry, time, USER))
+    assert len(time.waits) == 1
+    assert len(registry.asked("GET", "/v2/$")) == 1
+
+
+@pytest.mark.parametrize("scheme", ["basic", "token"])
+def test_a_password_that_ends_in_white_space_is_sent_as_it_is(
+    registry: FakeRegistry, time: Time, scheme: Literal["basic", "token"]
+) -> None:
+    registry.auth = scheme
+    registry.accounts = {"robot": "pa55\n"}
+    assert resolves(a_reader(registry, time, Credentials(username="robot", password="pa55\n")))
+    registry.accounts = {"robot": "pa55"}
+    with pytest.raises((AuthError, Unauthorized)) as caught:
+        resolves(a_reader(registry, time, Credentials(username="robot", password="pa55\n")))
+    assert (caught.value.hint or "").endswith("; the password ends in white space")

@@ -27,7 +27,7 @@ from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images
 from tests.support.clients import Ear, Time, a_client, a_repository
-from tests.support.fakeregistry import Action, FakeRegistry, as_ever, body, cut, drop, fake_registry, header, status
+from tests.support.fakeregistry import Action, FakeRegistry, body, cut, drop, fake_registry, header, status
 from tests.support.faultproxy import talker
 
 NAME = "some/image"
@@ -264,7 +264,7 @@ def test_a_link_to_another_host_gets_no_credentials(registry: FakeRegistry) -> N
     with fake_registry() as other:
         other.add(NAME, BUILT, "2")
         link = f'<{other.url}/v2/{NAME}/tags/list>; rel="next"'
-        registry.script("GET", "/tags/", as_ever, header("link", link))
+        registry.script("GET", "/tags/", header("link", link))
         repository = a_repository(registry, NAME, credentials=Credentials(username="u", password="p"))
         assert list(repository.tags()) == ["1", "2"]
         assert "authorization" not in other.log[0].headers

@@ -389,7 +389,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def status_of_direct_or_proxied(plain: FakeRegistry) -> int:
-    url = f"http://registry.example.com:{plain.host.partition(':')[2]}/v2/"
+    url = f"http://registry.example.com:{plain.host.partition(':')[2]}/nothing"
     return a_client().fetch(Request(method="GET", url=url, what="ask", accept=(404,)), 1000).status
 
 
@@ -401,7 +401,7 @@ def test_a_proxy_is_used(
     monkeypatch.setenv(variable, f"http://user:pa55@{proxy.host}")
     assert status_of_direct_or_proxied(plain) == 404
     (ask,) = proxy.log
-    assert ask.target == f"http://registry.example.com:{plain.host.partition(':')[2]}/v2/"
+    assert ask.target == f"http://registry.example.com:{plain.host.partition(':')[2]}/nothing"
     assert ask.headers["proxy-authorization"].startswith("Basic ")
     assert plain.log == []
 

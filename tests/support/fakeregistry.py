@@ -88,6 +88,11 @@ def header(name: str, value: str | None) -> Action:
     return change
 
 
+def unless_logged_in(action: Action) -> Action:
+    """``action`` for a request without Authorization."""
+    return lambda ask, answer: answer() if "authorization" in ask.headers else action(ask, answer)
+
+
 def without_ranges(ask: Ask, answer: Answer) -> Reply:
     """Ignores Range."""
     ask.headers.pop("range", None)
@@ -186,6 +191,8 @@ class FakeRegistry:
         path = urlsplit(ask.target).path
         if path == "/token":
             return self._token(ask)
+        if path == "/v2/":
+            return self._ping(ask)
         for kind, route in _ROUTES.items():
             if match := route.fullmatch(path):
                 found = match.groupdict()
@@ -206,6 +213,15 @@ class FakeRegistry:
             value = f'Bearer realm="{self.realm}",service="fake",scope="{scope}"'
             return _error(401, "UNAUTHORIZED", "authentication required", www_authenticate=value)
         return None
+
+    def _ping(self, ask: Ask) -> Reply:
+        given = ask.headers.get("authorization", "")
+        if self.auth == "basic":
+            return self._challenge(ask, "") or _json({})
+        if self.auth == "token" and given.removeprefix("Bearer ") not in self._tokens:
+            value = f'Bearer realm="{self.realm}",service="fake"'
+            return _error(401, "UNAUTHORIZED", "authentication required", www_authenticate=value)
+        return _json({})
 
     def _account(self, authorization: str) -> str | None:
         kind, _, encoded = authorization.partition(" ")

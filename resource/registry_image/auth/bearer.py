@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlencode
 
+from registry_image.auth.account import Account
 from registry_image.auth.challenge import Challenge, choose_challenge, parse_challenges
-from registry_image.auth.credentials import CredentialProvider, Credentials
+from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
-from registry_image.errors import AuthError, InvalidManifest, RegistryError
-from registry_image.net.client import Client
+from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError
 from registry_image.net.http import Reply, Request
 from registry_image.net.origin import redirect_problem
 from registry_image.net.redact import show_url
@@ -60,39 +61,45 @@ def read_token(body: bytes, what: str) -> tuple[str, float]:
 
 
 class Login:
-    """An `Auth` for one registry and set of scopes. It sends nothing before the first challenge."""
+    """An `Auth` for one account and set of scopes.
 
-    def __init__(
-        self,
-        client: Client,
-        host: str,
-        scopes: tuple[str, ...],
-        credentials: CredentialProvider,
-        *,
-        insecure: bool,
-    ) -> None:
-        self._client = client
-        self._host = host
+    With credentials it logs in before the first request, by the challenge of `Account.challenge`; else, and if there
+    was none, it sends nothing before a request is challenged.
+    """
+
+    def __init__(self, account: Account, scopes: tuple[str, ...]) -> None:
+        self._account = account
+        self._client = account.client
+        self._host = account.host
         self._scopes = scopes
-        self._credentials = credentials
-        self._insecure = insecure
         self._lock = threading.Lock()
         self._challenge: Challenge | None = None
         self._value = ""
-        self._renew_at = float("inf")
-        self._login = ""
+        self._renew_at = float("-inf")
+        self._sent: Credentials | None = None
 
     @property
     def home(self) -> str:
-        return f"https://{self._host}"
+        return self._account.home
 
     @property
     def login(self) -> str:
-        return self._login
+        with suppress(ResourceError):  # it is for the text of another error
+            credentials = self._sent or self._account.credentials()
+            return credentials.login if credentials else ""
+        return ""
+
+    @property
+    def advice(self) -> str:
+        if self._sent is not None:
+            return self._sent.advice
+        return "they were not sent: it did not say how to log in" if self.login else ""
 
     def authorization(self) -> str:
         with self._lock:
-            if self._client.clock.monotonic() >= self._renew_at and self._challenge is not None:
+            if self._challenge is None:
+                self._challenge = self._account.challenge()
+            if self._challenge is not None and self._client.clock.monotonic() >= self._renew_at:
                 self._answer(self._challenge)
             return self._value
 
@@ -100,7 +107,8 @@ class Login:
         with self._lock:
             if self._value != refused:
                 return True  # another thread has logged in since
-            challenge = choose_challenge(parse_challenges(challenges))
+            # Registries that challenge at /v2/ only answer an expired token with a bare 401.
+            challenge = choose_challenge(parse_challenges(challenges)) or self._challenge
             if challenge is None:
                 return False
             self._challenge = challenge
@@ -108,10 +116,10 @@ class Login:
             return bool(self._value) and self._value != refused
 
     def _answer(self, challenge: Challenge) -> None:
-        credentials = self._credentials()
-        self._login = credentials.login if credentials else ""
+        credentials = self._sent = self._account.credentials()
         if challenge.scheme == "basic":
             self._value = credentials.basic() if credentials else ""
+            self._renew_at = float("inf")
             return
         asked_at = self._client.clock.monotonic()
         token, life = self._token(challenge, credentials)
@@ -165,7 +173,7 @@ class Login:
         return self._client.fetch(request, MAX_TOKEN_ANSWER)
 
     def _check(self, url: str) -> None:
-        problem = redirect_problem(url, self._host, insecure=self._insecure)
+        problem = redirect_problem(url, self._host, insecure=self._account.insecure)
         if problem:
             raise AuthError(
                 f"log in to {self._host}: refused to ask the token server it names, {show_url(url)}: {problem}",
@@ -179,6 +187,7 @@ class _Basic:
     def __init__(self, home: str, credentials: Credentials) -> None:
         self.home = home
         self.login = credentials.login
+        self.advice = credentials.advice
         self._value = credentials.basic()
 
     def authorization(self) -> str:

@@ -31,6 +31,13 @@ class Credentials:
         """The user, for error texts."""
         return self.username or "an identity token"
 
+    @property
+    def advice(self) -> str:
+        """What may be wrong with the secret, for the hint of a refused login; "" if nothing shows. It is sent as it is:
+        white space may belong to it."""
+        name, secret = ("password", self.password) if self.password else ("identity token", self.identity_token)
+        return f"the {name} ends in white space" if secret != secret.rstrip() else ""
+
     def basic(self) -> str:
         """The value of an Authorization header (RFC 7617), in UTF-8.
 
@@ -42,8 +49,3 @@ class Credentials:
 
 #: Called for every new token or header, from any thread; None is anonymous. May raise AuthError.
 CredentialProvider: TypeAlias = Callable[[], Credentials | None]
-
-
-def anonymous() -> Credentials | None:
-    """The provider without credentials."""
-    return None

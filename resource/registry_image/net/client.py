@@ -27,7 +27,8 @@ TIMEOUTS = (15.0, 60.0)
 _DEFAULT_PAUSE = 0.25
 #: The most redirects followed for one request; registries with object stores use one or two.
 MAX_REDIRECTS = 10
-#: The most logins for one request: one for a first token, one more if the token is stale or grants too little.
+#: The most logins for one request, with one from before it: one for a first token, one more if that is stale or grants
+#: too little.
 MAX_CHALLENGES = 2
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Redirects that repeat the method and the body (RFC 9110, 15.4).
@@ -122,8 +123,8 @@ class Client:
 
     def _log_in(self, request: Request) -> StreamingReply:
         auth = request.auth
-        for challenges_left in range(MAX_CHALLENGES, -1, -1):
-            authorization = auth.authorization() if auth else ""
+        authorization = auth.authorization() if auth else ""
+        for challenges_left in range(MAX_CHALLENGES - bool(authorization), -1, -1):
             reply = self._follow(request, authorization)
             challenged = reply.status == HTTPStatus.UNAUTHORIZED and challenges_left
             if not challenged or auth is None or not self._is_home(auth, reply.url):
@@ -131,13 +132,18 @@ class Client:
             error = self._error_of(request, reply)
             if not auth.challenged(authorization, reply.headers.all("www-authenticate")):
                 raise error
+            authorization = auth.authorization()
         return reply
 
     def _error_of(self, request: Request, reply: StreamingReply) -> ResourceError:
         full = Reply(status=reply.status, headers=reply.headers, body=reply.finish(), url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
-        login = request.auth.login if request.auth else ""
-        return registry_error(prefix, full, login=login, now=self.clock.now(), secrets=self.secrets)
+        refused = reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        login = request.auth.login if request.auth and refused else ""
+        error = registry_error(prefix, full, login=login, now=self.clock.now(), secrets=self.secrets)
+        if reply.status == HTTPStatus.UNAUTHORIZED and request.auth and request.auth.advice:
+            error.hint = f"{error.hint}; {request.auth.advice}"
+        return error
 
     def _follow(self, request: Request, authorization: str) -> StreamingReply:
         url = request.url

@@ -64,8 +64,15 @@ class Auth(Protocol):
     def login(self) -> str:
         """The user, for error texts; "" if there is none."""
 
+    @property
+    def advice(self) -> str:
+        """What a refused user could look at, for the hint of a 401; "" if nothing."""
+
     def authorization(self) -> str:
-        """The header's value for the next request, renewed if about to expire; "" before the first challenge."""
+        """The header's value for the next request, renewed if about to expire; "" before the first challenge.
+
+        May raise AuthError, and what `Client.fetch` raises.
+        """
 
     def challenged(self, refused: str, challenges: list[str]) -> bool:
         """Logs in after a 401 to a request with the header ``refused``; False if another attempt is pointless.

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
 
+from registry_image.auth.account import Account
 from registry_image.auth.bearer import Login
-from registry_image.auth.credentials import CredentialProvider, anonymous
+from registry_image.auth.credentials import CredentialProvider
 from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, RegistryError
 from registry_image.net.client import Client
 from registry_image.net.error_response import NOT_A_REGISTRY
@@ -57,7 +58,7 @@ class Repository:
     ) -> None:
         self.client = client
         self.name = name
-        self._credentials = credentials or anonymous
+        self._account = Account(client, name.api_host, credentials, insecure=insecure)
         self.insecure = insecure
         self._policy = policy
         self._lock = threading.Lock()
@@ -82,8 +83,7 @@ class Repository:
         key = tuple(scopes)
         with self._lock:
             if key not in self._logins:
-                host = self.name.api_host
-                self._logins[key] = Login(self.client, host, key, self._credentials, insecure=self.insecure)
+                self._logins[key] = Login(self._account, key)
             return self._logins[key]
 
     def resolve(self, tag: str) -> Descriptor | None:
