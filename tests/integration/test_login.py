@@ -156,10 +156,12 @@ def test_bearer_is_chosen_where_basic_is_offered_too(registry: FakeRegistry, tim
 
 
 @pytest.mark.parametrize(
-    ("life", "good_for"), [(None, 45.0), (0, 45.0), (-1, 45.0), (100, 75.0), (3600, 3570.0), (10**400, 86_370.0)]
-)
+    ("life", "good_for"),
+    [(None, 45.0), (0, 45.0), (-1, 45.0), (100, 75.0), (3600, 3570.0), (10**400, 86_370.0),
+     ("3600", 3570.0), (3600.5, 3570.5), ("100.0", 75.0)],
+)  # fmt: skip
 def test_a_token_is_renewed_before_it_expires(
-    registry: FakeRegistry, time: Time, life: int | None, good_for: float
+    registry: FakeRegistry, time: Time, life: float | str | None, good_for: float
 ) -> None:
     registry.token_life = life
     repository = a_reader(registry, time)
@@ -284,11 +286,16 @@ def test_a_token_server_where_none_belongs_is_refused(registry: FakeRegistry, ti
         resolves(a_reader(registry, time, USER))
 
 
-@pytest.mark.parametrize("realm", ["file:///etc/passwd", "not a url", "https://"])
+@pytest.mark.parametrize("realm", ["/token", "//auth.example.com/token", "file:///etc/passwd", "not a url", "https://"])
 def test_a_token_server_with_an_invalid_address_is_refused(registry: FakeRegistry, time: Time, realm: str) -> None:
     registry.realm = realm
-    with pytest.raises(TransportError, match="is not an http or https address"):
+    with pytest.raises(TransportError) as caught:
         resolves(a_reader(registry, time, USER))
+    assert caught.value.message == (
+        f"resolve {registry.host}/{NAME}:1: log in to {registry.host}: the realm of its WWW-Authenticate, {realm!r}, "
+        "is not an http or https address"
+    )
+    assert time.waits == []
 
 
 def test_a_token_server_cannot_redirect_to_a_forbidden_address(registry: FakeRegistry, time: Time) -> None:

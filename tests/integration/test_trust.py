@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from registry_image.auth.credentials import Credentials
 from registry_image.errors import RequestError, TransportError
+from registry_image.net.adapter import skips_proxy
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.client import Client
 from registry_image.net.http import Request, StreamingReply
@@ -417,6 +418,19 @@ def test_no_proxy_is_honoured(
     assert status_of_direct_or_proxied(plain) == 404
     assert len(plain.log) == 1
     assert proxy.log == []
+
+
+@pytest.mark.parametrize(
+    ("hostname", "port", "entry"),
+    [("registry.example.com", 443, "registry.example.com:443"), ("registry.example.com", 5000, "x, Example.com:5000"),
+     ("registry.example.com", 5000, ".example.com:5000"), ("registry.example.com", 5000, "*.example.com:5000"),
+     ("10.0.0.5", 5000, "10.0.0.5:5000"), ("fd00::5", 5000, "[fd00::5]:5000")],
+)  # fmt: skip
+def test_a_port_in_no_proxy_counts(monkeypatch: pytest.MonkeyPatch, hostname: str, port: int, entry: str) -> None:
+    monkeypatch.setenv("no_proxy", entry)
+    assert skips_proxy(hostname, port)
+    assert not skips_proxy(hostname, port + 1)
+    assert not skips_proxy("else.example.org", port)
 
 
 def test_loopback_needs_no_proxy(plain: FakeRegistry, proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

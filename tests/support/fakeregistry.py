@@ -132,7 +132,7 @@ class FakeRegistry:
         self.accounts: dict[str, str] = {}
         self.identity_tokens: set[str] = set()
         self.realm = ""
-        self.token_life: int | None = None
+        self.token_life: float | str | None = None
         """``expires_in`` of tokens in seconds, left out if None. Tokens work until `expire_tokens`."""
         self.page_size: int | None = None
         """The most tags on one page; None for as many as the request asks for."""

@@ -228,7 +228,6 @@ def test_an_answer_without_a_token_is_an_error_that_repeats_nothing(client: Clie
 @pytest.mark.parametrize(
     ("settings", "oidc_token", "said"),
     [
-        (AzureSettings(environment="Mars"), "", "source.azure_environment: 'Mars' is none of AzurePublic"),
         (AzureSettings(), OIDC_TOKEN, "`azure_client_id` is missing"),
         (AzureSettings(client_secret=CLIENT_SECRET), "", "`azure_client_id` is missing"),
     ],

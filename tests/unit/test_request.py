@@ -15,6 +15,7 @@ from registry_image.concourse.request import get as get_module
 from registry_image.concourse.request import put as put_module
 from registry_image.concourse.request import source as source_module
 from registry_image.concourse.request.check import CheckRequest, parse_check
+from registry_image.concourse.request.credentials import find_credentials
 from registry_image.concourse.request.get import GetRequest, parse_get
 from registry_image.concourse.request.put import PutRequest, parse_put
 from registry_image.concourse.request.source import Source
@@ -22,6 +23,7 @@ from registry_image.concourse.request.validation import load_schema
 from registry_image.decode import JSON
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
+from registry_image.oci.reference import RepositoryName
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -351,6 +353,76 @@ def test_a_mirror_is_a_host_or_a_url(host: str, found: str, prefix: str, insecur
 def test_mirrors_are_keyed_by_registry_host() -> None:
     found = source(registry_mirrors={"docker.io": {"host": "a"}, "https://ghcr.io": {"host": "b"}}).registry_mirrors
     assert {host: mirror.host for host, mirror in found.items()} == {"index.docker.io": "a", "ghcr.io": "b"}
+
+
+@pytest.mark.parametrize(
+    "auth",
+    ["dXNlcjpwYTpzcw", "dXNlcjpwYTpzcw=", "dXNlcjpwYTpzcw==\n", "dXNl\r\ncjpwYTpzcw==\r\n", "dXNl\ncjpw\nYTpzcw"],
+)
+def test_base64_is_read_as_others_write_it(auth: str) -> None:
+    expected = {"ghcr.io": Credentials(username="user", password="pa:ss")}
+    entry = {"ghcr.io": {"auth": auth}}
+    assert source(auths=entry).auths == expected
+    assert source(docker_config_json={"auths": entry}).auths == expected
+    assert source(docker_config_json=json.dumps({"auths": entry})).auths == expected
+
+
+def test_base64_of_the_alphabet_for_addresses_is_read() -> None:
+    packed = b64encode("user:\u07ff\u07ff\u07ff~~~???".encode()).decode()
+    assert set("+/") & set(packed)
+    found = source(auths={"h.io": {"auth": packed.replace("+", "-").replace("/", "_")}}).auths
+    assert found["h.io"].password == "\u07ff\u07ff\u07ff~~~???"
+
+
+@pytest.mark.parametrize("keys", [("host.io/team", "host.io/other"), ("host.io/other", "host.io/team")])
+def test_the_longest_key_that_a_repository_is_in_wins(keys: tuple[str, ...]) -> None:
+    for host in (None, "host.io"):
+        written = [*keys, host] if host else [*keys]
+        auths = source(auths={key: {"username": key, "password": "p"} for key in written}).auths
+        expected = {
+            "host.io/team/image": "host.io/team",
+            "HOST.io/team": "host.io/team",
+            "host.io/other/a/b": "host.io/other",
+            "host.io/teams/image": host,
+            "host.io/else": host,
+            "else.io/team/image": None,
+        }
+        for name, user in expected.items():
+            found = find_credentials(auths, RepositoryName.parse(name))
+            assert (found.username if found else None) == user
+
+
+@pytest.mark.parametrize(
+    "key", ["host.io", "HOST.io", "https://host.io/v1/", "https://host.io/v2/", "host.io/v2", "http://host.io"]
+)
+def test_a_key_that_ends_in_the_version_of_an_api_is_a_host(key: str) -> None:
+    entry = {key: {"username": "u", "password": "p"}}
+    for found in (source(auths=entry), source(docker_config_json={"auths": entry})):
+        assert find_credentials(found.auths, RepositoryName.parse("Host.IO/team/image")) is not None
+
+
+def test_docker_hub_is_found_by_each_of_its_names() -> None:
+    for key in ("docker.io", "https://index.docker.io/v1/", "Registry-1.docker.io", "docker.io/library"):
+        found = source(auths={key: {"username": "u", "password": "p"}})
+        assert find_credentials(found.auths, RepositoryName.parse("alpine")) is not None
+
+
+def test_a_mirror_may_be_given_as_its_host_alone() -> None:
+    for text, prefix in (("mirror.example.com", ""), ("https://mirror.example.com/hub", "hub")):
+        assert source(registry_mirror=text).registry_mirrors["index.docker.io"].host == "mirror.example.com"
+        found = source(registry_mirrors={"ghcr.io": text}).registry_mirrors["ghcr.io"]
+        assert (found.host, found.prefix) == ("mirror.example.com", prefix)
+
+
+def test_an_unknown_azure_environment_is_a_warning() -> None:
+    found = source(azure_acr=True, azure_environment="Mars")
+    assert found.clouds is not None
+    assert found.clouds.azure.environment == ""
+    assert found.warnings == (
+        "source.azure_environment: 'Mars' is none of AzurePublic, AzureGovernment, AzureChina: "
+        "the registry's host says which cloud it is",
+    )
+    assert source(azure_acr=True, azure_environment="AzureChina").warnings == ()
 
 
 def test_auths_override_a_pasted_docker_config() -> None:

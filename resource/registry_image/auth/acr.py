@@ -17,7 +17,7 @@ from registry_image.auth.challenge import parse_challenges
 from registry_image.auth.credentials import Credentials
 from registry_image.auth.refreshable import Expiring, RefreshableCredentials
 from registry_image.auth.sdkhttp import SDKTransport, quieten
-from registry_image.auth.settings import AzureSettings
+from registry_image.auth.settings import AZURE_ENVIRONMENTS, AzureSettings
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
@@ -56,7 +56,7 @@ class _Cloud:
 _PUBLIC = _Cloud(authority="https://login.microsoftonline.com", manager="https://management.azure.com")
 _GOVERNMENT = _Cloud(authority="https://login.microsoftonline.us", manager="https://management.usgovcloudapi.net")
 _CHINA = _Cloud(authority="https://login.chinacloudapi.cn", manager="https://management.chinacloudapi.cn")
-_CLOUDS = {"AzurePublic": _PUBLIC, "AzureGovernment": _GOVERNMENT, "AzureChina": _CHINA}
+_CLOUDS = dict(zip(AZURE_ENVIRONMENTS, (_PUBLIC, _GOVERNMENT, _CHINA), strict=True))
 _SUFFIXES = {".azurecr.io": _PUBLIC, ".azurecr.us": _GOVERNMENT, ".azurecr.cn": _CHINA}
 _ELSEWHERE = _Cloud(authority=None, manager=_PUBLIC.manager)
 
@@ -67,10 +67,6 @@ class ACRLogin(RefreshableCredentials):
 
     def __init__(self, client: Client, host: str, settings: AzureSettings, oidc_token: str = "") -> None:
         """Raises RequestError for settings that contradict themselves."""
-        if settings.environment and settings.environment not in _CLOUDS:
-            raise RequestError(
-                f"source.azure_environment: {quote(settings.environment)} is none of {', '.join(_CLOUDS)}"
-            )
         if (settings.client_secret or oidc_token) and not settings.client_id:
             raise RequestError("source: `azure_client_id` is missing: whose secret or identity token is it?")
         self._client = client

@@ -11,9 +11,9 @@ from registry_image.auth.account import Account
 from registry_image.auth.challenge import Challenge, choose_challenge, parse_challenges
 from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
-from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError
+from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
 from registry_image.net.http import Reply, Request
-from registry_image.net.origin import redirect_problem
+from registry_image.net.origin import is_address, redirect_problem
 from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 
@@ -24,7 +24,7 @@ MAX_TOKEN = 64 * 1024
 #: The life in seconds of a token without ``expires_in`` (token.md).
 DEFAULT_LIFE = 60.0
 #: The longest life in seconds that is believed; a step takes hours at most.
-MAX_LIFE = 86_400
+MAX_LIFE = 86_400.0
 #: Tokens are renewed this many seconds before their end, or after three quarters of their life if that is later.
 RENEW_BEFORE = 30.0
 _CLIENT_ID = "registry-image-resource"
@@ -52,12 +52,21 @@ def read_token(body: bytes, what: str) -> tuple[str, float]:
     try:
         reader = JSONReader(parse_json(body, what), what)
         value = reader.text("token", "") or reader.text("access_token", "")
-        life = reader.integer("expires_in", 0)
+        life = _life(reader)
     except InvalidManifest as error:
         raise AuthError(f"{what}: the answer of the token server cannot be read") from error
     if not value or len(value) > MAX_TOKEN or not (value.isascii() and value.isprintable()):
         raise AuthError(f"{what}: the answer of the token server holds no usable token")
-    return value, float(min(life, MAX_LIFE)) if life > 0 else DEFAULT_LIFE
+    return value, min(life, MAX_LIFE) if life > 0 else DEFAULT_LIFE
+
+
+def _life(reader: JSONReader) -> float:
+    """``expires_in``, which some servers write as a text or a fraction; 0 if it is absent."""
+    text = reader.json("expires_in").strip('"') if reader.has("expires_in") else "0"
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidManifest(f"{reader.where}: expires_in is not a number") from None
 
 
 class Login:
@@ -128,6 +137,9 @@ class Login:
 
     def _token(self, challenge: Challenge, credentials: Credentials | None) -> tuple[str, float]:
         realm = challenge.parameters["realm"]
+        if not is_address(realm):
+            field = f"the realm of its WWW-Authenticate, {quote(realm)},"
+            raise TransportError(f"log in to {self._host}: {field} is not an http or https address", retryable=False)
         self._check(realm)
         service = challenge.parameters.get("service", "")
         scopes = merge_scopes(self._scopes, challenge.parameters.get("scope", ""))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+AZURE_ENVIRONMENTS = ("AzurePublic", "AzureGovernment", "AzureChina")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AWSSettings:
@@ -20,7 +22,8 @@ class AWSSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AzureSettings:
-    """The ``azure_…`` fields; "" where absent. ``acr`` switches the login on."""
+    """The ``azure_…`` fields; "" where absent. ``acr`` switches the login on, ``environment`` is one of
+    AZURE_ENVIRONMENTS."""
 
     acr: bool = False
     client_id: str = ""

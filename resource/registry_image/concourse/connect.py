@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
+from registry_image.concourse.request.credentials import find_credentials
 from registry_image.concourse.request.source import Source
 from registry_image.net.attempts import Clock
 from registry_image.net.client import TIMEOUTS, Client
@@ -105,17 +106,18 @@ def _credentials(source: Source, name: RepositoryName) -> Credentials | None:
     """`username` and `password` belong to the source's own registry, `auths` to any other."""
     if source.credentials is not None and name.host == source.repository.host:
         return source.credentials
-    return source.auths.get(name.host)
+    return find_credentials(source.auths, name)
 
 
 def _mirror(client: Client, source: Source, origin: RepositoryName) -> Repository | None:
     mirror = source.registry_mirrors.get(origin.host)
     if mirror is None:
         return None
-    credentials = mirror.credentials or source.auths.get(mirror.host)
+    name = mirror.name_of(origin)
+    credentials = mirror.credentials or find_credentials(source.auths, name)
     insecure = source.insecure or mirror.insecure
     # No retries: the origin is the second attempt.
-    return Repository(client, mirror.name_of(origin), _provider(credentials), insecure=insecure, policy=ONCE)
+    return Repository(client, name, _provider(credentials), insecure=insecure, policy=ONCE)
 
 
 def _provider(credentials: Credentials | None) -> CredentialProvider | None:

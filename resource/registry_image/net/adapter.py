@@ -6,6 +6,7 @@ re-quotes presigned URLs and sends credentials along with some redirects.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
@@ -47,10 +48,11 @@ class Connections:
 
         Raises TransportError.
         """
-        scheme, hostname, _ = origin_of(url)
+        scheme, hostname, port = origin_of(url)
         host = show_host(url)
         prepared = _prepare(request, url, headers)
-        proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
+        direct = not request.proxy or is_loopback_name(hostname) or skips_proxy(hostname, port)
+        proxies = {} if direct else get_environ_proxies(url)
         adapter = self._adapter(host, secure=scheme == "https")
         bundle_unread = not adapter.trusts_bundle
         try:
@@ -74,6 +76,17 @@ class Connections:
             if key not in self._adapters:
                 self._adapters[key] = _Adapter(self._tls.context(certificate) if secure else None)
             return self._adapters[key]
+
+
+def skips_proxy(hostname: str, port: int) -> bool:
+    """Whether ``no_proxy`` has the host, or a domain of it, with its port. requests reads ports only where the address
+    has one, and none after an IP address."""
+    for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").lower().split(","):
+        name, _, number = entry.strip().rpartition(":")
+        name = name.removeprefix("*").removeprefix(".")
+        if number == str(port) and name and (hostname == name.strip("[]") or hostname.endswith(f".{name}")):
+            return True
+    return False
 
 
 def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> PreparedRequest:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 
-from registry_image.errors import AuthError, RateLimited, ResourceError, TransportError
+from registry_image.errors import RateLimited, ResourceError, TransportError
 from registry_image.net.adapter import Connections
 from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.error_response import registry_error
@@ -113,27 +114,30 @@ class Client:
 
     def _exchange(self, request: Request) -> StreamingReply:
         """Follows redirects and logs in. Raises a RegistryError for a status that ``request`` does not accept."""
-        try:
-            reply = self._log_in(request)
-        except AuthError as error:
-            raise AuthError(f"{request.what}: {error.message}", hint=error.hint) from error
+        reply = self._log_in(request)
         if 200 <= reply.status < 300 or reply.status in request.accept:
             return reply
         raise self._error_of(request, reply)
 
     def _log_in(self, request: Request) -> StreamingReply:
         auth = request.auth
-        authorization = auth.authorization() if auth else ""
+        authorization = self._authorization(request)
         for challenges_left in range(MAX_CHALLENGES - bool(authorization), -1, -1):
             reply = self._follow(request, authorization)
             challenged = reply.status == HTTPStatus.UNAUTHORIZED and challenges_left
             if not challenged or auth is None or not self._is_home(auth, reply.url):
                 break
             error = self._error_of(request, reply)
-            if not auth.challenged(authorization, reply.headers.all("www-authenticate")):
+            with _naming(request):
+                answered = auth.challenged(authorization, reply.headers.all("www-authenticate"))
+            if not answered:
                 raise error
-            authorization = auth.authorization()
+            authorization = self._authorization(request)
         return reply
+
+    def _authorization(self, request: Request) -> str:
+        with _naming(request):
+            return request.auth.authorization() if request.auth else ""
 
     def _error_of(self, request: Request, reply: StreamingReply) -> ResourceError:
         full = Reply(status=reply.status, headers=reply.headers, body=reply.finish(), url=reply.url)
@@ -197,3 +201,13 @@ class Client:
             self.traffic.requests += 1
             if quota is not None:
                 self.traffic.quota = quota
+
+
+@contextmanager
+def _naming(request: Request) -> Iterator[None]:
+    """Puts what ``request`` does before the errors of its login."""
+    try:
+        yield
+    except ResourceError as error:
+        error.args = (f"{request.what}: {error.message}",)
+        raise

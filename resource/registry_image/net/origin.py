@@ -35,6 +35,15 @@ def origin_of(url: str) -> Origin:
     return parts.scheme, hostname.lower(), port or _DEFAULT_PORTS[parts.scheme]
 
 
+def is_address(url: str) -> bool:
+    """Whether `origin_of` takes ``url``."""
+    try:
+        origin_of(url)
+    except TransportError:
+        return False
+    return True
+
+
 def resolve_location(base: str, location: str) -> str:
     """The absolute address of a Location or Link in the answer of ``base``.
 

@@ -19,7 +19,7 @@ class TLS:
 
     def certificate_for(self, host: str) -> ClientCertificate | None:
         """The first for ``host``, else the first for every server."""
-        named = (item for item in self.client_certs if item.host == host)
+        named = (item for item in self.client_certs if item.host.lower() == host)
         return next(named, next((item for item in self.client_certs if not item.host), None))
 
     def context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:

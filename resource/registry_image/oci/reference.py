@@ -27,7 +27,7 @@ MAX_NAME_LENGTH = 255
 def registry_host(text: str) -> str:
     """The host of `RepositoryName` for a registry as people write it: ``docker.io``, ``https://ghcr.io/v2/``, or
     Docker's own key for Docker Hub, ``https://index.docker.io/v1/``."""
-    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0].lower()
     return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
 
 
@@ -43,7 +43,8 @@ def is_tag(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryName:
-    """A registry's host and a path: ``RepositoryName.parse("alpine")`` is ``index.docker.io/library/alpine``."""
+    """A registry's host, in lower case, and a path: ``RepositoryName.parse("alpine")`` is
+    ``index.docker.io/library/alpine``."""
 
     host: str
     path: str
@@ -61,6 +62,7 @@ class RepositoryName:
             host, path = DOCKER_HUB, text
         if not _HOST.fullmatch(host):
             raise RequestError(f"repository {quote(text)}: {quote(host)} is not a host name")
+        host = host.lower()
         if host in _DOCKER_HUB_NAMES:
             host = DOCKER_HUB
             if "/" not in path:

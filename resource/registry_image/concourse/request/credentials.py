@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest, RequestError, quote
-from registry_image.oci.reference import registry_host
+from registry_image.oci.reference import RepositoryName, registry_host
 
 if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings, GCPSettings
@@ -25,19 +26,46 @@ def read_pair(reader: JSONReader, warnings: list[str]) -> Credentials | None:
 
 
 def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
-    """By registry host; ``auths`` override ``docker_config_json``. Raises RequestError."""
+    """For `find_credentials`; ``auths`` override ``docker_config_json``. Raises RequestError."""
     credentials: dict[str, Credentials] = {}
     if reader.has("docker_config_json"):
         credentials |= _read_docker_config(_docker_config(reader), warnings)
-    return credentials | {registry_host(host): _read_entry(entry) for host, entry in reader.entries("auths")}
+    for key, entry in reader.entries("auths"):
+        read = _read_entry(entry)
+        if read is None:
+            raise RequestError(f"{entry.where}: expected username and password, or identity_token, or auth")
+        credentials[_auths_key(key)] = read
+    return credentials
 
 
-def _read_entry(entry: JSONReader) -> Credentials:
+def find_credentials(auths: Mapping[str, Credentials], name: RepositoryName) -> Credentials | None:
+    """Those of the longest key that is ``name``, one of its namespaces or its host (containers-auth.json(5))."""
+    key = str(name)
+    while key:
+        if key in auths:
+            return auths[key]
+        key = key.rpartition("/")[0]
+    return None
+
+
+def _auths_key(text: str) -> str:
+    """``host`` or ``host/namespace``. Docker writes keys that end in the version of an API, which is no namespace."""
+    path = text.removeprefix("https://").removeprefix("http://").partition("/")[2].strip("/")
+    return registry_host(text) if path in ("", "v1", "v2") else f"{registry_host(text)}/{path}"
+
+
+def _read_entry(entry: JSONReader) -> Credentials | None:
+    """None for an entry without credentials, which Docker leaves where a credential helper has them.
+
+    The token goes first, then ``auth``, which is base64 of user:password (docker/cli, config/configfile).
+    """
+    token = entry.text("identity_token", entry.text("identitytoken", ""))
     username, password = entry.text("username", ""), entry.text("password", "")
-    token = entry.text("identity_token", "")
+    if entry.text("auth", ""):
+        username, password = _decode(entry.text("auth"), entry.where)
     if not token and not (username and password):
-        raise RequestError(f"{entry.where}: expected username and password, or identity_token")
-    return Credentials(username=username, password=password, identity_token=token)
+        return None
+    return Credentials(username=username, password="" if token else password, identity_token=token)
 
 
 def _docker_config(reader: JSONReader) -> JSONReader:
@@ -52,34 +80,31 @@ def _docker_config(reader: JSONReader) -> JSONReader:
 
 
 def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
-    """docker/cli, config/configfile: ``identitytoken`` overrides ``auth`` (base64 of user:password)."""
     if config.has("credsStore") or config.has("credHelpers"):
         warnings.append("source.docker_config_json: credential helpers are not run")
     credentials = {}
     try:
         for key, entry in config.entries("auths"):
-            username, password = entry.text("username", ""), entry.text("password", "")
-            if entry.text("auth", ""):
-                username, password = _decode(entry.text("auth"), key)
-            token = entry.text("identitytoken", "")
-            if token or (username and password):
-                credentials[registry_host(key)] = Credentials(
-                    username=username, password="" if token else password, identity_token=token
-                )
+            read = _read_entry(entry)
+            if read is not None:
+                credentials[_auths_key(key)] = read
     except InvalidManifest as error:
         raise RequestError(error.message) from None
     return credentials
 
 
-def _decode(auth: str, key: str) -> tuple[str, str]:
+def _decode(auth: str, where: str) -> tuple[str, str]:
+    """Line ends, as of the command base64, missing padding and the alphabet of base64url do not matter."""
     from base64 import b64decode
 
     try:
-        username, colon, password = b64decode(auth, validate=True).decode("utf-8").partition(":")
+        packed = "".join(auth.split()).rstrip("=")
+        padded = packed.translate(str.maketrans("-_", "+/")) + "=" * (-len(packed) % 4)
+        username, colon, password = b64decode(padded, validate=True).decode("utf-8").partition(":")
     except ValueError:
         colon = ""
     if not colon:
-        raise RequestError(f"source.docker_config_json: auths {quote(key)}: auth is not base64 of user:password")
+        raise RequestError(f"{where}: auth is not base64 of user:password")
     return username, password.rstrip("\0")
 
 
@@ -87,7 +112,7 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
     """``aws_…``, ``azure_…``, ``gcp`` and ``oidc_token``; None if the source has none of them, as most have."""
     if not any(key in ("gcp", "oidc_token") or key.startswith(("aws_", "azure_")) for key in reader):
         return None
-    from registry_image.auth.settings import AWSSettings, AzureSettings, CloudSettings
+    from registry_image.auth.settings import AZURE_ENVIRONMENTS, AWSSettings, AzureSettings, CloudSettings
 
     roles = reader.texts("aws_role_arns")
     if roles and reader.has("aws_role_arn"):
@@ -96,6 +121,12 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
         )
     if reader.has("aws_ecr_registry_id"):
         warnings.append("source.aws_ecr_registry_id is the older name of aws_account_id")
+    environment = reader.text("azure_environment", "")
+    if environment and environment not in AZURE_ENVIRONMENTS:
+        warnings.append(
+            f"source.azure_environment: {quote(environment)} is none of {', '.join(AZURE_ENVIRONMENTS)}: "
+            "the registry's host says which cloud it is"
+        )
     return CloudSettings(
         aws=AWSSettings(
             region=reader.text("aws_region", ""),
@@ -111,7 +142,7 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
             client_id=reader.text("azure_client_id", ""),
             client_secret=reader.text("azure_client_secret", ""),
             tenant_id=reader.text("azure_tenant_id", ""),
-            environment=reader.text("azure_environment", ""),
+            environment=environment if environment in AZURE_ENVIRONMENTS else "",
         ),
         gcp=_gcp(reader.child("gcp")) if reader.has("gcp") else None,
         oidc_token=reader.text("oidc_token", ""),

@@ -48,8 +48,9 @@ class Source:
 
     ``name`` is the pipeline's spelling of the repository without tag and digest, ``repository`` its full name (a bare
     ECR name gets its host from the login). ``tag`` and ``digest`` may come from the pipeline's ``repository``.
-    ``registry_mirrors`` (with ``registry_mirror``) and ``auths`` (with ``docker_config_json``) are keyed by
-    `RepositoryName.host`. ``clouds`` is None without cloud fields. ``warnings`` are for the log.
+    ``registry_mirrors`` (with ``registry_mirror``) are keyed by `RepositoryName.host`; ``auths`` (with
+    ``docker_config_json``) are for `find_credentials`. ``clouds`` is None without cloud fields. ``warnings`` are for
+    the log.
     """
 
     name: str
@@ -181,13 +182,16 @@ def _sort(reader: JSONReader) -> Sort:
 def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
     mirrors = {}
     if reader.has("registry_mirror"):
-        mirrors[DOCKER_HUB] = _mirror(reader.child("registry_mirror"), warnings)
-    mirrors.update({registry_host(key): _mirror(each, warnings) for key, each in reader.entries("registry_mirrors")})
+        mirrors[DOCKER_HUB] = _mirror(reader, "registry_mirror", warnings)
+    if reader.has("registry_mirrors"):
+        table = reader.child("registry_mirrors")
+        mirrors.update({registry_host(key): _mirror(table, key, warnings) for key in table})
     return mirrors
 
 
-def _mirror(reader: JSONReader, warnings: list[str]) -> Mirror:
-    """``host`` is host[:port][/path] or a URL."""
+def _mirror(table: JSONReader, key: str, warnings: list[str]) -> Mirror:
+    """An object, or only its ``host``, which is host[:port][/path] or a URL."""
+    reader = JSONReader({"host": table.text(key)}, f"{table.where}: {key}") if table.is_text(key) else table.child(key)
     text = reader.text("host")
     scheme, separator, rest = text.rpartition("://")
     host, _, prefix = rest.partition("/")
