@@ -320,6 +320,13 @@ def test_a_foreign_layer_comes_from_its_own_address(registry: FakeRegistry, time
         assert read(a_repository(registry, NAME), blob) == data
 
 
+@pytest.mark.parametrize("url", ["https://169.254.169.254/x", "http://10.0.0.1/x"])
+def test_insecure_does_not_let_an_image_send_us_inside_our_network(registry: FakeRegistry, url: str) -> None:
+    blob = Descriptor(media_type="x", digest=Digest.of(b"gone"), size=4, urls=(url,))
+    with pytest.raises(TransportError, match=r"refused to go to .*: it is an address inside this network"):
+        read(a_repository(registry, NAME, insecure=True), blob)
+
+
 @pytest.mark.parametrize(
     "url", ["http://example.com/x", "https://169.254.169.254/x", "https://10.0.0.1/x", "file:///etc/passwd"]
 )

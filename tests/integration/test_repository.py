@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import pytest
@@ -21,13 +21,14 @@ from registry_image.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images
 from tests.support.clients import Ear, Time, a_client, a_repository
-from tests.support.fakeregistry import Action, FakeRegistry, body, cut, drop, fake_registry, header, status
+from tests.support.fakeregistry import Action, FakeRegistry, body, cut, drop, fake_registry, header, redirect, status
 from tests.support.faultproxy import talker
 
 NAME = "some/image"
@@ -371,3 +372,56 @@ def test_a_host_that_does_not_resolve_says_dns(time: Time, monkeypatch: pytest.M
 def test_a_server_that_speaks_something_else_is_an_error_of_ours(garbage: bytes, time: Time) -> None:
     with talker(garbage) as host, pytest.raises((TransportError, NotFound)):
         Repository(a_client(time=time), RepositoryName.parse(f"{host}/a/b")).resolve("1")
+
+
+# Where a registry sends us.
+
+INWARD = ["http://10.0.0.1/x", "https://169.254.169.254/x", "http://localhost:1/x", "https://[64:ff9b::a00:1]/x"]
+
+
+@pytest.mark.parametrize("url", INWARD)
+def test_a_registry_cannot_redirect_us_inside_our_network(
+    registry: FakeRegistry, repository: Repository, url: str
+) -> None:
+    for method in ("HEAD", "GET"):
+        registry.script(method, ".", redirect(url), always=True)
+    blob = Descriptor(media_type="x", digest=Digest.of(b"x"), size=1)
+
+    def read_blob() -> object:
+        with repository.blob(blob) as pieces:
+            return next(pieces)
+
+    asks: list[Callable[[], object]] = [
+        lambda: repository.resolve("1"),
+        lambda: repository.manifest(DIGEST),
+        lambda: list(repository.tags()),
+        lambda: repository.referrers(DIGEST),
+        read_blob,
+    ]
+    for ask in asks:
+        with pytest.raises(TransportError, match=r"some/image.*: refused to follow a redirect to .*inside") as caught:
+            ask()
+        assert not caught.value.retryable
+        assert "insecure" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("url", INWARD)
+def test_a_link_cannot_send_us_inside_our_network(registry: FakeRegistry, repository: Repository, url: str) -> None:
+    registry.script("GET", "/tags/", header("link", f'<{url}>; rel="next"'))
+    with pytest.raises(TransportError, match=r"list tags of .*: refused to follow a Link to .*inside this network"):
+        list(repository.tags())
+
+
+def test_insecure_lets_a_registry_redirect_inside_the_network(registry: FakeRegistry) -> None:
+    with fake_registry() as other:
+        other.add(NAME, BUILT, "1")
+        url = other.url.replace("127.0.0.1", "localhost")
+        registry.script("HEAD", ".", redirect(f"{url}/v2/{NAME}/manifests/1"), always=True)
+        assert a_repository(registry, NAME, insecure=True).resolve("1") is not None
+        assert len(other.log) == 1
+
+
+def test_raw_characters_of_a_redirect_arrive_as_they_were_sent(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("HEAD", "/manifests/1$", redirect("/caf\u00e9 au lait?\u00fc".encode().decode("latin-1")))
+    repository.resolve("1")
+    assert registry.log[1].target == "/caf%C3%A9%20au%20lait?%C3%BC"

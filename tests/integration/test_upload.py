@@ -12,6 +12,7 @@ import pytest
 
 from registry_image.auth.credentials import Credentials
 from registry_image.errors import DigestMismatch, RegistryError, ResourceError, TransportError, Unauthorized
+from registry_image.net.tls import TLS
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
@@ -23,6 +24,7 @@ from registry_image.storage.layout import LayoutReader
 from registry_image.transfer.copy import Copied, copy_graph, graph_of, put_tags
 from tests.conftest import StartRegistry
 from tests.support import fakeregistry, parts, tar
+from tests.support.certificates import Authority
 from tests.support.clients import Ear, Time, a_client, a_repository
 from tests.support.cutproxy import cut_proxy
 from tests.support.fakehttp import Ask, Reply
@@ -407,3 +409,26 @@ def test_an_upload_that_breaks_late_is_started_again(fake: FakeRegistry, tmp_pat
     repository = a_repository(fake, "some/name", client=a_client(time=time))
     push(tmp_path / "layout", image(), RepositoryWriter(repository, Ear()), "latest")
     assert fake.repositories["some/name"].tags == {"latest": image().digest}
+
+
+@pytest.mark.parametrize("with_port", [True, False])
+def test_an_upload_behind_a_proxy_that_ends_tls_goes_on_by_https(tmp_path: Path, *, with_port: bool) -> None:
+    authority = Authority(tmp_path)
+    with fake_registry(authority.issue()) as fake:
+        host = fake.host if with_port else "127.0.0.1"
+        fake.script("POST", "/uploads/", location(f"http://{host}{{}}"), always=True)
+        client = a_client(tls=TLS(ca_certs=(authority.pem,)))
+        push(
+            tmp_path / "layout", ONE, RepositoryWriter(a_repository(fake, "some/name", client=client), Ear()), "latest"
+        )
+        assert fake.repositories["some/name"].tags == {"latest": ONE.digest}
+
+
+def test_a_push_is_not_redirected_inside_the_network(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.script("PUT", "/manifests/", fakeregistry.redirect("http://169.254.169.254/x"), always=True)
+    with pytest.raises(ResourceError):
+        push(tmp_path / "layout", ONE, writer_to(fake, "some/name"), "latest")
+    fake.script("POST", "/uploads/", fakeregistry.redirect("http://169.254.169.254/x"), always=True)
+    with pytest.raises(ResourceError):
+        push(tmp_path / "layout", ONE, writer_to(fake, "other/name"), "latest")
+    assert fake.repositories["some/name"].tags == {}

@@ -69,6 +69,17 @@ def test_an_invalid_address_is_refused(url: str) -> None:
         "a.localhost.",
         "localhost.localdomain",
         "ip6-localhost",
+        "169.254.169.254.",
+        "10.1.",
+        "::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::1",
+        "168.63.129.16",
+        "168.63.129.16.",
+        "::ffff:168.63.129.16",
+        "0xa83f8110",
     ],
 )
 def test_an_internal_address_is_known_in_any_spelling(host: str) -> None:
@@ -76,7 +87,18 @@ def test_an_internal_address_is_known_in_any_spelling(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["auth.docker.io", "8.8.8.8", "2606:4700::1111", "10.example.com", "256.1.1.1", "1.2.3.4.5"]
+    "host",
+    [
+        "auth.docker.io",
+        "8.8.8.8",
+        "2606:4700::1111",
+        "10.example.com",
+        "256.1.1.1",
+        "1.2.3.4.5",
+        "8.8.8.8.",
+        "64:ff9b::8.8.8.8",
+        "::8.8.8.8",
+    ],
 )
 def test_an_address_outside_the_network_is_not_internal(host: str) -> None:
     assert not is_internal(host)
@@ -101,19 +123,67 @@ def test_loopback_names() -> None:
     ],
 )
 def test_a_location_is_taken_verbatim(location: str, expected: str) -> None:
-    assert resolve_location("https://h/v2/y", location) == expected
+    assert resolve_location("https://h/v2/y", location, "ask h") == expected
 
 
-@pytest.mark.parametrize("location", ["http://h/v2/x", METADATA, "file:///etc/passwd", "ftp://h/", "https://[/"])
+@pytest.mark.parametrize(
+    "location",
+    ["http://h:8080/v2/x", "http://h.example/v2/x", METADATA, "file:///etc/passwd", "ftp://h/", "https://[/"],
+)
 def test_a_location_never_leaves_tls(location: str) -> None:
     with pytest.raises(TransportError) as caught:
-        resolve_location("https://h/v2/y", location)
+        resolve_location("https://h/v2/y", location, "ask h")
     assert not caught.value.retryable
 
 
+def test_a_location_that_leaves_tls_is_refused_with_its_step_and_the_likely_cause() -> None:
+    with pytest.raises(TransportError) as caught:
+        resolve_location("https://h/v2/y", "http://other/x?sig=5ecret", "start to upload blob to h/y")
+    assert caught.value.message == (
+        "start to upload blob to h/y: https://h/v2/y leads from https to http://other/x: refused: "
+        "a proxy in front of the registry that ends TLS must send X-Forwarded-Proto"
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "expected"),
+    [
+        ("https://h/v2/y", "http://h/x?a=%2F#", "https://h/x?a=%2F"),
+        ("https://h/v2/y", "http://H:80/x", "https://h/x"),
+        ("https://h/v2/y", "http://h:443/x", "https://h/x"),
+        ("https://h:5000/v2/y", "http://h:5000/x", "https://h:5000/x"),
+        ("https://h:5000/v2/y", "http://h/x", "https://h:5000/x"),
+        ("https://h:5000/v2/y", "HTTP://h:80/x", "https://h:5000/x"),
+        ("https://[fd00::1]:5000/v2/y", "http://[fd00::1]/x", "https://[fd00::1]:5000/x"),
+        ("http://h/v2/y", "http://h:80/x", "http://h:80/x"),
+    ],
+)
+def test_a_location_of_plain_http_on_the_same_host_goes_on_by_https(base: str, location: str, expected: str) -> None:
+    assert resolve_location(base, location, "ask h") == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/caf\u00e9?q=\u00fc", "https://h/caf%C3%A9?q=%C3%BC"),
+        ("https://cdn.example/a b?c d", "https://cdn.example/a%20b?c%20d"),
+        ("caf\u00e9%20%C3%A9", "https://h/v2/caf%C3%A9%20%C3%A9"),
+    ],
+)
+def test_raw_characters_of_a_location_are_encoded_as_the_bytes_they_are(location: str, expected: str) -> None:
+    as_read = location.encode().decode("latin-1")  # by http.client
+    assert resolve_location("https://h/v2/y", as_read, "ask h") == expected
+
+
+@pytest.mark.parametrize("location", ["https://caf\u00c3\u00a9/x", "https://a b/x", "/a\x01b", "/a\\b"])
+def test_a_host_or_a_control_character_is_not_encoded(location: str) -> None:
+    with pytest.raises(TransportError, match="is not an http or https address"):
+        resolve_location("https://h/v2/y", location, "ask h")
+
+
 def test_a_location_of_plain_http_may_go_anywhere() -> None:
-    assert resolve_location("http://h/v2/y", "http://cdn/x") == "http://cdn/x"
-    assert resolve_location("http://h/v2/y", "https://cdn/x") == "https://cdn/x"
+    assert resolve_location("http://h/v2/y", "http://cdn/x", "ask") == "http://cdn/x"
+    assert resolve_location("http://h/v2/y", "https://cdn/x", "ask") == "https://cdn/x"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +198,10 @@ def test_a_location_of_plain_http_may_go_anywhere() -> None:
         ("http://10.0.0.1:8080/token", "10.0.0.1:5000", True),
         ("http://127.0.0.1:8080/token", "127.0.0.1:5000", False),
         ("http://127.0.0.1:8080/token", "evil.example", True),
+        ("https://10.0.0.2/token", "10.0.0.1:5000", False),
+        ("https://169.254.169.254/token", "127.0.0.1:5000", True),
+        ("https://10.0.0.2/token", "[::1]:5000", True),
+        ("https://10.0.0.2/token", "localhost:5000", True),
     ],
 )
 def test_a_registry_cannot_send_us_to_every_address(url: str, home: str, refused: bool) -> None:

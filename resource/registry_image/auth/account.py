@@ -7,9 +7,10 @@ from contextlib import suppress
 
 from registry_image.auth.challenge import Challenge, choose_challenge, parse_challenges
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.errors import ResourceError
+from registry_image.errors import ResourceError, TransportError
 from registry_image.net.client import Client
 from registry_image.net.http import MAX_ERROR_BODY, Request
+from registry_image.net.origin import internal_problem
 from registry_image.net.retry import ONCE
 
 _EXCHANGE = "/oauth2/exchange"
@@ -52,11 +53,16 @@ class Account:
                     what=f"ask {self.host} how to log in",
                     auth=question,
                     policy=ONCE,
+                    check_redirect=self._check,
                 )
                 with suppress(ResourceError):
                     self.client.fetch(request, MAX_ERROR_BODY)
                 self._challenge = question.challenge
             return self._challenge
+
+    def _check(self, url: str) -> None:
+        if internal_problem(url, self.host, insecure=self.insecure):
+            raise TransportError("refused to follow a redirect into this network", retryable=False)
 
 
 class _Question:

@@ -13,7 +13,7 @@ from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
 from registry_image.net.http import Reply, Request
-from registry_image.net.origin import is_address, redirect_problem
+from registry_image.net.origin import is_address, over_tls, redirect_problem
 from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE
 
@@ -140,6 +140,7 @@ class Login:
         if not is_address(realm):
             field = f"the realm of its WWW-Authenticate, {quote(realm)},"
             raise TransportError(f"log in to {self._host}: {field} is not an http or https address", retryable=False)
+        realm = over_tls(self._client.schemes.apply(self.home), realm)
         self._check(realm)
         service = challenge.parameters.get("service", "")
         scopes = merge_scopes(self._scopes, challenge.parameters.get("scope", ""))

@@ -156,7 +156,7 @@ class Client:
             location = reply.headers.get("location")
             if reply.status not in _REDIRECTS or not location:
                 return reply
-            url = resolve_location(reply.url, location)
+            url = resolve_location(reply.url, location, request.what)
             repeats = reply.status in _REPEATING_REDIRECTS and show_host(url) == show_host(request.url)
             if request.method not in ("GET", "HEAD") and not repeats:
                 return reply  # the body may hold a secret that no other host may see

@@ -27,8 +27,8 @@ MAX_NAME_LENGTH = 255
 def registry_host(text: str) -> str:
     """The host of `RepositoryName` for a registry as people write it: ``docker.io``, ``https://ghcr.io/v2/``, or
     Docker's own key for Docker Hub, ``https://index.docker.io/v1/``."""
-    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0].lower()
-    return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
+    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return DOCKER_HUB if host.lower() in _DOCKER_HUB_NAMES else host
 
 
 def is_host(text: str) -> bool:

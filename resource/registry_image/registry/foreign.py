@@ -7,7 +7,7 @@ from dataclasses import replace
 from registry_image.errors import ResourceError, TransportError
 from registry_image.net.client import Client
 from registry_image.net.http import Request, StreamingReply
-from registry_image.net.origin import redirect_problem
+from registry_image.net.origin import internal_problem, redirect_problem
 from registry_image.net.redact import show_url
 from registry_image.oci.descriptor import Descriptor
 
@@ -20,12 +20,12 @@ def open_foreign(
 ) -> StreamingReply:
     """Sends ``request``, for a blob that the registry ``home`` does not have, to the layer's addresses in turn.
 
-    No credentials go along, and an image cannot make us ask an address inside our network. Raises the error of the
-    last address.
+    No credentials go along, and an image cannot make us ask an address inside our network: ``insecure`` speaks of the
+    registry, so it allows plain HTTP there, but no other address. Raises the error of the last address.
     """
 
     def check(url: str) -> None:
-        problem = redirect_problem(url, home, insecure=insecure)
+        problem = internal_problem(url, home, insecure=False) or redirect_problem(url, home, insecure=insecure)
         if problem:
             raise TransportError(f"{request.what}: refused to go to {show_url(url)}: {problem}", retryable=False)
 

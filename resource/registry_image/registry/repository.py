@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
@@ -11,11 +11,12 @@ from urllib.parse import quote as url_quote
 from registry_image.auth.account import Account
 from registry_image.auth.bearer import Login
 from registry_image.auth.credentials import CredentialProvider
-from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, RegistryError
+from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, RegistryError, TransportError
 from registry_image.net.client import Client
 from registry_image.net.error_response import NOT_A_REGISTRY
 from registry_image.net.http import Auth, Headers, Reply, Request, StreamingReply
-from registry_image.net.origin import is_loopback_name, is_private_network, origin_of
+from registry_image.net.origin import internal_problem, is_loopback_name, is_private_network, origin_of
+from registry_image.net.redact import show_url
 from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
@@ -86,6 +87,20 @@ class Repository:
                 self._logins[key] = Login(self._account, key)
             return self._logins[key]
 
+    def check_address(self, url: str, refused: str) -> None:
+        """Raises TransportError, which begins with ``refused``, for an address inside our network."""
+        problem = internal_problem(url, self.name.api_host, insecure=self.insecure)
+        if problem:
+            raise TransportError(
+                f"{refused} {show_url(url)}: {problem}",
+                hint="set `insecure: true` if this registry is meant to be like that",
+                retryable=False,
+            )
+
+    def redirect_check(self, what: str) -> Callable[[str], None]:
+        """For a `Request` to this registry."""
+        return lambda url: self.check_address(url, f"{what}: refused to follow a redirect to")
+
     def resolve(self, tag: str) -> Descriptor | None:
         """Takes one HEAD, and a GET if HEAD does not give the digest. ``tag`` may be the text of a digest.
 
@@ -140,6 +155,7 @@ class Repository:
                 auth=self.auth("pull"),
                 accept=accept,
                 policy=ONCE,
+                check_redirect=self.redirect_check(what),
             )
             try:
                 return self.client.open(request)
@@ -211,6 +227,7 @@ class Repository:
         policy: RetryPolicy | None = None,
         stall_timeout: float | None = None,
     ) -> Reply:
+        self.check_address(url, f"{what}: refused to follow a Link to")
         request = Request(
             method="GET",
             url=url,
@@ -218,6 +235,7 @@ class Repository:
             auth=self.auth("pull"),
             policy=policy or self._policy,
             stall_timeout=stall_timeout,
+            check_redirect=self.redirect_check(what),
         )
         return self.client.fetch(request, limit)
 
@@ -233,6 +251,7 @@ class Repository:
             auth=self.auth("pull"),
             accept=accept,
             policy=self._policy,
+            check_redirect=self.redirect_check(what),
         )
 
 

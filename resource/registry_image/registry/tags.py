@@ -32,7 +32,7 @@ _LINK = r'<([^<>]*)>((?:\s*;[^,;"<]*(?:"[^"]*")?)*)'
 _RELATION = r'(?i);\s*rel\s*=(?:\s*"([^"]*)"|([^;"]*))'
 
 
-def next_page(reply: Reply) -> str | None:
+def next_page(reply: Reply, what: str) -> str | None:
     """The absolute address of ``Link: <…>; rel="next"`` (RFC 8288); Quay's is relative (distribution#2448).
 
     Raises TransportError for an address that leaves TLS.
@@ -41,7 +41,7 @@ def next_page(reply: Reply) -> str | None:
         for target, parameters in re.findall(_LINK, line):
             relation = re.search(_RELATION, parameters)
             if relation and "next" in (relation[1] or relation[2] or "").lower().split():
-                return resolve_location(reply.url, target)
+                return resolve_location(reply.url, target, what)
     return None
 
 
@@ -60,7 +60,7 @@ def pages(first: str, get: Callable[[str], Reply], what: str, limit: int = MAX_L
         if size > limit:
             raise InvalidManifest(f"{what}: the pages of the list have more than {limit} bytes in total")
         yield reply
-        url = next_page(reply)
+        url = next_page(reply, what)
 
 
 def read_tags(replies: Iterator[Reply], what: str) -> Iterator[str]:

@@ -20,8 +20,7 @@ from registry_image.errors import (
     UnsupportedMediaType,
 )
 from registry_image.net.http import Auth, Reply, Request
-from registry_image.net.origin import internal_problem, resolve_location
-from registry_image.net.redact import show_url
+from registry_image.net.origin import resolve_location
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified
@@ -125,34 +124,29 @@ class RepositoryWriter:
         location = reply.headers.get("location")
         if not location:
             return None
-        url = resolve_location(reply.url, location)
-        problem = internal_problem(url, self._repository.name.api_host, insecure=self._repository.insecure)
-        if problem:
-            raise TransportError(
-                f"{what}: refused to upload to {show_url(url)}: {problem}",
-                hint="set `insecure: true` if this registry is meant to be like that",
-                retryable=False,
-            )
+        url = resolve_location(reply.url, location, what)
+        self._repository.check_address(url, f"{what}: refused to upload to")
         return url
 
     def _send(self, session: str, descriptor: Descriptor, source: BlobSource) -> None:
-        part = descriptor.digest.short
+        part, what = descriptor.digest.short, f"upload blob {descriptor.digest} to {self._repository.name}"
         self._listener.begin("upload", part, descriptor.size)
         request = Request(
             method="PUT",
             # The registry's own query stays as it is: it may be signed.
             url=f"{session}{'&' if '?' in session else '?'}{urlencode({'digest': str(descriptor.digest)})}",
-            what=f"upload blob {descriptor.digest} to {self._repository.name}",
+            what=what,
             headers={"Content-Type": "application/octet-stream"},
             body=lambda: self._pieces(descriptor, source),
             length=descriptor.size,
             auth=self._auth,
             policy=ONCE,
+            check_redirect=self._repository.redirect_check(what),
             connect_timeout=SEND_TIMEOUT,
             stall_timeout=COMMIT_TIMEOUT,
         )
         reply = self._repository.client.fetch(request, _MAX_ANSWER)
-        _check_digest(reply, descriptor.digest, request.what)
+        _check_digest(reply, descriptor.digest, what)
         self._listener.finish("upload", part)
 
     def _pieces(self, descriptor: Descriptor, source: BlobSource) -> Iterator[bytes]:
@@ -171,13 +165,15 @@ class RepositoryWriter:
     def put_manifest(self, manifest: Manifest | Index, *, tag: str | None = None) -> None:
         reference = tag if tag is not None else str(manifest.digest)
         separator = ":" if tag is not None else "@"
+        what = f"push {self._repository.name}{separator}{reference}"
         request = Request(
             method="PUT",
             url=self._repository.url(f"manifests/{url_quote(reference, safe=':')}"),
-            what=f"push {self._repository.name}{separator}{reference}",
+            what=what,
             headers={"Content-Type": manifest.media_type},
             body=manifest.raw,
             auth=self._auth,
+            check_redirect=self._repository.redirect_check(what),
         )
         try:
             reply = self._repository.client.fetch(request, _MAX_ANSWER)
@@ -220,10 +216,12 @@ class RepositoryWriter:
         mount_from: str = "",
     ) -> Request:
         auth = self._repository.auth("pull", "push", mount_from=mount_from) if mount_from else self._auth
+        what = f"{doing} blob {descriptor.digest} in {self._repository.name}"
         return Request(
             method=method,
             url=self._repository.url(path),
-            what=f"{doing} blob {descriptor.digest} in {self._repository.name}",
+            what=what,
+            check_redirect=self._repository.redirect_check(what),
             # Without it some servers in front of registries answer 411 to a POST without a body.
             headers={"Content-Length": "0"} if method == "POST" else {},
             auth=auth,

@@ -40,10 +40,11 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
 
 def find_credentials(auths: Mapping[str, Credentials], name: RepositoryName) -> Credentials | None:
     """Those of the longest key that is ``name``, one of its namespaces or its host (containers-auth.json(5))."""
-    key = str(name)
+    folded = {key.lower(): credentials for key, credentials in auths.items()}  # hosts compare without case
+    key = str(name).lower()
     while key:
-        if key in auths:
-            return auths[key]
+        if key in folded:
+            return folded[key]
         key = key.rpartition("/")[0]
     return None
 

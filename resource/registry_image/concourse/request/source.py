@@ -185,7 +185,7 @@ def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
         mirrors[DOCKER_HUB] = _mirror(reader, "registry_mirror", warnings)
     if reader.has("registry_mirrors"):
         table = reader.child("registry_mirrors")
-        mirrors.update({registry_host(key): _mirror(table, key, warnings) for key in table})
+        mirrors.update({registry_host(key).lower(): _mirror(table, key, warnings) for key in table})
     return mirrors
 
 
