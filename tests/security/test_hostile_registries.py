@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -114,6 +115,32 @@ def test_an_answer_that_drips_has_an_end(registry: FakeRegistry, repository: Rep
     registry.script("GET", "/manifests/", body(drip()))
     with pytest.raises(TransportError, match=f"no end after {ANSWER_TIMEOUT:.0f} s"):
         repository.manifest(DIGEST)
+
+
+def test_a_blob_that_drips_counts_as_stalled(registry: FakeRegistry, repository: Repository, time: Time) -> None:
+    def drip() -> Iterator[bytes]:
+        while True:
+            time.seconds += 1.0
+            yield b"x" * 900
+
+    registry.script("GET", "/blobs/", lambda ask, answer: Reply(200, {}, drip()), always=True)
+    blob = Descriptor(media_type="x", digest=Digest.of(b"x"), size=10**9)
+    with (
+        repository.blob(blob) as received,
+        pytest.raises(TransportError, match=r"get blob .*: stalled: less than 1000 bytes/s for a minute"),
+    ):
+        deque(received, maxlen=0)
+
+
+def test_a_slow_reader_is_no_stall(registry: FakeRegistry, repository: Repository, time: Time) -> None:
+    data = b"x" * 2000
+    registry.script("GET", "/blobs/", lambda ask, answer: Reply(200, {}, [b"x"] * 2000))
+    with repository.blob(Descriptor(media_type="x", digest=Digest.of(data), size=2000)) as received:
+        count = 0
+        for piece in received:
+            time.seconds += 30.0
+            count += len(piece)
+    assert count == 2000
 
 
 def test_an_error_body_that_drips_has_an_end(time: Time) -> None:

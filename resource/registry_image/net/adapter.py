@@ -17,6 +17,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 
 from registry_image.net.certificate import ClientCertificate
+from registry_image.net.head import POOLS
 from registry_image.net.http import Request
 from registry_image.net.origin import is_loopback_name, origin_of
 from registry_image.net.redact import show_host
@@ -122,9 +123,12 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: object) -> object:
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
         """Does nothing: requests would load certifi's authorities here, and the context already has ours."""

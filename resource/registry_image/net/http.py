@@ -23,6 +23,9 @@ MAX_DIGITS = 18
 PIECE = 256 * 1024
 #: The most that is read of an error's or redirect's body, in bytes; codes and messages are far shorter.
 MAX_ERROR_BODY = 64 * 1024
+#: Bytes a second that count as progress, over RATE_PERIOD seconds: a byte now and then would never stall.
+MIN_RATE = 1000
+RATE_PERIOD = 60.0
 #: Seconds for the whole of a small answer: a server that sends a byte now and then would never stall.
 ANSWER_TIMEOUT = 300.0
 
@@ -132,7 +135,21 @@ class StreamingReply:
     def stream(self) -> Iterator[bytes]:
         """Pieces of up to PIECE bytes, each as soon as it arrives, so that a broken connection loses nothing received.
 
-        Raises TransportError, also for a body that ends before Content-Length."""
+        Raises TransportError, also for a body that ends before Content-Length, and for one that drips."""
+        pieces = self._pieces()
+        waited, came, asked = 0.0, 0, self._clock()
+        for piece in pieces:
+            # Only the time in the network counts: whoever takes the pieces may be slow.
+            waited, came = waited + self._clock() - asked, came + len(piece)
+            if waited >= RATE_PERIOD:
+                if came < MIN_RATE * RATE_PERIOD:
+                    host = show_host(self.url)
+                    raise TransportError(f"{self._what}: {host}: stalled: less than {MIN_RATE} bytes/s for a minute")
+                waited, came = 0.0, 0
+            yield piece
+            asked = self._clock()
+
+    def _pieces(self) -> Iterator[bytes]:
         read = self._raw.read1
         while True:
             try:
@@ -147,7 +164,7 @@ class StreamingReply:
         """Raises TransportError, or ContentError if the body has more than ``limit`` bytes."""
         data = bytearray()
         end = self._clock() + ANSWER_TIMEOUT
-        for piece in self.stream():
+        for piece in self._pieces():
             data += piece
             if len(data) > limit:
                 raise ContentError(f"{self._what}: {show_host(self.url)}: the answer is larger than {limit} bytes")
@@ -161,7 +178,7 @@ class StreamingReply:
         data = bytearray()
         end = self._clock() + ANSWER_TIMEOUT
         with self, suppress(TransportError):
-            for piece in self.stream():
+            for piece in self._pieces():
                 data += piece
                 if len(data) > MAX_ERROR_BODY or self._clock() > end:
                     break

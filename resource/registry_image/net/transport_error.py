@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from http.client import HTTPException, IncompleteRead
+from http.client import HTTPException, IncompleteRead, LineTooLong
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ProxyError
 
 from registry_image.errors import TransportError, quote
+from registry_image.net.head import HeadTooLarge
 
 #: The errors of requests (an OSError), urllib3, http.client, ssl and socket; ValueError is for an invalid URL.
 LIBRARY_ERRORS = (OSError, HTTPError, HTTPException, ValueError)
@@ -78,6 +79,9 @@ def _explain_socket(chain: list[BaseException], prefix: str) -> TransportError |
         return NoTLS(f"{prefix}: connection refused", hint="nothing listens there: is the port right?")
     if among(ConnectionResetError, BrokenPipeError):
         return NoTLS(f"{prefix}: the connection was reset")
+    large = next((cause for cause in chain if isinstance(cause, HeadTooLarge | LineTooLong)), None)
+    if large is not None:
+        return TransportError(f"{prefix}: {large}", retryable=False)
     if among(IncompleteRead):
         return TransportError(f"{prefix}: the connection ended before the answer did")
     if among(NewConnectionError):

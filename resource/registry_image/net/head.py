@@ -1,0 +1,143 @@
+"""The head of an answer, and its trailers, within bounds: http.client takes 100 header lines, and reads on for ever.
+
+Bytes that drip never let a socket's timeout pass, so a head also has a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.parser import Parser
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
+from io import BufferedReader, BytesIO
+from typing import TYPE_CHECKING
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from socket import socket
+
+#: The most header lines of one answer, interim answers and trailers included.
+MAX_HEADERS = 1000
+#: The most bytes of them.
+MAX_HEAD = 256 * 1024
+#: Seconds from the first byte of a head to its last, unless the socket itself may be silent for longer.
+HEAD_TIMEOUT = 60.0
+#: Header lines by which http.client finds the end of a body.
+_FRAMING = frozenset({b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"})
+_SWITCHING_PROTOCOLS = b"101"
+
+
+class HeadTooLarge(HTTPException):
+    """Beyond MAX_HEADERS or MAX_HEAD: the same would come again."""
+
+
+class HeadTooSlow(TimeoutError):
+    """Beyond the time for a head."""
+
+
+class HeadReader:
+    """Reads lines from ``stream`` until one of the bounds. ``timeout`` is in seconds, from the first byte on."""
+
+    def __init__(self, stream: BufferedReader, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._timeout = timeout
+        self._clock = clock
+        self._end: float | None = None
+        self._lines = 0
+        self._bytes = 0
+
+    def head(self) -> tuple[bytes, list[bytes]]:
+        """The status line and the header lines of the final answer; interim ones are read past (RFC 9110, 15.2).
+
+        The status line is empty, or no such line, at the end of the stream.
+        """
+        while True:
+            status = self._line()
+            code = status.split(b" ", 2)[1:2]
+            interim = status.startswith(b"HTTP/1.") and code and code[0].strip().startswith(b"1")
+            headers = self.block() if status.startswith(b"HTTP/") else []
+            if headers and not headers[-1].endswith(b"\n"):
+                raise IncompleteRead(b"")
+            if not interim or code[0].strip() == _SWITCHING_PROTOCOLS:
+                return status, headers
+
+    def block(self) -> list[bytes]:
+        """Lines up to an empty one. A continuation is part of its line (RFC 9112, 5.2)."""
+        lines: list[bytes] = []
+        while (line := self._line()) not in (b"\r\n", b"\n", b""):
+            if lines and line[:1] in b" \t":
+                lines[-1] += line
+            else:
+                lines.append(line)
+        return lines
+
+    def _line(self) -> bytes:
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            waiting = self._stream.peek(1)
+            if not waiting:
+                break
+            now = self._clock()
+            self._end = self._end or now + self._timeout
+            if now > self._end:
+                raise HeadTooSlow
+            piece = self._stream.read(waiting.find(b"\n") + 1 or len(waiting))
+            line += piece
+            self._bytes += len(piece)
+            self._check()
+        self._lines += 1
+        self._check()
+        return bytes(line)
+
+    def _check(self) -> None:
+        if self._lines > MAX_HEADERS or self._bytes > MAX_HEAD:
+            raise HeadTooLarge(f"the headers are more than {MAX_HEADERS} lines or {MAX_HEAD} bytes")
+
+
+class Response(HTTPResponse):
+    """http.client's response, with our bounds."""
+
+    def __init__(self, sock: socket, debuglevel: int = 0, method: str | None = None, url: str | None = None) -> None:
+        super().__init__(sock, debuglevel, method, url)
+        self._timeout = max(HEAD_TIMEOUT, sock.gettimeout() or 0.0)
+
+    def begin(self) -> None:
+        """http.client gets the lines that frame the body only: it refuses the hundred and first."""
+        if self.headers is not None:
+            return
+        stream = self.fp
+        status, lines = HeadReader(stream, self._timeout).head()
+        framing = [line for line in lines if line.partition(b":")[0].strip().lower() in _FRAMING]
+        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))  # type: ignore[arg-type]
+        try:
+            super().begin()
+        finally:
+            self.fp = stream
+        # A line without a colon would end the headers, and urllib3 would log it.
+        text = b"".join(line for line in lines if b":" in line.partition(b"\n")[0]).decode("latin-1")
+        self.headers = self.msg = Parser(_class=HTTPMessage).parsestr(text)
+
+    def _read_and_discard_trailer(self) -> None:
+        HeadReader(self.fp, self._timeout).block()
+
+
+class _Connection(HTTPConnection):
+    response_class = Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = Response
+
+
+class Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+#: For urllib3's PoolManager.
+POOLS = {"http": Pool, "https": SecurePool}
