@@ -16,6 +16,7 @@ from registry_image.errors import (
     InvalidManifest,
     NotFound,
     RateLimited,
+    ResourceError,
     TransportError,
     Unauthorized,
     Unavailable,
@@ -425,3 +426,30 @@ def test_raw_characters_of_a_redirect_arrive_as_they_were_sent(registry: FakeReg
     registry.script("HEAD", "/manifests/1$", redirect("/caf\u00e9 au lait?\u00fc".encode().decode("latin-1")))
     repository.resolve("1")
     assert registry.log[1].target == "/caf%C3%A9%20au%20lait?%C3%BC"
+
+
+@pytest.mark.parametrize("action", [status(500), status(503), status(403), drop])
+def test_a_404_to_head_stands_without_the_get_where_nothing_hangs_on_it(
+    registry: FakeRegistry, repository: Repository, time: Time, action: Action
+) -> None:
+    registry.script("HEAD", ".", status(404), always=True)
+    registry.script("GET", ".", action, always=True)
+    assert repository.resolve("1", sure=False) is None
+    assert len(registry.asked("GET")) == 1
+    assert time.waits == []
+    with pytest.raises(ResourceError):
+        repository.resolve("1")
+
+
+def test_a_404_to_head_is_still_made_sure_of_where_get_answers(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("HEAD", ".", status(404), always=True)
+    assert repository.resolve("1", sure=False) is not None
+
+
+@pytest.mark.parametrize("code", [400, 404, 405, 406])
+def test_the_referrers_api_is_absent_for_each_status_that_says_so(
+    registry: FakeRegistry, repository: Repository, code: int
+) -> None:
+    registry.script("GET", "/referrers/", status(code))
+    assert repository.referrers(DIGEST) == ()
+    assert len(registry.asked("GET", "/manifests/sha256-")) == 1

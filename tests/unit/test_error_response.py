@@ -133,3 +133,43 @@ def test_a_web_page_that_asks_to_log_in_gets_both_hints() -> None:
     hint = refuse(401, b"<html>", content_type="text/html").hint or ""
     assert "no credentials are set" in hint
     assert "web page" in hint
+
+
+def errors(*pairs: tuple[str, str]) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": message} for code, message in pairs]}).encode()
+
+
+def test_all_errors_of_an_answer_are_told() -> None:
+    error = refuse(400, errors(("UNKNOWN", "unknown error"), ("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")))
+    assert error.message == (
+        f"{WHAT}: 400 Bad Request: 'unknown error' (UNKNOWN); 'blob unknown to registry' (MANIFEST_BLOB_UNKNOWN)"
+    )
+    assert error.code == "UNKNOWN"
+
+
+def test_many_errors_are_counted() -> None:
+    message = refuse(400, errors(*[("X", f"number {number}") for number in range(1000)])).message
+    assert "'number 4' (X); and 995 more" in message
+    assert "number 5" not in message
+
+
+def test_no_secret_is_told_by_a_later_error() -> None:
+    data = errors(("A", "fine"), ("B", "token s3cret"))
+    reply = Reply(status=400, headers=Headers([]), body=data, url="https://ghcr.io/")
+    assert "s3cret" not in registry_error(WHAT, reply, secrets=["s3cret"]).message
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "code",
+    ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_INVALID", "NAME_INVALID", "UNSUPPORTED", "DENIED"],
+)
+def test_a_5xx_with_a_code_that_cannot_pass_is_not_retried(status: int, code: str) -> None:
+    assert not refuse(status, errors(("UNKNOWN", "x"), (code, "y"))).retryable
+    assert refuse(status, errors(("UNKNOWN", "x"), ("TOOMANYREQUESTS", "y"))).retryable
+
+
+def test_a_body_that_is_too_large_names_the_limit_of_the_proxy() -> None:
+    page = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
+    for data in (page, b"", errors(("SIZE_INVALID", "too large"))):
+        assert "client_max_body_size" in (refuse(413, data, content_type="text/html").hint or "")

@@ -137,7 +137,8 @@ def _plan(connection: Connection, tags: tuple[str, ...], digest: Digest, if_exis
 
 def _existing(connection: Connection, tag: str, if_exists: IfExists) -> Digest | None:
     try:
-        descriptor = connection.origin.resolve(tag)
+        # The tag will be overwritten: without an answer about it, at worst the image is pushed once more.
+        descriptor = connection.origin.resolve(tag, sure=if_exists != "overwrite")
     except Unauthorized:
         # Docker Hub answers 401 for a repository that does not exist yet; the push will show whether we may push.
         if if_exists != "overwrite":

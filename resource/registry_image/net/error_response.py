@@ -29,6 +29,13 @@ _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 
 _KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
 #: The longest Retry-After in seconds (a year) that is shown as a date too.
 _MAX_SPAN = 366 * 86_400
+#: Codes by which a 5xx says that the same request will fail again: docker-registry 2.8 answers a foreign layer that it
+#: does not allow with 500 and two errors, the second of them MANIFEST_BLOB_UNKNOWN.
+_PERMANENT = frozenset(
+    {"BLOB_UNKNOWN", "DENIED", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_INVALID", "NAME_INVALID", "UNSUPPORTED"}
+)
+#: The most errors of one answer that are told.
+MAX_ERRORS = 5
 #: Replaces a secret in a registry's message.
 REDACTED = "((redacted))"
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
@@ -39,22 +46,21 @@ def registry_error(
 ) -> RegistryError:
     """``prefix`` says what was being done, and where; ``login`` is the user or "". ``now`` is the Unix time, for a
     Retry-After that is a date. The message hides ``secrets``."""
-    code, text = _code_and_message(reply.body)
-    for secret in sorted(secrets, key=len, reverse=True):
-        if secret:
-            code, text = code.replace(secret, REDACTED), text.replace(secret, REDACTED)
+    errors = [(_hidden(code, secrets), _hidden(text, secrets)) for code, text in _errors(reply.body)]
     status = reply.status
     message = f"{prefix}: {status} {_phrase(status)}"
-    if text:
-        message += f": {quote(text)}"
-    if code and code.lower() != text.lower():
-        message += f" ({code})"
+    told = [_told(code, text) for code, text in errors[:MAX_ERRORS] if code or text]
+    if told:
+        message += f": {'; '.join(told)}"
+    if len(errors) > MAX_ERRORS:
+        message += f"; and {len(errors) - MAX_ERRORS} more"
+    code = errors[0][0]
+    final = status >= 500 and any(code in _PERMANENT for code, _ in errors)
     retry_after = parse_retry_after(reply.headers.get("retry-after"), now)
     if retry_after is not None:
         message += f": it may be asked again in {_span(retry_after, now)}"
-    return _KINDS.get(status, RegistryError)(
-        message, status=status, code=code, hint=_hint(reply, code, login), retry_after=retry_after
-    )
+    kind = RegistryError if final else _KINDS.get(status, RegistryError)
+    return kind(message, status=status, code=code, hint=_hint(reply, code, login), retry_after=retry_after)
 
 
 def _span(seconds: float, now: float) -> str:
@@ -74,6 +80,8 @@ def _hint(reply: Reply, code: str, login: str) -> str | None:
         return _login_hint(reply.status, login) + (f"; {NOT_A_REGISTRY}" if page else "")
     if reply.status == 429:
         return _HINTS["TOOMANYREQUESTS"]
+    if reply.status == 413:
+        return "a proxy in front of the registry limits the size of a body (nginx: `client_max_body_size`)"
     if page and reply.status < 500:  # a proxy in front of a failing registry may answer with a page, too
         return NOT_A_REGISTRY
     return _HINTS.get(code)
@@ -94,23 +102,40 @@ def _phrase(status: int) -> str:
         return "(a status that HTTP does not know)"
 
 
-def _code_and_message(body: bytes) -> tuple[str, str]:
-    """From JSON of the distribution spec ("Error Codes") or of OAuth, else the first line of plain text."""
+def _told(code: str, text: str) -> str:
+    if not text or code.lower() == text.lower():
+        return f"({code})" if code and not text else quote(text)
+    return f"{quote(text)} ({code})" if code else quote(text)
+
+
+def _hidden(text: str, secrets: Iterable[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, REDACTED)
+    return text
+
+
+def _errors(body: bytes) -> list[tuple[str, str]]:
+    """Codes and messages, at least one pair: from JSON of the distribution spec ("Error Codes") or of OAuth, else the
+    first line of plain text."""
     stripped = body.strip()
     if not stripped.startswith(b"{"):
         line = b"" if stripped.startswith(b"<") else stripped[:400].partition(b"\n")[0]
-        return "", line.decode("utf-8", "backslashreplace")
+        return [("", line.decode("utf-8", "backslashreplace"))]
     try:
         document = parse_json(body, "error body")
     except InvalidManifest:
-        return "", stripped[:400].decode("utf-8", "backslashreplace")
+        return [("", stripped[:400].decode("utf-8", "backslashreplace"))]
     if not isinstance(document, dict):
-        return "", ""
+        return [("", "")]
     errors = document.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors else document
-    if not isinstance(first, dict):
-        return "", str(first)[:400]
-    code = next((value for key in ("code", "error") if isinstance(value := first.get(key), str)), "")
+    return [_code_and_message(error) for error in (errors if isinstance(errors, list) and errors else [document])]
+
+
+def _code_and_message(error: object) -> tuple[str, str]:
+    if not isinstance(error, dict):
+        return "", str(error)[:400]
+    code = next((value for key in ("code", "error") if isinstance(value := error.get(key), str)), "")
     keys = ("message", "error_description", "details", "detail", "error")
-    message = next((value for key in keys if isinstance(value := first.get(key), str) and value), "")
+    message = next((value for key in keys if isinstance(value := error.get(key), str) and value), "")
     return (code if len(code) <= 64 and code.isprintable() else ""), message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
 
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
 _ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT)}
 _OK = 200
+_NOT_FOUND = 404
 #: Statuses of a HEAD that a GET must confirm: some registries give them to HEAD only (Nexus 404, diun#1614).
 _ASK_WITH_GET = (403, 404, 405)
 #: How registries without the referrers API answer it, beside a web page (go-containerregistry reads them so too).
-_NO_API = (400, 404, 406)
+_NO_API = (400, 404, 405, 406)
 
 
 class _NoReferrersAPI(Exception):
@@ -101,9 +103,10 @@ class Repository:
         """For a `Request` to this registry."""
         return lambda url: self.check_address(url, f"{what}: refused to follow a redirect to")
 
-    def resolve(self, tag: str) -> Descriptor | None:
+    def resolve(self, tag: str, *, sure: bool = True) -> Descriptor | None:
         """Takes one HEAD, and a GET if HEAD does not give the digest. ``tag`` may be the text of a digest.
 
+        Without ``sure``, a 404 to HEAD stands if the GET that should confirm it fails; that GET is not retried.
         The descriptor's size is 0 if the registry does not give it.
         """
         what = f"resolve {self._named(tag)}"
@@ -114,10 +117,21 @@ class Repository:
                 if ":" in tag and str(descriptor.digest) != tag:
                     raise DigestMismatch(what, expected=tag, actual=str(descriptor.digest))
                 return descriptor
-            return self._get(tag, what).descriptor
+            return self._confirmed(tag, what, doubtful=reply.status == _NOT_FOUND and not sure)
         except NotFound as error:
             if error.hint == NOT_A_REGISTRY:
                 self.client.listener.note(f"warning: {error.message}: {error.hint}")
+            return None
+
+    def _confirmed(self, tag: str, what: str, *, doubtful: bool) -> Descriptor | None:
+        if not doubtful:
+            return self._get(tag, what).descriptor
+        try:
+            return self._get(tag, what, ONCE).descriptor
+        except NotFound:
+            raise
+        except (RegistryError, TransportError) as error:
+            self.client.listener.note(f"warning: {error.message}: taken for a tag that does not exist, as HEAD said")
             return None
 
     def manifest(self, digest: Digest) -> Manifest | Index:
@@ -127,10 +141,11 @@ class Repository:
         """By GET, which counts as a pull at Docker Hub and makes a pull-through cache fetch the manifest."""
         return self._get(tag, f"get manifest {self._named(tag)}")
 
-    def _get(self, reference: str, what: str) -> Manifest | Index:
+    def _get(self, reference: str, what: str, policy: RetryPolicy | None = None) -> Manifest | Index:
         from registry_image.oci.manifest import MAX_MANIFEST_SIZE, parse_manifest
 
-        reply = self.client.fetch(self._manifest_request("GET", reference, what), MAX_MANIFEST_SIZE)
+        request = replace(self._manifest_request("GET", reference, what), policy=policy or self._policy)
+        reply = self.client.fetch(request, MAX_MANIFEST_SIZE)
         content_type = reply.headers.get("content-type")
         if content_type.startswith("text/html"):
             raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)
@@ -196,7 +211,8 @@ class Repository:
             if error.status in _NO_API:
                 raise _NoReferrersAPI from None
             raise
-        if reply.headers.get("content-type").partition(";")[0].strip() not in (mediatype.OCI_INDEX, ""):
+        media_type = reply.headers.get("content-type").partition(";")[0].strip()
+        if media_type not in (mediatype.OCI_INDEX, "") or not reply.body.lstrip().startswith(b"{"):
             raise _NoReferrersAPI
         return reply
 
