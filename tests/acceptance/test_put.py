@@ -477,6 +477,28 @@ def test_cosign_s_tagged_signatures_are_promoted_too(registry: Registry, artifac
     assert digest_at(registry, target, tag) == signature.digest
 
 
+def test_a_promotion_of_what_is_there_already_brings_its_missing_signatures(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    target = f"{repository_name}/promoted"
+    for name in (repository_name, target):
+        images.push(registry, name, BOTH, "v1")
+    images.push(registry, repository_name, SIGNATURE)
+    images.push(registry, repository_name, index(SIGNATURE), fallback_tag(Digest.parse(BOTH.digest)))
+    signature = manifest_of(blob(b"{}"), [blob(b"signed by cosign")])
+    tag = f"sha256-{BOTH.digest[7:]}.sig"
+    images.push(registry, repository_name, signature, tag)
+    params = {"from": f"{registry.host}/{repository_name}:v1"}
+    outcome = put(registry, target, artifacts, params, tag="v1")
+    assert outcome.version == {"tag": "v1", "digest": BOTH.digest}
+    assert digest_at(registry, target, tag) == signature.digest
+    assert tags_of(registry, target) == sorted([tag, fallback_tag(Digest.parse(BOTH.digest)), "v1"])
+
+    before = registry.mark()
+    assert put(registry, target, artifacts, params, tag="v1").status == 0
+    assert {request.method for request in registry.requests(before)} <= {"HEAD", "GET"}
+
+
 def test_existing_signatures_are_not_replaced(registry: Registry, artifacts: Path, repository_name: str) -> None:
     tag = f"sha256-{BOTH.digest[7:]}.sig"
     signatures = [manifest_of(blob(b"{}"), [blob(text)]) for text in (b"signed by us", b"signed by them")]

@@ -82,8 +82,10 @@ def put(request: PutRequest, console: Console) -> StepResult:
                 signer.tell(connection, image.root)
         elif plan.moves:
             copied = _push(request, connection, image, plan, console, signer)
-        elif plan.kept and signer is not None:
-            signer.push(connection, RepositoryWriter(connection.origin, console), image.root)
+        elif plan.kept:
+            copied = _complete(connection, image, console)
+            if signer is not None:
+                signer.push(connection, RepositoryWriter(connection.origin, console), image.root)
         response = _answer(request, taken, image, plan, copied)
         if signer is not None and plan.pointing:
             response = replace(response, metadata={**response.metadata, "signed_by": signer.fingerprint})
@@ -185,6 +187,27 @@ def _graph(image: ImageToPush, listener: Listener) -> Graph:
     return graph
 
 
+def _complete(connection: Connection, image: ImageToPush, console: Console) -> Copied:
+    """Brings the signatures and attestations that the repository lacks of a promoted image that it has already."""
+    if image.promoted_from is None or image.derived_from is not None:
+        return Copied()
+    console.at("looking for signatures")
+    writer = RepositoryWriter(connection.origin, console, image.mount_from)
+    referrers = {
+        manifest.digest: manifest.subject.digest
+        for manifest in _graph(image, console).manifests.values()
+        if manifest.subject is not None and manifest.digest != image.root.digest
+    }
+    there = {found.digest for subject in {*referrers.values()} for found in connection.origin.referrers(subject)}
+    copied = Copied()
+    for digest in referrers:
+        if digest not in there:
+            copied += copy_graph(image.reader, writer, graph_of(image.reader, image.reader.manifest(digest)))
+    for tag, signature in image.signatures():
+        copied += _push_signature(connection, writer, image, tag, signature)
+    return copied
+
+
 def _verify(image: ImageToPush, graph: Graph, listener: Listener) -> None:
     if not image.verified:
         listener.expect("verify", _sizes(graph))
@@ -199,9 +222,10 @@ def _push_signature(
     connection: Connection, writer: RepositoryWriter, image: ImageToPush, tag: str, signature: Manifest | Index
 ) -> Copied:
     existing = connection.origin.resolve(tag)
-    if existing is not None and existing.digest != signature.digest:
-        # cosign keeps all signatures of an image under this one tag; overwriting would delete those made here.
-        connection.listener.note(f"warning: {tag} is not replaced: the repository has signatures of its own")
+    if existing is not None:
+        if existing.digest != signature.digest:
+            # cosign keeps all signatures of an image under this one tag; overwriting would delete those made here.
+            connection.listener.note(f"warning: {tag} is not replaced: the repository has signatures of its own")
         return Copied()
     graph = graph_of(image.reader, signature)
     if any(each.subject and each.subject.digest != image.root.digest for each in graph.manifests.values()):
