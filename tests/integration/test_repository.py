@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -24,12 +26,25 @@ from registry_image.errors import (
 )
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
-from registry_image.oci.manifest import MAX_MANIFEST_SIZE
+from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Manifest
+from registry_image.oci.mediatype import OCI_CONFIG
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images
 from tests.support.clients import Ear, Time, a_client, a_repository
-from tests.support.fakeregistry import Action, FakeRegistry, body, cut, drop, fake_registry, header, redirect, status
+from tests.support.fakehttp import Ask, Reply
+from tests.support.fakeregistry import (
+    Action,
+    Answer,
+    FakeRegistry,
+    body,
+    cut,
+    drop,
+    fake_registry,
+    header,
+    redirect,
+    status,
+)
 from tests.support.faultproxy import talker
 
 NAME = "some/image"
@@ -453,3 +468,76 @@ def test_the_referrers_api_is_absent_for_each_status_that_says_so(
     registry.script("GET", "/referrers/", status(code))
     assert repository.referrers(DIGEST) == ()
     assert len(registry.asked("GET", "/manifests/sha256-")) == 1
+
+
+# A Content-Encoding that was not asked for.
+
+
+def encoded(encoding: str, encode: Callable[[bytes], bytes] = gzip.compress) -> Action:
+    def act(ask: Ask, answer: Answer) -> Reply:
+        reply = answer()
+        assert isinstance(reply.body, bytes)
+        return replace(reply, body=encode(reply.body), headers={**reply.headers, "content-encoding": encoding})
+
+    return act
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_an_answer_that_was_compressed_on_the_way_is_decoded(
+    registry: FakeRegistry, repository: Repository, encoding: str
+) -> None:
+    for method in ("HEAD", "GET"):
+        registry.script(method, ".", encoded(encoding), always=True)
+    descriptor = repository.resolve("1")
+    assert descriptor is not None
+    assert (descriptor.digest, descriptor.size) == (DIGEST, 0)
+    manifest = repository.manifest(DIGEST)
+    assert isinstance(manifest, Manifest)
+    assert list(repository.tags()) == ["1"]
+    with repository.blob(manifest.config) as pieces:
+        assert Digest.of(b"".join(bytes(piece) for piece in pieces)) == manifest.config.digest
+
+
+def test_an_encoding_that_only_the_header_has_is_ignored(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", ".", header("content-encoding", "gzip"))
+    assert repository.manifest(DIGEST).digest == DIGEST
+
+
+def test_an_unknown_encoding_is_named(registry: FakeRegistry, repository: Repository, time: Time) -> None:
+    registry.script("GET", ".", encoded("br"), encoded("br"), always=True)
+    config = Descriptor(media_type=OCI_CONFIG, digest=Digest.of(BUILT.blobs[0].data), size=len(BUILT.blobs[0].data))
+    with pytest.raises(ContentError, match=r"get manifest .*the Content-Encoding 'br', which was not asked for"):
+        repository.manifest(DIGEST)
+    with repository.blob(config) as pieces, pytest.raises(ContentError, match="Content-Encoding 'br'"):
+        next(pieces)
+    assert time.waits == []
+
+
+@pytest.mark.parametrize(
+    ("encode", "said"),
+    [
+        (lambda data: gzip.compress(bytes(MAX_MANIFEST_SIZE + 1)), "larger than 4194304 bytes when"),
+        (lambda data: gzip.compress(data)[:-12], "ends early"),
+        (lambda data: gzip.compress(data)[:10] + b"\xff" * 50, "broken"),
+    ],
+)
+def test_a_compressed_answer_is_bounded_and_whole(
+    registry: FakeRegistry, repository: Repository, encode: Callable[[bytes], bytes], said: str
+) -> None:
+    registry.script("GET", ".", encoded("gzip", encode))
+    with pytest.raises(ContentError, match=said):
+        repository.manifest(DIGEST)
+
+
+def test_the_digest_is_that_of_the_decoded_bytes(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", ".", encoded("gzip", lambda data: gzip.compress(data + b" ")))
+    with pytest.raises(DigestMismatch):
+        repository.manifest(DIGEST)
+
+
+def test_an_error_that_was_compressed_is_told(registry: FakeRegistry, repository: Repository) -> None:
+    error = b'{"errors": [{"code": "DENIED", "message": "not today"}]}'
+    refusal = status(400, gzip.compress(error), content_encoding="gzip")
+    registry.script("GET", ".", refusal)
+    with pytest.raises(RegistryError, match=r"'not today' \(DENIED\)"):
+        repository.manifest(DIGEST)

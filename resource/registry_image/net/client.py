@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 
-from registry_image.errors import RateLimited, ResourceError, TransportError
+from registry_image.errors import ContentError, RateLimited, ResourceError, TransportError
 from registry_image.net.adapter import Connections
 from registry_image.net.attempts import Attempts, Clock
+from registry_image.net.encoding import decoded
 from registry_image.net.error_response import registry_error
-from registry_image.net.http import Auth, Reply, Request, StreamingReply
+from registry_image.net.http import MAX_ERROR_BODY, Auth, Reply, Request, StreamingReply
 from registry_image.net.origin import Origin, origin_of, resolve_location
 from registry_image.net.redact import secrets_in, show_host
 from registry_image.net.retry import RetryPolicy
@@ -82,6 +83,8 @@ class Client:
         def once() -> Reply:
             with self._exchange(request) as reply:
                 body = reply.read(limit)
+            if request.method == "GET":
+                body = decoded(body, reply.headers, limit, f"{request.what}: {show_host(reply.url)}")
             return Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
 
         return self._retrying(request, once)
@@ -140,7 +143,10 @@ class Client:
             return request.auth.authorization() if request.auth else ""
 
     def _error_of(self, request: Request, reply: StreamingReply) -> ResourceError:
-        full = Reply(status=reply.status, headers=reply.headers, body=reply.finish(), url=reply.url)
+        body = reply.finish()
+        with suppress(ContentError):
+            body = decoded(body, reply.headers, MAX_ERROR_BODY, request.what)
+        full = Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
         refused = reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
         login = request.auth.login if request.auth and refused else ""

@@ -7,9 +7,12 @@ from collections.abc import Callable, Generator, Iterator
 
 from registry_image.errors import ResourceError, SizeMismatch, TransportError
 from registry_image.net.attempts import Attempts
+from registry_image.net.encoding import decoded
 from registry_image.net.http import StreamingReply
+from registry_image.oci.config import MAX_CONFIG_SIZE
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer
+from registry_image.oci.mediatype import CONFIGS
 
 #: Bytes that restore the retry budget; with fewer, a server that cuts after every byte would be retried for ever.
 PROGRESS = 64 * 1024
@@ -56,7 +59,7 @@ class Download:
     def _one_connection(self) -> Iterator[Buffer]:
         with self._open() as reply:
             skip = 0 if reply.status == _PARTIAL else self.offset
-            for piece in reply.stream():
+            for piece in self._pieces(reply):
                 if skip >= len(piece):
                     skip -= len(piece)
                     continue
@@ -68,6 +71,15 @@ class Download:
         # verifier says so. A body that ends with its connection may have been cut anywhere.
         if self.offset < self._descriptor.size and not reply.framed:
             raise TransportError(f"{self._what}: the connection ended after {self.offset} bytes")
+
+    def _pieces(self, reply: StreamingReply) -> Iterator[bytes]:
+        if not self._is_encoded(reply):
+            return reply.stream()
+        return iter((decoded(reply.read(MAX_CONFIG_SIZE), reply.headers, MAX_CONFIG_SIZE, self._what),))
+
+    def _is_encoded(self, reply: StreamingReply) -> bool:
+        """Whether a proxy compressed a config, which is JSON. (Layers stay as they come: layers.md 4.)"""
+        return self._descriptor.media_type in CONFIGS and bool(reply.headers.get("content-encoding"))
 
     def _open(self) -> StreamingReply:
         if self.offset and self._ranges:
@@ -100,6 +112,6 @@ class Download:
             raise TransportError(
                 f"{self._what}: status {reply.status} to a request for the whole blob", retryable=False
             )
-        if length is not None and length != self._descriptor.size:
+        if length is not None and not self._is_encoded(reply) and length != self._descriptor.size:
             reply.close()
             raise SizeMismatch(self._what, expected=self._descriptor.size, actual=length)

@@ -278,4 +278,5 @@ def _from_head(headers: Headers) -> Descriptor | None:
     except InvalidManifest:
         return None
     media_type = headers.get("content-type").partition(";")[0].strip()
-    return Descriptor(media_type=media_type, digest=digest, size=headers.count("content-length") or 0)
+    size = 0 if headers.get("content-encoding") else headers.count("content-length") or 0
+    return Descriptor(media_type=media_type, digest=digest, size=size)
