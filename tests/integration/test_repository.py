@@ -18,6 +18,7 @@ from registry_image.errors import (
     InvalidManifest,
     NotFound,
     RateLimited,
+    RegistryError,
     ResourceError,
     TransportError,
     Unauthorized,

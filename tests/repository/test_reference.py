@@ -56,7 +56,7 @@ def test_every_field_is_in_a_table_of_the_reference() -> None:
 def test_a_table_says_type_words_bounds_shape_default_and_example() -> None:
     login = tables.table("source", "Login")
     assert "| `client_certs` | list of `{domain, cert, key}` |" in login
-    assert "| `auths` | map of `{username?, password?, identity_token?}` |" in login
+    assert "| `auths` | map of `{username?, password?, identity_token?, auth?}` |" in login
     assert "| whole number, 1 to 64 | `4` |" in tables.table("source", "Network")
     assert "| `if_exists` | `overwrite`, `skip` or `fail` | `overwrite` |  |" in tables.table("put", "Under which tags")
     assert "<br>Example: `digest: 'sha256:…'` |" in tables.table("source", "Which image")

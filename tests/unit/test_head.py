@@ -98,7 +98,7 @@ class Drip(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         self._tick()
         byte = self._data.read(1)
         buffer[: len(byte)] = byte
@@ -120,7 +120,7 @@ def test_a_head_that_drips_has_an_end(data: bytes) -> None:
 
 def test_a_head_that_comes_late_but_at_once_is_read() -> None:
     time = Time()
-    data = io.BufferedReader(io.BytesIO(FINAL + b"\r\n"))  # type: ignore[arg-type]
+    data = io.BufferedReader(io.BytesIO(FINAL + b"\r\n"))
     time.seconds = 10 * HEAD_TIMEOUT
     assert HeadReader(data, HEAD_TIMEOUT, lambda: time.seconds).head() == (
         b"HTTP/1.1 200 OK\r\n",
@@ -129,6 +129,6 @@ def test_a_head_that_comes_late_but_at_once_is_read() -> None:
 
 
 def test_bounds_are_those_of_the_whole_head() -> None:
-    data = io.BufferedReader(io.BytesIO(EARLY * (MAX_HEADERS // 3 + 1)))  # type: ignore[arg-type]
+    data = io.BufferedReader(io.BytesIO(EARLY * (MAX_HEADERS // 3 + 1)))
     with pytest.raises(HeadTooLarge):
         HeadReader(data, HEAD_TIMEOUT).head()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from email.parser import Parser
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from io import BufferedReader, BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -29,6 +29,14 @@ _FRAMING = frozenset({b"connection", b"content-length", b"keep-alive", b"proxy-c
 _SWITCHING_PROTOCOLS = b"101"
 
 
+class Stream(Protocol):
+    """A buffered reader."""
+
+    def peek(self, size: int, /) -> bytes: ...
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class HeadTooLarge(HTTPException):
     """Beyond MAX_HEADERS or MAX_HEAD: the same would come again."""
 
@@ -40,7 +48,7 @@ class HeadTooSlow(TimeoutError):
 class HeadReader:
     """Reads lines from ``stream`` until one of the bounds. ``timeout`` is in seconds, from the first byte on."""
 
-    def __init__(self, stream: BufferedReader, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: Stream, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._timeout = timeout
         self._clock = clock
@@ -110,7 +118,7 @@ class Response(HTTPResponse):
         stream = self.fp
         status, lines = HeadReader(stream, self._timeout).head()
         framing = [line for line in lines if line.partition(b":")[0].strip().lower() in _FRAMING]
-        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))  # type: ignore[arg-type]
+        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))
         try:
             super().begin()
         finally:

@@ -56,7 +56,7 @@ def is_address(url: str) -> bool:
     return True
 
 
-def resolve_location(base: str, location: str, what: str) -> str:
+def resolve_location(base: str, location: str, what: str = "follow an address") -> str:
     """The absolute address of a Location or Link in the answer of ``base``.
 
     Raises TransportError for an invalid address, and for one that leaves TLS: anybody on the way could answer there."""

@@ -32,7 +32,7 @@ _LINK = r'<([^<>]*)>((?:\s*;[^,;"<]*(?:"[^"]*")?)*)'
 _RELATION = r'(?i);\s*rel\s*=(?:\s*"([^"]*)"|([^;"]*))'
 
 
-def next_page(reply: Reply, what: str) -> str | None:
+def next_page(reply: Reply, what: str = "list tags") -> str | None:
     """The absolute address of ``Link: <…>; rel="next"`` (RFC 8288); Quay's is relative (distribution#2448).
 
     Raises TransportError for an address that leaves TLS.
