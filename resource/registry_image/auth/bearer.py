@@ -127,7 +127,6 @@ class Login:
         try:
             reply = None
             if credentials and credentials.identity_token:
-                self._client.secrets.add(credentials.identity_token)
                 reply = self._post(realm, what, _refresh_form(credentials.identity_token, service, scopes))
             if reply is None:
                 reply = self._get(realm, what, credentials, _query(service, scopes))

@@ -14,9 +14,10 @@ from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Auth, Reply, Request, StreamingReply
 from registry_image.net.origin import Origin, origin_of, resolve_location
-from registry_image.net.redact import secrets_in, show_host
+from registry_image.net.redact import show_host
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.scheme import Schemes
+from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
 
@@ -46,10 +47,7 @@ class Traffic:
 
 
 class Client:
-    """Shared by all threads of a step. ``timeouts`` are those of TIMEOUTS.
-
-    ``secrets`` are the credentials sent so far: error texts hide them, because a server may repeat them.
-    """
+    """Shared by all threads of a step. ``timeouts`` are those of TIMEOUTS."""
 
     def __init__(
         self,
@@ -65,7 +63,6 @@ class Client:
         self._policy = policy
         self.listener = listener
         self._timeouts = timeouts
-        self.secrets: set[str] = set()
         self.clock = clock or Clock()
         self._lock = threading.Lock()
         self._paused_until: dict[Origin, float] = {}
@@ -137,7 +134,7 @@ class Client:
         full = Reply(status=reply.status, headers=reply.headers, body=reply.finish(), url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
         login = request.auth.login if request.auth else ""
-        return registry_error(prefix, full, login=login, now=self.clock.now(), secrets=self.secrets)
+        return registry_error(prefix, full, login=login, now=self.clock.now())
 
     def _follow(self, request: Request, authorization: str) -> StreamingReply:
         url = request.url
@@ -179,8 +176,9 @@ class Client:
             name: value for name, value in request.headers.items() if same_host or name.lower() in _CROSS_HOST_HEADERS
         }
         if authorization and request.auth and self._is_home(request.auth, url):
-            self.secrets.update(secrets_in(authorization))
             headers["Authorization"] = authorization
+        # A server may repeat it. The clouds' libraries set it themselves.
+        SECRETS.add(*(value.partition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"))
         return headers
 
     def _is_home(self, auth: Auth, url: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from http import HTTPStatus
 
 from registry_image.decode import parse_json
@@ -29,20 +28,13 @@ _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 
 _KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
 #: The longest Retry-After in seconds (a year) that is shown as a date too.
 _MAX_SPAN = 366 * 86_400
-#: Replaces a secret in a registry's message.
-REDACTED = "((redacted))"
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
-def registry_error(
-    prefix: str, reply: Reply, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
-) -> RegistryError:
+def registry_error(prefix: str, reply: Reply, *, login: str = "", now: float = 0.0) -> RegistryError:
     """``prefix`` says what was being done, and where; ``login`` is the user or "". ``now`` is the Unix time, for a
-    Retry-After that is a date. The message hides ``secrets``."""
+    Retry-After that is a date."""
     code, text = _code_and_message(reply.body)
-    for secret in sorted(secrets, key=len, reverse=True):
-        if secret:
-            code, text = code.replace(secret, REDACTED), text.replace(secret, REDACTED)
     status = reply.status
     message = f"{prefix}: {status} {_phrase(status)}"
     if text:
@@ -98,18 +90,18 @@ def _code_and_message(body: bytes) -> tuple[str, str]:
     """From JSON of the distribution spec ("Error Codes") or of OAuth, else the first line of plain text."""
     stripped = body.strip()
     if not stripped.startswith(b"{"):
-        line = b"" if stripped.startswith(b"<") else stripped[:400].partition(b"\n")[0]
+        line = b"" if stripped.startswith(b"<") else stripped.partition(b"\n")[0]
         return "", line.decode("utf-8", "backslashreplace")
     try:
         document = parse_json(body, "error body")
     except InvalidManifest:
-        return "", stripped[:400].decode("utf-8", "backslashreplace")
+        return "", stripped.decode("utf-8", "backslashreplace")
     if not isinstance(document, dict):
         return "", ""
     errors = document.get("errors")
     first = errors[0] if isinstance(errors, list) and errors else document
     if not isinstance(first, dict):
-        return "", str(first)[:400]
+        return "", str(first)
     code = next((value for key in ("code", "error") if isinstance(value := first.get(key), str)), "")
     keys = ("message", "error_description", "details", "detail", "error")
     message = next((value for key in keys if isinstance(value := first.get(key), str) and value), "")

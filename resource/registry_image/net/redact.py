@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from registry_image.errors import quote
@@ -22,13 +21,3 @@ def show_url(url: str) -> str:
 def show_host(url: str) -> str:
     """Host and port."""
     return show_url(url).partition("://")[2].partition("/")[0]
-
-
-def secrets_in(authorization: str) -> Iterator[str]:
-    """The secrets in a header that we send: its credentials, and for Basic also the password alone."""
-    scheme, _, credentials = authorization.partition(" ")
-    yield credentials
-    if scheme == "Basic":
-        import base64
-
-        yield base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair
+from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair, read_secret
 from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
@@ -110,7 +110,7 @@ def read_source(reader: JSONReader) -> Source:
         credentials=read_pair(reader, warnings),
         auths=read_auths(reader, warnings),
         client_certs=tuple(
-            ClientCertificate(certificate=entry.text("cert"), key=entry.text("key"), host=entry.text("domain"))
+            ClientCertificate(certificate=entry.text("cert"), key=read_secret(entry, "key"), host=entry.text("domain"))
             for entry in reader.children("client_certs")
         ),
         clouds=read_clouds(reader, warnings),
