@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.http import Request
@@ -51,12 +51,14 @@ class Connections:
         host = show_host(url)
         prepared = _prepare(request, url, headers)
         proxies = get_environ_proxies(url) if request.proxy and not is_loopback_name(hostname) else {}
+        proxy = select_proxy(url, proxies)
         adapter = self._adapter(host, secure=scheme == "https")
         bundle_unread = not adapter.trusts_bundle
         try:
             response: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
         except LIBRARY_ERRORS as error:
-            problem = transport_error(error, request.what, host)
+            named = show_host(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
+            problem = transport_error(error, request.what, host, proxy=named, timeout=timeout)
             if bundle_unread and isinstance(problem, Untrusted):
                 adapter.trust_bundle()
                 return self.send(request, url, headers, timeout)

@@ -163,9 +163,9 @@ class Client:
 
     def _send(self, request: Request, url: str, authorization: str) -> StreamingReply:
         connect, stall = self._timeouts
-        timeouts = (request.connect_timeout or connect, request.stall_timeout or stall)
-        raw = self.connections.send(request, url, self._headers(request, url, authorization), timeouts)
-        reply = StreamingReply(raw, url, request.what, self.clock.monotonic)
+        timeout = (request.connect_timeout or connect, request.stall_timeout or stall)
+        raw = self.connections.send(request, url, self._headers(request, url, authorization), timeout)
+        reply = StreamingReply(raw, url, request.what, self.clock.monotonic, timeout)
         self._count(reply.headers.count("ratelimit-remaining"))
         return reply
 

@@ -110,12 +110,21 @@ class StreamingReply:
     """An answer with an unread body. Leaving the context keeps the connection alive if the body was read to its end.
 
     ``url`` is the address after redirects. ``framed`` is False if the body ends only with the connection.
+    ``timeout``, to connect and between bytes, is for error texts.
     """
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, what: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        raw: BaseHTTPResponse,
+        url: str,
+        what: str,
+        clock: Callable[[], float],
+        timeout: tuple[float, float] | None = None,
+    ) -> None:
         self._raw = raw
         self._what = what
         self._clock = clock
+        self._timeout = timeout
         self.url = url
         self.status = raw.status
         self.headers = Headers(raw.headers.items())
@@ -131,7 +140,7 @@ class StreamingReply:
             try:
                 piece = read(PIECE, decode_content=False)
             except LIBRARY_ERRORS as error:
-                raise transport_error(error, self._what, show_host(self.url)) from error
+                raise transport_error(error, self._what, show_host(self.url), timeout=self._timeout) from error
             if not piece:
                 return
             yield piece
