@@ -122,8 +122,8 @@ class ContentError(ResourceError):
 class DigestMismatch(ContentError):
     """The bytes of ``what`` do not hash to the expected digest."""
 
-    def __init__(self, what: str, *, expected: str, actual: str) -> None:
-        super().__init__(f"{what}: digest mismatch: expected {expected}, got {actual}")
+    def __init__(self, what: str, *, expected: str, actual: str, hint: str | None = None) -> None:
+        super().__init__(f"{what}: digest mismatch: expected {expected}, got {actual}", hint=hint)
 
 
 class SizeMismatch(ContentError):

@@ -14,10 +14,9 @@ from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Auth, Reply, Request, StreamingReply
 from registry_image.net.origin import Origin, origin_of, resolve_location
-from registry_image.net.redact import show_host
+from registry_image.net.redact import SECRETS, show_host
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.scheme import Schemes
-from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
 
@@ -133,7 +132,7 @@ class Client:
     def _error_of(self, request: Request, reply: StreamingReply) -> ResourceError:
         full = Reply(status=reply.status, headers=reply.headers, body=reply.finish(), url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
-        login = request.auth.login if request.auth else ""
+        login = (request.auth.login if self._is_home(request.auth, reply.url) else None) if request.auth else ""
         return registry_error(prefix, full, login=login, now=self.clock.now())
 
     def _follow(self, request: Request, authorization: str) -> StreamingReply:

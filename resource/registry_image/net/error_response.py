@@ -19,11 +19,17 @@ from registry_image.net.http import Reply
 from registry_image.net.retry import parse_retry_after
 
 _HINTS = {
-    "NAME_UNKNOWN": "there is no such repository, or these credentials may not see it",
+    "NAME_UNKNOWN": "there is no such repository, or this login may not see it",
     "MANIFEST_UNKNOWN": "the repository has no such tag or digest",
     "BLOB_UNKNOWN": "the registry lost a part of this image: push it again",
-    "TOOMANYREQUESTS": "wait, log in for a higher limit, or use a `registry_mirror`",
+    "TOOMANYREQUESTS": "wait, use a `registry_mirror`, or log in with an account that has a higher limit",
 }
+_STATUS_HINTS = {
+    402: "the registry wants to be paid: see the plan and the quota of the account",
+    407: "the proxy wants a login: put it into the worker's variables http_proxy and https_proxy",
+}
+_UNWELL = "the registry or a proxy in front of it has a problem of its own: its operators or its status page know more"
+_ELSEWHERE = "the registry sent us on to this host, which gets no login: its operators must look at it"
 _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 404: NotFound, 429: RateLimited}
 _KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
 #: The longest Retry-After in seconds (a year) that is shown as a date too.
@@ -31,8 +37,9 @@ _MAX_SPAN = 366 * 86_400
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
-def registry_error(prefix: str, reply: Reply, *, login: str = "", now: float = 0.0) -> RegistryError:
-    """``prefix`` says what was being done, and where; ``login`` is the user or "". ``now`` is the Unix time, for a
+def registry_error(prefix: str, reply: Reply, *, login: str | None = "", now: float = 0.0) -> RegistryError:
+    """``prefix`` says what was being done, and where; ``login`` is the user, "" for none, and None at a host that
+    gets no login: the target of a redirect. ``now`` is the Unix time, for a
     Retry-After that is a date."""
     code, text = _code_and_message(reply.body)
     status = reply.status
@@ -59,7 +66,7 @@ def _span(seconds: float, now: float) -> str:
     return text
 
 
-def _hint(reply: Reply, code: str, login: str) -> str | None:
+def _hint(reply: Reply, code: str, login: str | None) -> str | None:
     is_html = reply.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
     page = is_html or reply.headers.get("content-type").startswith("text/html")
     if reply.status in (401, 403):
@@ -68,10 +75,14 @@ def _hint(reply: Reply, code: str, login: str) -> str | None:
         return _HINTS["TOOMANYREQUESTS"]
     if page and reply.status < 500:  # a proxy in front of a failing registry may answer with a page, too
         return NOT_A_REGISTRY
-    return _HINTS.get(code)
+    if reply.status in (500, 502, 503, 504):
+        return _UNWELL
+    return _HINTS.get(code) or _STATUS_HINTS.get(reply.status)
 
 
-def _login_hint(status: int, login: str) -> str:
+def _login_hint(status: int, login: str | None) -> str:
+    if login is None:
+        return _ELSEWHERE
     if not login:
         return "no credentials are set: if the repository is private, give `username` and `password`; it may not exist"
     if status == 401:

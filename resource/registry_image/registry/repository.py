@@ -5,12 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
 
 from registry_image.auth.bearer import Login
 from registry_image.auth.credentials import CredentialProvider, anonymous
-from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, RegistryError
+from registry_image.errors import (
+    ContentError,
+    DigestMismatch,
+    InvalidManifest,
+    NotFound,
+    RateLimited,
+    RegistryError,
+    ResourceError,
+    Unauthorized,
+)
 from registry_image.net.client import Client
 from registry_image.net.error_response import NOT_A_REGISTRY
 from registry_image.net.http import Auth, Headers, Reply, Request, StreamingReply
@@ -104,6 +114,19 @@ class Repository:
             if error.hint == NOT_A_REGISTRY:
                 self.client.listener.note(f"warning: {error.message}: {error.hint}")
             return None
+        except RegistryError as error:
+            if isinstance(error, Unauthorized | RateLimited):
+                raise
+            return self._ask_for_words(tag, what, error)
+
+    def _ask_for_words(self, tag: str, what: str, refusal: RegistryError) -> Descriptor:
+        """One GET: the answer to a HEAD has no body, so ``refusal`` lacks the registry's own words."""
+        try:
+            return self._get(tag, what, policy=ONCE).descriptor
+        except RegistryError as error:
+            raise (error if error.status == refusal.status else refusal) from None
+        except ResourceError:
+            raise refusal from None
 
     def manifest(self, digest: Digest) -> Manifest | Index:
         return self._get(str(digest), f"get manifest {self.name}@{digest}")
@@ -112,10 +135,11 @@ class Repository:
         """By GET, which counts as a pull at Docker Hub and makes a pull-through cache fetch the manifest."""
         return self._get(tag, f"get manifest {self._named(tag)}")
 
-    def _get(self, reference: str, what: str) -> Manifest | Index:
+    def _get(self, reference: str, what: str, policy: RetryPolicy | None = None) -> Manifest | Index:
         from registry_image.oci.manifest import MAX_MANIFEST_SIZE, parse_manifest
 
-        reply = self.client.fetch(self._manifest_request("GET", reference, what), MAX_MANIFEST_SIZE)
+        request = self._manifest_request("GET", reference, what)
+        reply = self.client.fetch(replace(request, policy=policy or request.policy), MAX_MANIFEST_SIZE)
         content_type = reply.headers.get("content-type")
         if content_type.startswith("text/html"):
             raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)

@@ -11,6 +11,8 @@ from registry_image.concourse.request.validation import conforms, load_schema
 from registry_image.decode import JSON, JSONReader, key_of, load_json
 from registry_image.errors import RequestError
 
+_HINT = "`--help` shows an example; Concourse itself always sends JSON"
+
 Step: TypeAlias = Literal["check", "get", "put"]
 
 
@@ -42,8 +44,10 @@ def _parse(raw: bytes) -> JSON:
     except UnicodeDecodeError as error:
         raise RequestError(f"request on stdin: not UTF-8: {error.reason} at byte {error.start}") from None
     except ValueError as error:
-        found = "nothing" if not raw.strip() else f"not valid JSON: {error}"
-        raise RequestError(f"request on stdin: expected a JSON object: got {found}") from None
+        if not raw.strip():
+            raise RequestError("request on stdin: expected a JSON object: got nothing", hint=_HINT) from None
+        reason = str(error).partition("; use sys.")[0]  # Python's advice to programmers
+        raise RequestError(f"request on stdin: it is not valid JSON: {reason}", hint=_HINT) from None
     if b"\\u" in raw:
         _refuse_unwritable(document)
     return document
