@@ -29,7 +29,7 @@ traceback, exit 70.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, EIO, EMFILE, ENOSPC
 
@@ -62,7 +62,11 @@ class ResourceError(Exception):
 
 
 class RequestError(ResourceError):
-    """The request cannot be carried out as it was written."""
+    """The request cannot be carried out as it was written. ``others`` are further mistakes in it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, others: Sequence[RequestError] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.others = tuple(others)
 
 
 class TransportError(ResourceError):

@@ -81,3 +81,8 @@ def test_a_registry_that_refuses_head_alone_is_asked_by_get(code: int) -> None:
         registry.script("HEAD", "/manifests/", status(code), always=True)
         outcome = runner.check({"source": {"repository": f"{registry.host}/some/name", "tag": "latest"}}, ENVIRONMENT)
     assert [version["digest"] for version in outcome.versions] == [CONTENT.digest]
+
+
+def test_all_mistakes_of_a_request_are_shown_with_a_line_each() -> None:
+    said = runner.failed(runner.check({"source": {"repository": "A@b", "tag": "a/b", "sort": "semver"}}))
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["error", "hint", "error", "hint"]

@@ -50,9 +50,10 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         status = 0
     except ResourceError as error:
         status = EXIT_REFUSED
-        write_line(f"error: {error.message}")
-        if error.hint:
-            write_line(f"hint: {error.hint}")
+        for each in (error, *(error.others if isinstance(error, RequestError) else ())):
+            write_line(f"error: {each.message}")
+            if each.hint:
+                write_line(f"hint: {each.hint}")
     except Interrupted as interrupted:
         status = 128 + interrupted.number
         write_line(f"stopped by {signal.Signals(interrupted.number).name}")

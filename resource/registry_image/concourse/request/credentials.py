@@ -37,7 +37,16 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
     credentials: dict[str, Credentials] = {}
     if reader.has("docker_config_json"):
         credentials |= _read_docker_config(_docker_config(reader), warnings)
-    return credentials | {registry_host(host): _read_entry(entry) for host, entry in reader.entries("auths")}
+    for host, entry in reader.entries("auths"):
+        _require_host(host, "source.auths")
+        credentials[registry_host(host)] = _read_entry(entry)
+    return credentials
+
+
+def _require_host(key: str, where: str) -> None:
+    """Raises RequestError for ``user:password@host``, without the text: it holds a password."""
+    if "@" in key:
+        raise RequestError(f"{where}: expected the names of hosts, without user and password before @")
 
 
 def _read_entry(entry: JSONReader) -> Credentials:
@@ -66,6 +75,7 @@ def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Cr
     credentials = {}
     try:
         for key, entry in config.entries("auths"):
+            _require_host(key, "source.docker_config_json: auths")
             username, password = entry.text("username", ""), read_secret(entry, "password", "")
             if read_secret(entry, "auth", ""):
                 username, password = _decode(entry.text("auth"), key)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from registry_image.concourse.request.numbers import NumberText, text_of
 from registry_image.concourse.request.source import Source, read_source
-from registry_image.concourse.request.validation import conforms, load_schema
+from registry_image.concourse.request.validation import Mistakes, conforms, load_schema
 from registry_image.decode import JSON, JSONReader, key_of, load_json
 from registry_image.errors import RequestError
 
@@ -16,11 +16,14 @@ _HINT = "`--help` shows an example; Concourse itself always sends JSON"
 Step: TypeAlias = Literal["check", "get", "put"]
 
 
-def read_request(raw: bytes, step: Step) -> tuple[Source, JSONReader, JSONReader]:
-    """The source, and readers of the params and the version, empty if absent. Raises RequestError."""
+def read_request(raw: bytes, step: Step, mistakes: Mistakes) -> tuple[Source, JSONReader, JSONReader]:
+    """The source, and readers of the params and the version, empty if absent.
+
+    Raises RequestError for what does not conform to the schema; ``mistakes`` gets what else is wrong with the source.
+    """
     document = read_document(raw, step)
     source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
-    return read_source(source), params, version
+    return read_source(source, mistakes), params, version
 
 
 def read_document(raw: bytes, step: Step) -> dict[str, JSON]:
