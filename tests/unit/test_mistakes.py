@@ -88,7 +88,7 @@ def test_a_login_in_a_repository_is_refused_without_being_repeated(field: str, t
 
 @pytest.mark.parametrize("key", ["auths", "docker_config_json"])
 def test_a_login_in_the_key_of_auths_is_refused_without_being_repeated(key: str) -> None:
-    auths = {f"https://user:{SECRET}@ghcr.io": {}}
+    auths: dict[str, object] = {f"https://user:{SECRET}@ghcr.io": {}}
     source = {"repository": "x", key: auths if key == "auths" else {"auths": auths}}
     (line,) = told(parse_check, {"source": source})
     assert "hunter2" not in line
@@ -135,4 +135,6 @@ def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
     for where, table in (("source", elsewhere.SOURCE), ("params", elsewhere.PARAMS)):
         known = properties.get(where, {})
         assert isinstance(known, dict)
-        assert not table.keys() & dict(known.get("properties", {})).keys()  # type: ignore[call-overload]
+        fields = known.get("properties", {})
+        assert isinstance(fields, dict)
+        assert not table.keys() & fields.keys()

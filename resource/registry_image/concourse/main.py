@@ -150,7 +150,11 @@ def _put(raw: bytes, directory: str) -> JSON:
 
 @contextmanager
 def _naming(step: str, source: Source) -> Iterator[None]:
-    """Errors inside name the step, the repository and its host."""
+    """Errors inside name the step, the repository and its host. With `debug`, the first line says what runs."""
+    if source.debug:
+        from registry_image.concourse.usage import about
+
+        write_line(about(step))
     try:
         yield
     except ResourceError as error:

@@ -38,7 +38,8 @@ def parse_get(raw: bytes, destination: str) -> GetRequest:
     """Raises RequestError."""
     mistakes = Mistakes()
     source, params, version = read_request(raw, "get", mistakes)
-    formats = mistakes.keep(lambda: _formats(params), ())
+    none: tuple[Format, ...] = ()
+    formats = mistakes.keep(lambda: _formats(params), none)
     platform = (
         mistakes.keep(lambda: read_platform(params), source.platform) if params.has("platform") else source.platform
     )
