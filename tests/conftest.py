@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 from hypothesis import settings
 
-from registry_image.net.redact import SECRETS
+from registry_image.net.secrets import SECRETS
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 

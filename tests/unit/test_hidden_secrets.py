@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from registry_image.auth.credentials import Credentials
 from registry_image.concourse.console.log import MAX_LINE, write_line
 from registry_image.errors import QUOTE_LIMIT, quote
-from registry_image.net.redact import REDACTED, SECRETS, Secrets
+from registry_image.net.secrets import REDACTED, SECRETS, Secrets
 
 SECRET = "hunter2+Never/shown=é"
 

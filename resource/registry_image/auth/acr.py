@@ -22,7 +22,7 @@ from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.http import Request
-from registry_image.net.redact import SECRETS
+from registry_image.net.secrets import SECRETS
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -15,7 +15,7 @@ from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError, ResourceError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.http import Headers
-from registry_image.net.redact import SECRETS
+from registry_image.net.secrets import SECRETS
 from registry_image.net.transport_error import NoTLS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from registry_image.errors import AuthError
-from registry_image.net.redact import SECRETS
+from registry_image.net.secrets import SECRETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from registry_image.net.redact import SECRETS
+from registry_image.net.secrets import SECRETS
 from registry_image.progress import Silence
 
 #: The most of one line, in characters: a list of what there is may quote an index of 4 MiB.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest, RequestError, quote
-from registry_image.net.redact import SECRETS
+from registry_image.net.secrets import SECRETS
 from registry_image.oci.reference import registry_host
 
 if TYPE_CHECKING:
