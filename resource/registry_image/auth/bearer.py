@@ -12,8 +12,7 @@ from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError
 from registry_image.net.client import Client
 from registry_image.net.http import Reply, Request
-from registry_image.net.origin import redirect_problem
-from registry_image.net.redact import show_url
+from registry_image.net.origin import redirect_problem, show_url
 from registry_image.net.retry import ONCE
 
 #: The most that is read of a token server's answer, in bytes; the clouds' tokens have up to 10 KiB.

@@ -17,8 +17,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.http import Request
-from registry_image.net.origin import is_loopback_name, origin_of
-from registry_image.net.redact import show_host
+from registry_image.net.origin import is_loopback_name, origin_of, show_host
 from registry_image.net.tls import TLS, trust_bundle
 from registry_image.net.transport_error import LIBRARY_ERRORS, Untrusted, transport_error
 

@@ -14,8 +14,7 @@ from registry_image.net.adapter import Connections
 from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Auth, Headers, Reply, Request, StreamingReply
-from registry_image.net.origin import Origin, origin_of, resolve_location
-from registry_image.net.redact import show_host, show_url
+from registry_image.net.origin import Origin, origin_of, resolve_location, show_host, show_url
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.scheme import Schemes
 from registry_image.net.secrets import SECRETS

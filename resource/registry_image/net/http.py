@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, TransportError
-from registry_image.net.redact import show_host
+from registry_image.net.origin import show_host
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
 

@@ -1,4 +1,4 @@
-"""Origins, and how far a host is trusted by its name alone."""
+"""Origins, what of a URL may be shown, and how far a host is trusted by its name alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import socket
 from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
 
-from registry_image.errors import TransportError
-from registry_image.net.redact import show_url
+from registry_image.errors import TransportError, quote
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Spellings of IPv4 addresses that C libraries resolve (inet_aton): also 2130706433, 0x7f.1 and 0177.0.0.1.
@@ -17,6 +16,22 @@ _IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]
 _HOSTS_FILE = frozenset({"localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"})
 #: Scheme, host in lower case, port (RFC 6454). Credentials go to one origin only.
 Origin: TypeAlias = tuple[str, str, int]
+
+
+def show_url(url: str) -> str:
+    """Scheme, host, port and path, printable. The query of a presigned URL is a secret; user information may be."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(invalid address)"
+    host = parts.hostname or ""
+    return quote(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")[1:-1]
+
+
+def show_host(url: str) -> str:
+    """Host and port."""
+    return show_url(url).partition("://")[2].partition("/")[0]
 
 
 def origin_of(url: str) -> Origin:

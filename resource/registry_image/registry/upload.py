@@ -20,8 +20,7 @@ from registry_image.errors import (
     UnsupportedMediaType,
 )
 from registry_image.net.http import Auth, Reply, Request
-from registry_image.net.origin import internal_problem, resolve_location
-from registry_image.net.redact import show_url
+from registry_image.net.origin import internal_problem, resolve_location, show_url
 from registry_image.net.retry import ONCE
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified
