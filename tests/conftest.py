@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 from hypothesis import settings
 
+from registry_image.net.secrets import SECRETS
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 
@@ -36,6 +37,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"CI=true, and this was skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    """What one test's credentials hide would be missing in another's output."""
+    yield
+    SECRETS.clear()
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,8 @@ def parse_json(raw: bytes, what: str, *, max_values: int = MAX_VALUES) -> JSON:
     try:
         return load_json(raw, max_values=max_values)
     except ValueError as error:
-        raise InvalidManifest(f"{what}: not valid JSON: {error}: it begins {quote(raw[:60])}") from error
+        # The text is not quoted: it may be a file of the build, or a server's answer that holds a secret.
+        raise InvalidManifest(f"{what}: not valid JSON: {error}") from error
 
 
 def load_json(raw: bytes, parse_float: Callable[[str], float] = float, *, max_values: int = MAX_VALUES) -> JSON:

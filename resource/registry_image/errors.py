@@ -29,7 +29,7 @@ traceback, exit 70.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, EIO, EMFILE, ENOSPC
 
@@ -62,7 +62,11 @@ class ResourceError(Exception):
 
 
 class RequestError(ResourceError):
-    """The request cannot be carried out as it was written."""
+    """The request cannot be carried out as it was written. ``others`` are further mistakes in it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, others: Sequence[RequestError] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.others = tuple(others)
 
 
 class TransportError(ResourceError):
@@ -122,8 +126,8 @@ class ContentError(ResourceError):
 class DigestMismatch(ContentError):
     """The bytes of ``what`` do not hash to the expected digest."""
 
-    def __init__(self, what: str, *, expected: str, actual: str) -> None:
-        super().__init__(f"{what}: digest mismatch: expected {expected}, got {actual}")
+    def __init__(self, what: str, *, expected: str, actual: str, hint: str | None = None) -> None:
+        super().__init__(f"{what}: digest mismatch: expected {expected}, got {actual}", hint=hint)
 
 
 class SizeMismatch(ContentError):

@@ -16,8 +16,15 @@ from registry_image.auth.challenge import choose_challenge, parse_challenges
 from registry_image.errors import ResourceError
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import Headers, Reply
-from registry_image.net.origin import is_internal, is_private_network, origin_of, redirect_problem, resolve_location
-from registry_image.net.redact import show_host, show_url
+from registry_image.net.origin import (
+    is_internal,
+    is_private_network,
+    origin_of,
+    redirect_problem,
+    resolve_location,
+    show_host,
+    show_url,
+)
 from registry_image.net.retry import parse_retry_after
 from registry_image.oci import mediatype
 from registry_image.oci.manifest import parse_manifest

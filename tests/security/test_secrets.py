@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from registry_image.errors import QUOTE_LIMIT
 from tests.support import images, runner, tar
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Action, Answer, FakeRegistry, as_ever, fake_registry, redirect, status
+from tests.support.registry import Registry
 from tests.support.runner import Outcome, Step
 
 SECRET = "hunter2-never-shown"
@@ -33,7 +36,67 @@ def repeating(ask: Ask, answer: Answer) -> Reply:
     return status(403, json.dumps({"errors": [{"code": "DENIED", "message": f"no: {sent} {decoded}"}]}))(ask, answer)
 
 
+def saying(spell: Callable[[str], str], code: int = 403, place: str = "message") -> Action:
+    """A server that has read the password, and repeats it in ``place`` of its answer."""
+
+    def act(ask: Ask, answer: Answer) -> Reply:
+        text = spell(SECRET)
+        documents = {
+            "message": f'{{"errors": [{{"code": "DENIED", "message": "{text}"}}]}}',
+            "code": f'{{"errors": [{{"code": "{text}"}}]}}',
+            "plain text": text,
+            "media type": json.dumps({"schemaVersion": 2, "mediaType": text}),
+            "broken JSON": f'{{"{text}',
+            "location": "",
+            "content type": "{}",
+        }
+        kind = text if place == "content type" else "application/json"
+        headers = {"location": text} if place == "location" else {}
+        return status(code, documents[place], content_type=kind, **headers)(ask, answer)
+
+    return act
+
+
+def pushed_out(text: str, count: int) -> str:
+    """``text`` behind so much else that a quotation ends ``count`` characters before its end."""
+    return "x" * (QUOTE_LIMIT - len(text) + count) + text
+
+
+def percent(text: str) -> str:
+    return "".join(f"%{ord(char):02x}" for char in text)
+
+
+def escaped(text: str) -> str:
+    return "".join(f"\\u{ord(char):04x}" for char in text)
+
+
+def shown_escaped(text: str) -> str:
+    """JSON that holds JSON."""
+    return escaped(text).replace("\\", "\\\\")
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(f"somebody:{text}".encode()).decode()
+
+
 FAILURES: dict[str, Action] = {
+    "percent": saying(percent),
+    "JSON": saying(escaped),
+    "JSON in JSON": saying(shown_escaped),
+    "base64": saying(in_base64),
+    "code": saying(str, place="code"),
+    "plain text": saying(percent, place="plain text"),
+    "200 and no manifest": saying(str, 200, place="broken JSON"),
+    "media type": saying(str, 200, place="media type"),
+    "media type, JSON": saying(shown_escaped, 200, place="media type"),
+    "content type": saying(str, 200, place="content type"),
+    "refused location": saying(lambda text: f"gopher://127.0.0.1/{text}", 307, place="location"),
+    "refused location, percent": saying(lambda text: f"ftp://host/{percent(text)}", 307, place="location"),
+    "refused location, host": saying(lambda text: f"ftp://{text}.invalid/", 307, place="location"),
+    "cut before its last character": saying(lambda text: pushed_out(text, 1)),
+    "cut in its middle": saying(lambda text: pushed_out(text, 9)),
+    "cut in the media type": saying(lambda text: pushed_out(text, 1), 200, place="media type"),
+    "cut in an escape": saying(lambda text: pushed_out(percent(text), 4)),
     "nothing": as_ever,
     "server error": status(500),
     "redirect": redirect(f"http://127.0.0.1:1/blob?X-Amz-Signature={SECRET}"),
@@ -54,9 +117,13 @@ def logged_in(action: Action) -> Action:
 
 
 def assert_kept(outcome: Outcome, directory: Path) -> None:
+    beginning = SECRET[:10]
+    spellings = [beginning, percent(beginning), escaped(beginning), shown_escaped(beginning), ENCODED[9:20]]
+    # In base64, three bytes are four characters: the beginning of `somebody:` is nine bytes.
+    spellings.append(in_base64(beginning)[12:24])
     for text in (outcome.stderr, json.dumps(outcome.answer)):
-        assert SECRET not in text
-        assert ENCODED not in text
+        for spelling in spellings:
+            assert spelling.lower() not in text.lower()
     for path in directory.rglob("*"):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes()
@@ -112,3 +179,23 @@ def test_the_password_of_a_proxy_stays_in_its_variable(proxy: str) -> None:
     request = {"source": {"repository": "registry.invalid/some/name", "tag": "latest", "debug": True}}
     environment = {**IMPATIENT, "https_proxy": proxy.replace("SECRET", SECRET)}
     assert SECRET not in runner.failed(runner.check(request, environment), "https_proxy")
+
+
+FILES: dict[str, tuple[str, str, dict[str, object]]] = {
+    "tags": ("tags", f"v1 {SECRET}/{SECRET} v2", {"image": "image.tar", "additional_tags": "file/tags"}),
+    "tags that are not text": ("tags", f"{SECRET} \udcff", {"image": "image.tar", "additional_tags": "file/tags"}),
+    "tar": ("image.tar", f"{SECRET} is no tar", {"image": "file/image.tar"}),
+    "index": ("index.json", f"{SECRET} is no JSON", {"image": "file"}),
+    "digest": ("single-image-digest", SECRET, {"image": "file"}),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_put_quotes_no_word_of_a_file_that_it_cannot_use(case: str, registry: Registry, tmp_path: Path) -> None:
+    name, content, params = FILES[case]
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (tmp_path / "file" / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    (tmp_path / "file" / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    outcome = runner.put({"source": registry.source("secrets/none", tag="a"), "params": params}, tmp_path)
+    assert SECRET[:8] not in runner.failed(outcome, "image" if "image" in name else name.partition(".")[0])

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LIFETIME = datetime.timedelta(days=2)
+NOW = datetime.timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +59,15 @@ class Authority:
         """The authority's certificate as text, as ``ca_certs`` takes it."""
         return self.certificate.read_text()
 
-    def issue(self, name: str = "localhost", *, names: tuple[str, ...] = LOOPBACK) -> KeyPair:
-        """A certificate for a server at ``names`` (host names and IP addresses), and for a client."""
+    def issue(
+        self, name: str = "localhost", *, names: tuple[str, ...] = LOOPBACK, age: datetime.timedelta = NOW
+    ) -> KeyPair:
+        """A certificate for a server at ``names`` (host names and IP addresses), and for a client, made ``age`` ago."""
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         issued = (
-            _builder(_subject(name), self._name, key.public_key())
+            _builder(_subject(name), self._name, key.public_key(), age)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -99,8 +102,10 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, age: datetime.timedelta = NOW
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC) - age
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -252,7 +252,7 @@ def test_rule_8_corruption_is_one_error_of_ours(form: str) -> None:
     ],
 )
 def test_rule_6_other_formats_are_named(data: bytes, name: str) -> None:
-    with pytest.raises(CorruptLayer, match=rf"^layer 2 of 3: expected gzip, zstd or tar, got {name}: ") as caught:
+    with pytest.raises(CorruptLayer, match=rf"^layer 2 of 3: expected gzip, zstd or tar, got {name}$") as caught:
         unpacked(data)
     assert caught.value.hint
 

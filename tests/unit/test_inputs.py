@@ -118,3 +118,17 @@ def test_a_pipe_is_refused(artifacts: Path) -> None:
     os.mkfifo(artifacts / "image" / "tags")  # opening it would block
     with pytest.raises(ContentError, match=r"params\.additional_tags: 'image/tags' is not a regular file"):
         read_artifact(str(artifacts), "image/tags", "params.additional_tags", 4)
+
+
+@pytest.mark.parametrize("pattern", ["link/*", "link/[st]*", "link/none", "link/*/none", "*/secret.txt", "li*/*.txt"])
+def test_an_error_names_no_file_behind_a_link_that_leads_out(artifacts: Path, tmp_path: Path, pattern: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("secret.txt", "secreter.txt", "third.txt"):
+        (outside / name).write_text("a secret of this container")
+    (artifacts / "link").symlink_to(outside)
+    with pytest.raises(RequestError) as caught:
+        find_one(str(artifacts), pattern, "params.image")
+    said = caught.value.message.replace(repr(pattern), "")
+    assert not any(word in said for word in ("secret", "secreter", "third"))
+    assert find_one(str(artifacts), "*/image.tar", "params.image") == "image/image.tar"

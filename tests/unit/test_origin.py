@@ -12,8 +12,9 @@ from registry_image.net.origin import (
     origin_of,
     redirect_problem,
     resolve_location,
+    show_host,
+    show_url,
 )
-from registry_image.net.redact import show_host, show_url
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 

@@ -103,7 +103,7 @@ def test_no_alias_moves_if_listing_the_tags_fails() -> None:
         (put(version="newest"), (), "'newest' is not a semantic version"),
         (put({"tag": "x"}, tag_prefix="v"), (), "tag_prefix"),
         (put(tags=["a b"]), (), "'a b' is not a tag"),
-        (put(), ("-x",), "'-x' is not a tag"),
+        (put(), ("x", "-y"), "params.additional_tags: word 2 of the file is not a tag"),
         (put(tags=["x"], tag_prefix="/"), (), "'/x' is not a tag"),
         (put({"variant": "al/pine"}, version="1"), (), "'1.0.0-al/pine' is not a tag"),
         (put(tags=["x" * 100], tag_prefix="y" * 29), (), "is not a tag"),

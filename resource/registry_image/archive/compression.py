@@ -66,7 +66,7 @@ def decompress(pieces: Iterable[Buffer], what: str) -> Iterator[Buffer]:
     name = foreign_format(start)
     # The name of a tar's first member may begin like another format.
     if name and not is_header(start):
-        raise CorruptLayer(f"{what}: expected gzip, zstd or tar, got {name}: it begins {quote(start[:20])}", hint=_HINT)
+        raise CorruptLayer(f"{what}: expected gzip, zstd or tar, got {name}", hint=_HINT)
     return whole
 
 

@@ -22,6 +22,7 @@ from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.http import Request
+from registry_image.net.secrets import SECRETS
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -163,6 +164,7 @@ class ACRLogin(RefreshableCredentials):
     def _exchange(self, access_token: str, tenant: str) -> str:
         """The registry's refresh token for Entra's access token."""
         what = f"{_WHAT}: exchanging the token at the registry (tenant {quote(tenant)})"
+        SECRETS.add(access_token)
         form = {
             "grant_type": "access_token",
             "service": self._host,

@@ -15,6 +15,7 @@ from registry_image.auth.settings import AWSSettings
 from registry_image.errors import AuthError, RequestError, ResourceError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.http import Headers
+from registry_image.net.secrets import SECRETS
 from registry_image.net.transport_error import NoTLS
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Keys:
     access_key: str
     secret_key: str = field(repr=False)
     token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        SECRETS.add(self.secret_key, self.token)
 
 
 class _Credentials(TypedDict):

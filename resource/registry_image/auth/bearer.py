@@ -13,8 +13,7 @@ from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
 from registry_image.net.http import Reply, Request
-from registry_image.net.origin import is_address, over_tls, redirect_problem
-from registry_image.net.redact import show_url
+from registry_image.net.origin import is_address, over_tls, redirect_problem, show_url
 from registry_image.net.retry import ONCE
 
 #: The most that is read of a token server's answer, in bytes; the clouds' tokens have up to 10 KiB.
@@ -148,7 +147,6 @@ class Login:
         try:
             reply = None
             if credentials and credentials.identity_token:
-                self._client.secrets.add(credentials.identity_token)
                 reply = self._post(realm, what, _refresh_form(credentials.identity_token, service, scopes))
             if reply is None:
                 reply = self._get(realm, what, credentials, _query(service, scopes))

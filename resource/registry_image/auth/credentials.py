@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from registry_image.errors import AuthError
+from registry_image.net.secrets import SECRETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Credentials:
     identity_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
+        SECRETS.add(self.password, self.identity_token)
         if not self.identity_token and not (self.username and self.password):
             missing = "password" if self.username else "username"
             raise AuthError(f"credentials: the {missing} is missing", hint="give both, or neither")

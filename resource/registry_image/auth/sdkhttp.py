@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from registry_image.errors import TransportError
 from registry_image.net.client import Client
 from registry_image.net.http import Reply, Request
-from registry_image.net.redact import show_host
+from registry_image.net.origin import show_host
 from registry_image.net.retry import ONCE
 
 #: The most that is read of an answer, in bytes; most have a few KiB, AWS's session tokens more.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How many tags are compared with a missing one: a registry may list 200,000 on one page.
 SUGGESTION_POOL = 1000
+#: The rest of a quota is told when it is less than this part of all of it.
+QUOTA_SHARE = 5
 
 
 def check(request: CheckRequest, listener: Listener) -> list[Version]:
@@ -45,7 +47,16 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
     versions = _versions(connection.origin, request, listener)
     if not versions:
         _report_missing(connection, source)
+    _tell_quota(connection, always=source.debug)
     return versions
+
+
+def _tell_quota(connection: Connection, *, always: bool) -> None:
+    """A check takes part of the quota too, and nobody reads its log before pulls are refused."""
+    left, limit = connection.client.traffic.quota, connection.client.traffic.limit
+    if left is not None and (always or (limit is not None and left * QUOTA_SHARE < limit)):
+        of = "" if limit is None else f" of {limit}"
+        connection.listener.note(f"note: {connection.origin.name.host} allows {left}{of} more pulls for now")
 
 
 def _versions(repository: Repository, request: CheckRequest, listener: Listener) -> list[Version]:

@@ -68,6 +68,7 @@ def connect(source: Source, listener: Listener, patience: Patience = BUILD_PATIE
         listener=listener,
         clock=_clock(),
     )
+    client.trace = listener.note if source.debug else None
     name = source.repository
     clouds, credentials = _clouds(client, source, name.host), _credentials(source, name)
     login = clouds.own(source.name, anonymous=credentials is None) if clouds else None

@@ -55,14 +55,19 @@ def _parts(path: str, field: str) -> list[str]:
 
 def _within(directory: str, path: str, field: str) -> str:
     """The real path. Without this check, a symbolic link could push files of this container."""
-    root = os.path.realpath(directory)
-    real = os.path.realpath(os.path.join(root, path))
-    if os.path.commonpath((root, real)) != root:
+    if not _is_within(directory, path):
         raise RequestError(f"{field}: {quote(path)} is a symbolic link that leads out of the artifacts of the build")
-    return real
+    return os.path.realpath(os.path.join(directory, path))
+
+
+def _is_within(directory: str, path: str) -> bool:
+    root = os.path.realpath(directory)
+    return os.path.commonpath((root, os.path.realpath(os.path.join(root, path)))) == root
 
 
 def _children(directory: str, head: str, part: str, field: str) -> list[str]:
+    if not _is_within(directory, head):
+        return []  # errors list what matches: nothing behind a link that leads out
     here = os.path.join(directory, head)
     if not _META.search(part):
         return [part] if os.path.lexists(os.path.join(here, part)) else []

@@ -7,12 +7,17 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from registry_image.concourse.console.log import write_line, write_text
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, ResourceError, quote
+
+if TYPE_CHECKING:
+    from registry_image.concourse.request.source import Source
 
 #: Bytes. Real requests have a few kB, and more with certificates and pasted keys.
 MAX_REQUEST_SIZE = 16 * 1024 * 1024
@@ -45,9 +50,10 @@ def main(step: str, arguments: list[str]) -> NoReturn:
         status = 0
     except ResourceError as error:
         status = EXIT_REFUSED
-        write_line(f"error: {error.message}")
-        if error.hint:
-            write_line(f"hint: {error.hint}")
+        for each in (error, *(error.others if isinstance(error, RequestError) else ())):
+            write_line(f"error: {each.message}")
+            if each.hint:
+                write_line(f"hint: {each.hint}")
     except Interrupted as interrupted:
         status = 128 + interrupted.number
         write_line(f"stopped by {signal.Signals(interrupted.number).name}")
@@ -113,7 +119,8 @@ def _check(raw: bytes) -> JSON:
     from registry_image.concourse.listeners import open_lines
 
     _collect_garbage()
-    return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
+    with _naming("check", request.source):
+        return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
 
 
 def _get(raw: bytes, destination: str) -> JSON:
@@ -124,7 +131,7 @@ def _get(raw: bytes, destination: str) -> JSON:
     from registry_image.concourse.listeners import open_console
 
     _collect_garbage()
-    with open_console(request.source) as console:
+    with _naming("in", request.source), open_console(request.source) as console:
         # A signal during the last renames could make a finished get be reported as aborted.
         return get(request, console, before_publishing=_ignore_signals).as_json()
 
@@ -137,8 +144,24 @@ def _put(raw: bytes, directory: str) -> JSON:
     from registry_image.concourse.put import put
 
     _collect_garbage()
-    with open_console(request.source) as console:
+    with _naming("out", request.source), open_console(request.source) as console:
         return put(request, console).as_json()
+
+
+@contextmanager
+def _naming(step: str, source: Source) -> Iterator[None]:
+    """Errors inside name the step, the repository and its host. With `debug`, the first line says what runs."""
+    if source.debug:
+        from registry_image.concourse.usage import about
+
+        write_line(about(step))
+    try:
+        yield
+    except ResourceError as error:
+        from registry_image.concourse.failure import complete
+
+        complete(error, step, source)
+        raise
 
 
 def _collect_garbage() -> None:

@@ -11,6 +11,7 @@ from registry_image.semver.version import SemVer
 
 #: Limit of an `additional_tags` file in bytes: some 500 tags of full length, and each takes a request to push.
 MAX_TAGS_FILE = 64 * 1024
+_TAG_HINT = "tags are at most 128 of A-Z a-z 0-9 . _ -"
 
 
 def choose_tags(
@@ -34,9 +35,13 @@ def choose_tags(
         raise RequestError(
             "put: no tag to push", hint="set `tag` in source, or `version`, `tags` or `additional_tags` in params"
         )
+    for number, tag in enumerate(additional, start=1):
+        if not is_tag(request.tag_prefix + tag):
+            # Not quoted: it may be any file of the build.
+            raise RequestError(f"params.additional_tags: word {number} of the file is not a tag", hint=_TAG_HINT)
     for tag in tags:
         if not is_tag(tag):
-            raise RequestError(f"put: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
+            raise RequestError(f"put: {quote(tag)} is not a tag", hint=_TAG_HINT)
     return tuple(dict.fromkeys(tags))
 
 
@@ -47,7 +52,7 @@ def parse_tags(raw: bytes, label: str) -> tuple[str, ...]:
     try:
         return tuple(raw.decode("utf-8").split())
     except UnicodeDecodeError as error:
-        raise RequestError(f"{label}: expected tags separated by white space, got {quote(raw[:60])}") from error
+        raise RequestError(f"{label}: expected tags separated by white space: not UTF-8") from error
 
 
 def _version_tags(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from registry_image.version import VERSION
 
 _VERSION = """{"tag": "latest", "digest": "sha256:…"}"""
@@ -51,3 +54,10 @@ def usage(step: str) -> str:
 def version_line(step: str) -> str:
     """The text of ``--version``, such as ``check (registry-image-resource) 0.1.0``."""
     return f"{step} (registry-image-resource) {VERSION}\n"
+
+
+def about(step: str) -> str:
+    """The first line of `debug`, such as ``check (registry-image-resource) 0.1.0, Python 3.13.1, Linux x86_64``."""
+    system = os.uname()
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"{version_line(step).strip()}, Python {python}, {system.sysname} {system.machine}"

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, cast
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.head import POOLS
 from registry_image.net.http import Request
-from registry_image.net.origin import is_loopback_name, origin_of
-from registry_image.net.redact import show_host
+from registry_image.net.origin import is_loopback_name, origin_of, show_host
 from registry_image.net.tls import TLS, trust_bundle
 from registry_image.net.transport_error import LIBRARY_ERRORS, Untrusted, transport_error
 
@@ -54,12 +53,14 @@ class Connections:
         prepared = _prepare(request, url, headers)
         direct = not request.proxy or is_loopback_name(hostname) or skips_proxy(hostname, port)
         proxies = {} if direct else get_environ_proxies(url)
+        proxy = select_proxy(url, proxies)
         adapter = self._adapter(host, secure=scheme == "https")
         bundle_unread = not adapter.trusts_bundle
         try:
             response: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
         except LIBRARY_ERRORS as error:
-            problem = transport_error(error, request.what, host)
+            named = show_host(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
+            problem = transport_error(error, request.what, host, proxy=named, timeout=timeout)
             if bundle_unread and isinstance(problem, Untrusted):
                 adapter.trust_bundle()
                 return self.send(request, url, headers, timeout)

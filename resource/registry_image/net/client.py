@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 
-from registry_image.errors import ContentError, RateLimited, ResourceError, TransportError
+from registry_image.errors import ContentError, RateLimited, ResourceError, TransportError, quote
 from registry_image.net.adapter import Connections
 from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.encoding import decoded
 from registry_image.net.error_response import registry_error
-from registry_image.net.http import MAX_ERROR_BODY, Auth, Reply, Request, StreamingReply
-from registry_image.net.origin import Origin, origin_of, resolve_location
-from registry_image.net.redact import secrets_in, show_host
+from registry_image.net.http import MAX_ERROR_BODY, Auth, Headers, Reply, Request, StreamingReply
+from registry_image.net.origin import Origin, origin_of, resolve_location, show_host, show_url
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.scheme import Schemes
+from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
 
@@ -42,17 +43,15 @@ _Result = TypeVar("_Result")
 
 @dataclass(slots=True)
 class Traffic:
-    """The number of answered requests, and the rest of the rate limit as last reported by the registry."""
+    """The number of answered requests, and what the registry said last of the rate limit: the rest, and the whole."""
 
     requests: int = 0
     quota: int | None = None
+    limit: int | None = None
 
 
 class Client:
-    """Shared by all threads of a step. ``timeouts`` are those of TIMEOUTS.
-
-    ``secrets`` are the credentials sent so far: error texts hide them, because a server may repeat them.
-    """
+    """Shared by all threads of a step. ``timeouts`` are those of TIMEOUTS."""
 
     def __init__(
         self,
@@ -68,9 +67,10 @@ class Client:
         self._policy = policy
         self.listener = listener
         self._timeouts = timeouts
-        self.secrets: set[str] = set()
         self.clock = clock or Clock()
         self._lock = threading.Lock()
+        #: Gets a line about each request, without secrets: what `debug` shows.
+        self.trace: Callable[[str], None] | None = None
         self._paused_until: dict[Origin, float] = {}
         self.traffic = Traffic()
 
@@ -148,9 +148,8 @@ class Client:
             body = decoded(body, reply.headers, MAX_ERROR_BODY, request.what)
         full = Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
-        refused = reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-        login = request.auth.login if request.auth and refused else ""
-        error = registry_error(prefix, full, login=login, now=self.clock.now(), secrets=self.secrets)
+        login = (request.auth.login if self._is_home(request.auth, reply.url) else None) if request.auth else ""
+        error = registry_error(prefix, full, login=login, now=self.clock.now())
         if reply.status == HTTPStatus.UNAUTHORIZED and request.auth and request.auth.advice:
             error.hint = f"{error.hint}; {request.auth.advice}"
         return error
@@ -182,11 +181,25 @@ class Client:
 
     def _send(self, request: Request, url: str, authorization: str) -> StreamingReply:
         connect, stall = self._timeouts
-        timeouts = (request.connect_timeout or connect, request.stall_timeout or stall)
-        raw = self.connections.send(request, url, self._headers(request, url, authorization), timeouts)
-        reply = StreamingReply(raw, url, request.what, self.clock.monotonic)
-        self._count(reply.headers.count("ratelimit-remaining"))
+        timeout = (request.connect_timeout or connect, request.stall_timeout or stall)
+        headers = self._headers(request, url, authorization)
+        begin = self.clock.monotonic()
+        try:
+            raw = self.connections.send(request, url, headers, timeout)
+        except ResourceError as error:
+            spent = _milliseconds(self.clock.monotonic() - begin)
+            self._tell(request, url, headers, f"no answer after {spent}: {error.message}")
+            raise
+        reply = StreamingReply(raw, url, request.what, self.clock.monotonic, timeout)
+        self._count(reply.headers)
+        self._tell(request, url, headers, _answered(reply, self.clock.monotonic() - begin))
         return reply
+
+    def _tell(self, request: Request, url: str, headers: Mapping[str, str], outcome: str) -> None:
+        if self.trace is not None:
+            now = time.strftime("%H:%M:%S", time.gmtime(self.clock.now()))
+            login = f" as {quote(request.auth.login)}" if request.auth and "Authorization" in headers else ""
+            self.trace(f"{now} {request.method} {show_url(url)}{login}: {outcome}")
 
     def _headers(self, request: Request, url: str, authorization: str) -> dict[str, str]:
         """The headers that may go to ``url``, which may be the target of a redirect."""
@@ -195,18 +208,20 @@ class Client:
             name: value for name, value in request.headers.items() if same_host or name.lower() in _CROSS_HOST_HEADERS
         }
         if authorization and request.auth and self._is_home(request.auth, url):
-            self.secrets.update(secrets_in(authorization))
             headers["Authorization"] = authorization
+        # A server may repeat it. The clouds' libraries set it themselves.
+        SECRETS.add(*(value.partition(" ")[2] for name, value in headers.items() if name.lower() == "authorization"))
         return headers
 
     def _is_home(self, auth: Auth, url: str) -> bool:
         return origin_of(url) == origin_of(self.schemes.apply(auth.home))
 
-    def _count(self, quota: int | None) -> None:
+    def _count(self, headers: Headers) -> None:
+        quota = headers.count("ratelimit-remaining")
         with self._lock:
             self.traffic.requests += 1
             if quota is not None:
-                self.traffic.quota = quota
+                self.traffic.quota, self.traffic.limit = quota, headers.count("ratelimit-limit")
 
 
 @contextmanager
@@ -217,3 +232,21 @@ def _naming(request: Request) -> Iterator[None]:
     except ResourceError as error:
         error.args = (f"{request.what}: {error.message}",)
         raise
+
+
+def _answered(reply: StreamingReply, seconds: float) -> str:
+    """Such as ``307, 0 bytes, 12 ms, redirected to cdn.example, 98 pulls left``."""
+    length, quota = reply.headers.count("content-length"), reply.headers.count("ratelimit-remaining")
+    parts = [str(reply.status), "bytes not announced" if length is None else f"{length} bytes", _milliseconds(seconds)]
+    if reply.status in _REDIRECTS and reply.headers.get("location"):
+        location = reply.headers.get("location")
+        parts.append(f"redirected to {show_host(location) if '://' in location else 'itself'}")
+    if reply.status == HTTPStatus.UNAUTHORIZED:
+        parts.append("asks for a login")
+    if quota is not None:
+        parts.append(f"{quota} pulls left")
+    return ", ".join(parts)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

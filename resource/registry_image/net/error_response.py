@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from http import HTTPStatus
 
 from registry_image.decode import parse_json
@@ -20,11 +19,17 @@ from registry_image.net.http import Reply
 from registry_image.net.retry import parse_retry_after
 
 _HINTS = {
-    "NAME_UNKNOWN": "there is no such repository, or these credentials may not see it",
+    "NAME_UNKNOWN": "there is no such repository, or this login may not see it",
     "MANIFEST_UNKNOWN": "the repository has no such tag or digest",
     "BLOB_UNKNOWN": "the registry lost a part of this image: push it again",
-    "TOOMANYREQUESTS": "wait, log in for a higher limit, or use a `registry_mirror`",
+    "TOOMANYREQUESTS": "wait, use a `registry_mirror`, or log in with an account that has a higher limit",
 }
+_STATUS_HINTS = {
+    402: "the registry wants to be paid: see the plan and the quota of the account",
+    407: "the proxy wants a login: put it into the worker's variables http_proxy and https_proxy",
+}
+_UNWELL = "the registry or a proxy in front of it has a problem of its own: its operators or its status page know more"
+_ELSEWHERE = "the registry sent us on to this host, which gets no login: its operators must look at it"
 _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 404: NotFound, 429: RateLimited}
 _KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
 #: The longest Retry-After in seconds (a year) that is shown as a date too.
@@ -36,17 +41,13 @@ _PERMANENT = frozenset(
 )
 #: The most errors of one answer that are told.
 MAX_ERRORS = 5
-#: Replaces a secret in a registry's message.
-REDACTED = "((redacted))"
 NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
 
 
-def registry_error(
-    prefix: str, reply: Reply, *, login: str = "", now: float = 0.0, secrets: Iterable[str] = ()
-) -> RegistryError:
-    """``prefix`` says what was being done, and where; ``login`` is the user or "". ``now`` is the Unix time, for a
-    Retry-After that is a date. The message hides ``secrets``."""
-    errors = [(_hidden(code, secrets), _hidden(text, secrets)) for code, text in _errors(reply.body)]
+def registry_error(prefix: str, reply: Reply, *, login: str | None = "", now: float = 0.0) -> RegistryError:
+    """``prefix`` says what was being done, and where; ``login`` is the user, "" for none, and None at a host that
+    gets no login: the target of a redirect. ``now`` is the Unix time, for a Retry-After that is a date."""
+    errors = _errors(reply.body)
     status = reply.status
     message = f"{prefix}: {status} {_phrase(status)}"
     told = [_told(code, text) for code, text in errors[:MAX_ERRORS] if code or text]
@@ -73,7 +74,7 @@ def _span(seconds: float, now: float) -> str:
     return text
 
 
-def _hint(reply: Reply, code: str, login: str) -> str | None:
+def _hint(reply: Reply, code: str, login: str | None) -> str | None:
     is_html = reply.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
     page = is_html or reply.headers.get("content-type").startswith("text/html")
     if reply.status in (401, 403):
@@ -84,10 +85,14 @@ def _hint(reply: Reply, code: str, login: str) -> str | None:
         return "a proxy in front of the registry limits the size of a body (nginx: `client_max_body_size`)"
     if page and reply.status < 500:  # a proxy in front of a failing registry may answer with a page, too
         return NOT_A_REGISTRY
-    return _HINTS.get(code)
+    if reply.status in (500, 502, 503, 504):
+        return _UNWELL
+    return _HINTS.get(code) or _STATUS_HINTS.get(reply.status)
 
 
-def _login_hint(status: int, login: str) -> str:
+def _login_hint(status: int, login: str | None) -> str:
+    if login is None:
+        return _ELSEWHERE
     if not login:
         return "no credentials are set: if the repository is private, give `username` and `password`; it may not exist"
     if status == 401:
@@ -108,24 +113,17 @@ def _told(code: str, text: str) -> str:
     return f"{quote(text)} ({code})" if code else quote(text)
 
 
-def _hidden(text: str, secrets: Iterable[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, REDACTED)
-    return text
-
-
 def _errors(body: bytes) -> list[tuple[str, str]]:
     """Codes and messages, at least one pair: from JSON of the distribution spec ("Error Codes") or of OAuth, else the
     first line of plain text."""
     stripped = body.strip()
     if not stripped.startswith(b"{"):
-        line = b"" if stripped.startswith(b"<") else stripped[:400].partition(b"\n")[0]
+        line = b"" if stripped.startswith(b"<") else stripped.partition(b"\n")[0]
         return [("", line.decode("utf-8", "backslashreplace"))]
     try:
         document = parse_json(body, "error body")
     except InvalidManifest:
-        return [("", stripped[:400].decode("utf-8", "backslashreplace"))]
+        return [("", stripped.decode("utf-8", "backslashreplace"))]
     if not isinstance(document, dict):
         return [("", "")]
     errors = document.get("errors")
@@ -134,7 +132,7 @@ def _errors(body: bytes) -> list[tuple[str, str]]:
 
 def _code_and_message(error: object) -> tuple[str, str]:
     if not isinstance(error, dict):
-        return "", str(error)[:400]
+        return "", str(error)
     code = next((value for key in ("code", "error") if isinstance(value := error.get(key), str)), "")
     keys = ("message", "error_description", "details", "detail", "error")
     message = next((value for key in keys if isinstance(value := error.get(key), str) and value), "")

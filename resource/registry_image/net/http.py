@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, TransportError
-from registry_image.net.redact import show_host
+from registry_image.net.origin import show_host
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
 
@@ -120,12 +120,21 @@ class StreamingReply:
     """An answer with an unread body. Leaving the context keeps the connection alive if the body was read to its end.
 
     ``url`` is the address after redirects. ``framed`` is False if the body ends only with the connection.
+    ``timeout``, to connect and between bytes, is for error texts.
     """
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, what: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        raw: BaseHTTPResponse,
+        url: str,
+        what: str,
+        clock: Callable[[], float],
+        timeout: tuple[float, float] | None = None,
+    ) -> None:
         self._raw = raw
         self._what = what
         self._clock = clock
+        self._timeout = timeout
         self.url = url
         self.status = raw.status
         self.headers = Headers(raw.headers.items())
@@ -155,7 +164,7 @@ class StreamingReply:
             try:
                 piece = read(PIECE, decode_content=False)
             except LIBRARY_ERRORS as error:
-                raise transport_error(error, self._what, show_host(self.url)) from error
+                raise transport_error(error, self._what, show_host(self.url), timeout=self._timeout) from error
             if not piece:
                 return
             yield piece

@@ -1,4 +1,4 @@
-"""Origins, and how far a host is trusted by its name alone."""
+"""Origins, what of a URL may be shown, and how far a host is trusted by its name alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import socket
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
-from registry_image.errors import TransportError
-from registry_image.net.redact import show_url
+from registry_image.errors import TransportError, quote
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -29,6 +28,22 @@ _AZURE_WIRE_SERVER = bytes((168, 63, 129, 16))
 _HOSTS_FILE = frozenset({"localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"})
 #: Scheme, host in lower case, port (RFC 6454). Credentials go to one origin only.
 Origin: TypeAlias = tuple[str, str, int]
+
+
+def show_url(url: str) -> str:
+    """Scheme, host, port and path, printable. The query of a presigned URL is a secret; user information may be."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(invalid address)"
+    host = parts.hostname or ""
+    return quote(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")[1:-1]
+
+
+def show_host(url: str) -> str:
+    """Host and port."""
+    return show_url(url).partition("://")[2].partition("/")[0]
 
 
 def origin_of(url: str) -> Origin:

@@ -22,6 +22,7 @@ _HOST = re.compile(
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 #: Length of a repository name without its host, in characters (distribution/reference, NameTotalLengthMax).
 MAX_NAME_LENGTH = 255
+_ALGORITHMS = ("sha256:", "sha384:", "sha512:")
 
 
 def registry_host(text: str) -> str:
@@ -41,6 +42,16 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
+def _require_no_login(text: str) -> None:
+    """Raises RequestError for ``user:password@host/name``, without what stands before the @: it may be a password."""
+    if "@" in text:
+        rest = quote(text.rpartition("@")[2])[1:-1]
+        raise RequestError(
+            f"repository …@{rest}: no login belongs before @, and only a digest after it",
+            hint="a login belongs to `username` and `password`, or to `auths`",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RepositoryName:
     """A registry's host, in lower case, and a path: ``RepositoryName.parse("alpine")`` is
@@ -53,6 +64,7 @@ class RepositoryName:
     def parse(cls, text: str) -> RepositoryName:
         """Raises RequestError unless ``text`` is ``[host[:port]/]path``. A first part with a dot, a colon or named
         ``localhost`` is a host; otherwise the name is Docker Hub's."""
+        _require_no_login(text)
         if text.startswith(("http://", "https://")):
             raise RequestError(f"repository {quote(text)}: expected [host[:port]/]name, without {text.split('/')[0]}//")
         first, slash, rest = text.partition("/")
@@ -100,6 +112,8 @@ class Reference:
     def parse(cls, text: str) -> Reference:
         """Raises RequestError unless ``text`` is a reference."""
         rest, at, digest_text = text.partition("@")
+        if not digest_text.startswith(_ALGORITHMS) or "@" in digest_text:
+            _require_no_login(text)
         try:
             digest = Digest.parse(digest_text) if at else None
         except InvalidManifest as error:

@@ -12,12 +12,21 @@ from urllib.parse import quote as url_quote
 from registry_image.auth.account import Account
 from registry_image.auth.bearer import Login
 from registry_image.auth.credentials import CredentialProvider
-from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, RegistryError, TransportError
+from registry_image.errors import (
+    ContentError,
+    DigestMismatch,
+    InvalidManifest,
+    NotFound,
+    RateLimited,
+    RegistryError,
+    ResourceError,
+    TransportError,
+    Unauthorized,
+)
 from registry_image.net.client import Client
 from registry_image.net.error_response import NOT_A_REGISTRY
 from registry_image.net.http import Auth, Headers, Reply, Request, StreamingReply
-from registry_image.net.origin import internal_problem, is_loopback_name, is_private_network, origin_of
-from registry_image.net.redact import show_url
+from registry_image.net.origin import internal_problem, is_loopback_name, is_private_network, origin_of, show_url
 from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
@@ -122,6 +131,19 @@ class Repository:
             if error.hint == NOT_A_REGISTRY:
                 self.client.listener.note(f"warning: {error.message}: {error.hint}")
             return None
+        except RegistryError as error:
+            if isinstance(error, Unauthorized | RateLimited):
+                raise
+            return self._ask_for_words(tag, what, error)
+
+    def _ask_for_words(self, tag: str, what: str, refusal: RegistryError) -> Descriptor:
+        """One GET: the answer to a HEAD has no body, so ``refusal`` lacks the registry's own words."""
+        try:
+            return self._get(tag, what, policy=ONCE).descriptor
+        except RegistryError as error:
+            raise (error if error.status == refusal.status else refusal) from None
+        except ResourceError:
+            raise refusal from None
 
     def _confirmed(self, tag: str, what: str, *, doubtful: bool) -> Descriptor | None:
         if not doubtful:
@@ -144,8 +166,8 @@ class Repository:
     def _get(self, reference: str, what: str, policy: RetryPolicy | None = None) -> Manifest | Index:
         from registry_image.oci.manifest import MAX_MANIFEST_SIZE, parse_manifest
 
-        request = replace(self._manifest_request("GET", reference, what), policy=policy or self._policy)
-        reply = self.client.fetch(request, MAX_MANIFEST_SIZE)
+        request = self._manifest_request("GET", reference, what)
+        reply = self.client.fetch(replace(request, policy=policy or request.policy), MAX_MANIFEST_SIZE)
         content_type = reply.headers.get("content-type")
         if content_type.startswith("text/html"):
             raise ContentError(f"{what}: expected a manifest, got a web page", hint=NOT_A_REGISTRY)

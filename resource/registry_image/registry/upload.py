@@ -230,6 +230,9 @@ class RepositoryWriter:
         )
 
 
+_CHANGED = "the registry says that it keeps something else than what was sent: its operators must look at it"
+
+
 def _retryable(error: RegistryError | TransportError) -> RegistryError | TransportError:
     """The same error, but retryable if the registry has lost the upload session."""
     if isinstance(error, RegistryError) and error.status in _SESSION_LOST:
@@ -242,7 +245,7 @@ def _check_digest(reply: Reply, digest: Digest, what: str) -> None:
     kept = reply.headers.get("docker-content-digest")
     with suppress(InvalidManifest):
         if kept and Digest.parse(kept) != digest:
-            raise DigestMismatch(what, expected=str(digest), actual=kept)
+            raise DigestMismatch(what, expected=str(digest), actual=kept, hint=_CHANGED)
 
 
 def _referrer(manifest: Manifest | Index) -> dict[str, JSON]:

@@ -64,9 +64,11 @@ class LayoutReader:
     def _single_image(self) -> Manifest | Index:
         text = read_small(self._files, SINGLE_IMAGE_DIGEST, limit=256).decode("utf-8", "replace").strip()
         try:
-            return self.manifest(Digest.parse(text))
-        except InvalidManifest as error:
-            raise InvalidManifest(f"{self.what}: {SINGLE_IMAGE_DIGEST}: {error.message}") from error
+            digest = Digest.parse(text)
+        except InvalidManifest:
+            # Not quoted: a build's file by this name may hold anything.
+            raise InvalidManifest(f"{self.what}: {SINGLE_IMAGE_DIGEST} holds no digest") from None
+        return self.manifest(digest)
 
     def directory_root(self) -> Manifest | Index:
         """The root of a layout *directory*: the one in ``single-image-digest``, else ``index.json`` as an image index.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from registry_image.net.secrets import SECRETS
 from registry_image.progress import Silence
 
 #: The most of one line, in characters: a list of what there is may quote an index of 4 MiB.
@@ -18,7 +19,7 @@ def one_line(text: str) -> str:
     Messages `quote` what is not theirs; this is the last door, for what they did not know to be strange.
     """
     if len(text) > MAX_LINE:
-        text = f"{text[:MAX_LINE]}…"
+        text = f"{text[:MAX_LINE]}…"  # the mark tells `Secrets.hide` that a secret may be cut in two here
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
@@ -28,9 +29,9 @@ def write_line(text: str) -> None:
 
 
 def write_text(text: str) -> None:
-    """On stderr, unbuffered. That nobody listens any more is no reason to stop."""
+    """On stderr, unbuffered, without a secret. That nobody listens any more is no reason to stop."""
     with suppress(OSError):
-        os.write(2, text.encode("utf-8", "backslashreplace"))
+        os.write(2, SECRETS.hide(text).encode("utf-8", "backslashreplace"))
 
 
 def size_text(size: float) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry_image.concourse.request.document import read_request
 from registry_image.concourse.request.source import Source
+from registry_image.concourse.request.validation import Mistakes
 from registry_image.concourse.request.version import Cursor
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
@@ -21,7 +22,9 @@ class CheckRequest:
 
 def parse_check(raw: bytes) -> CheckRequest:
     """Raises RequestError."""
-    source, _, version = read_request(raw, "check")
+    mistakes = Mistakes()
+    source, _, version = read_request(raw, "check", mistakes)
+    mistakes.report()
     cursor = Cursor(tag=version.text("tag", ""), digest=_well_formed(version.text("digest", "")))
     return CheckRequest(source=source, version=cursor if cursor.tag or cursor.digest else None)
 

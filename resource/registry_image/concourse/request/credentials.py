@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING
 from registry_image.auth.credentials import Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import InvalidManifest, RequestError, quote
+from registry_image.net.secrets import SECRETS
 from registry_image.oci.reference import RepositoryName, registry_host
 
 if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings, GCPSettings
 
 
+def read_secret(reader: JSONReader, key: str, default: str | None = None) -> str:
+    """A text that is hidden from now on in all that is written to stderr."""
+    text = reader.text(key, default)
+    SECRETS.add(text)
+    return text
+
+
 def read_pair(reader: JSONReader, warnings: list[str]) -> Credentials | None:
     """One of ``username`` and ``password`` alone means anonymous, as in registry-image, but with a warning."""
-    username, password = reader.text("username", ""), reader.text("password", "")
+    username, password = reader.text("username", ""), read_secret(reader, "password", "")
     if username and password:
         return Credentials(username=username, password=password)
     if username or password:
@@ -31,6 +39,7 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
     if reader.has("docker_config_json"):
         credentials |= _read_docker_config(_docker_config(reader), warnings)
     for key, entry in reader.entries("auths"):
+        _require_host(key, "source.auths")
         read = _read_entry(entry)
         if read is None:
             raise RequestError(f"{entry.where}: expected username and password, or identity_token, or auth")
@@ -49,6 +58,12 @@ def find_credentials(auths: Mapping[str, Credentials], name: RepositoryName) -> 
     return None
 
 
+def _require_host(key: str, where: str) -> None:
+    """Raises RequestError for ``user:password@host``, without the text: it holds a password."""
+    if "@" in key:
+        raise RequestError(f"{where}: expected the names of hosts, without user and password before @")
+
+
 def _auths_key(text: str) -> str:
     """``host`` or ``host/namespace``. Docker writes keys that end in the version of an API, which is no namespace."""
     path = text.removeprefix("https://").removeprefix("http://").partition("/")[2].strip("/")
@@ -60,9 +75,9 @@ def _read_entry(entry: JSONReader) -> Credentials | None:
 
     The token goes first, then ``auth``, which is base64 of user:password (docker/cli, config/configfile).
     """
-    token = entry.text("identity_token", entry.text("identitytoken", ""))
-    username, password = entry.text("username", ""), entry.text("password", "")
-    if entry.text("auth", ""):
+    token = read_secret(entry, "identity_token", "") or read_secret(entry, "identitytoken", "")
+    username, password = entry.text("username", ""), read_secret(entry, "password", "")
+    if read_secret(entry, "auth", ""):
         username, password = _decode(entry.text("auth"), entry.where)
     if not token and not (username and password):
         return None
@@ -86,6 +101,7 @@ def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Cr
     credentials = {}
     try:
         for key, entry in config.entries("auths"):
+            _require_host(key, "source.docker_config_json: auths")
             read = _read_entry(entry)
             if read is not None:
                 credentials[_auths_key(key)] = read
@@ -132,8 +148,8 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
         aws=AWSSettings(
             region=reader.text("aws_region", ""),
             access_key_id=reader.text("aws_access_key_id", ""),
-            secret_access_key=reader.text("aws_secret_access_key", ""),
-            session_token=reader.text("aws_session_token", ""),
+            secret_access_key=read_secret(reader, "aws_secret_access_key", ""),
+            session_token=read_secret(reader, "aws_session_token", ""),
             role_arns=roles or ((reader.text("aws_role_arn"),) if reader.has("aws_role_arn") else ()),
             external_id=reader.text("aws_external_id", ""),
             account_id=reader.text("aws_account_id", reader.text("aws_ecr_registry_id", "")),
@@ -141,12 +157,12 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
         azure=AzureSettings(
             acr=reader.boolean("azure_acr"),
             client_id=reader.text("azure_client_id", ""),
-            client_secret=reader.text("azure_client_secret", ""),
+            client_secret=read_secret(reader, "azure_client_secret", ""),
             tenant_id=reader.text("azure_tenant_id", ""),
             environment=environment if environment in AZURE_ENVIRONMENTS else "",
         ),
         gcp=_gcp(reader.child("gcp")) if reader.has("gcp") else None,
-        oidc_token=reader.text("oidc_token", ""),
+        oidc_token=read_secret(reader, "oidc_token", ""),
     )
 
 
@@ -156,8 +172,11 @@ def _gcp(reader: JSONReader) -> GCPSettings:
     # The key is a JSON document; pipelines have it as text or as an object.
     key = "service_account_json"
     pasted = reader.has(key) and not reader.is_text(key)
+    text = reader.json(key) if pasted else reader.text(key, "")
+    # In JSON the lines of the private key are one string, with \n between them.
+    SECRETS.add(text, text.replace("\\n", "\n"))
     return GCPSettings(
-        service_account_json=reader.json(key) if pasted else reader.text(key, ""),
+        service_account_json=text,
         workload_identity_provider=reader.text("workload_identity_provider", ""),
         service_account=reader.text("service_account", ""),
     )

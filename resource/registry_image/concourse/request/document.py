@@ -7,18 +7,23 @@ from typing import Literal, TypeAlias
 
 from registry_image.concourse.request.numbers import NumberText, text_of
 from registry_image.concourse.request.source import Source, read_source
-from registry_image.concourse.request.validation import conforms, load_schema
+from registry_image.concourse.request.validation import Mistakes, conforms, load_schema
 from registry_image.decode import JSON, JSONReader, key_of, load_json
 from registry_image.errors import RequestError
+
+_HINT = "`--help` shows an example; Concourse itself always sends JSON"
 
 Step: TypeAlias = Literal["check", "get", "put"]
 
 
-def read_request(raw: bytes, step: Step) -> tuple[Source, JSONReader, JSONReader]:
-    """The source, and readers of the params and the version, empty if absent. Raises RequestError."""
+def read_request(raw: bytes, step: Step, mistakes: Mistakes) -> tuple[Source, JSONReader, JSONReader]:
+    """The source, and readers of the params and the version, empty if absent.
+
+    Raises RequestError for what does not conform to the schema; ``mistakes`` gets what else is wrong with the source.
+    """
     document = read_document(raw, step)
     source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
-    return read_source(source), params, version
+    return read_source(source, mistakes), params, version
 
 
 def read_document(raw: bytes, step: Step) -> dict[str, JSON]:
@@ -42,8 +47,10 @@ def _parse(raw: bytes) -> JSON:
     except UnicodeDecodeError as error:
         raise RequestError(f"request on stdin: not UTF-8: {error.reason} at byte {error.start}") from None
     except ValueError as error:
-        found = "nothing" if not raw.strip() else f"not valid JSON: {error}"
-        raise RequestError(f"request on stdin: expected a JSON object: got {found}") from None
+        if not raw.strip():
+            raise RequestError("request on stdin: expected a JSON object: got nothing", hint=_HINT) from None
+        reason = str(error).partition("; use sys.")[0]  # Python's advice to programmers
+        raise RequestError(f"request on stdin: it is not valid JSON: {reason}", hint=_HINT) from None
     if b"\\u" in raw:
         _refuse_unwritable(document)
     return document

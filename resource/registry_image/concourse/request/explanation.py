@@ -1,4 +1,4 @@
-"""Explains in one line why a request is invalid. Imported only then: jsonschema is slow to import."""
+"""Explains why a request is invalid, one line for each mistake. Imported only then: jsonschema is slow to import."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from difflib import get_close_matches
 
 from jsonschema import Draft7Validator
 
+from registry_image.concourse.request.elsewhere import advice
 from registry_image.concourse.request.validation import Schema, is_type
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, quote
+
+#: The most mistakes that are shown.
+MAX_SHOWN = 20
 
 _NAMES = {
     "string": "a string",
@@ -27,22 +31,28 @@ def require_valid(document: JSON, schema: Schema) -> None:
         # Unknown keys first: a misspelled key is often why another is missing.
         key=lambda error: (error.validator != "additionalProperties", list(map(str, error.absolute_path))),
     )
-    if errors:
-        error = errors[0]
+    found: dict[str, RequestError] = {}
+    for error in errors:
         where = ".".join(str(part) for part in error.absolute_path) or "request"
-        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-        raise RequestError(
-            f"{where}: {_sentence(str(error.validator), error.validator_value, error.instance, sorted(known))}"
-        )
+        known = sorted(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
+        for sentence in _sentences(str(error.validator), error.validator_value, error.instance, known, where):
+            found.setdefault(f"{where}: {sentence}", RequestError(f"{where}: {sentence}"))
+    if found:
+        first, *others = list(found.values())[:MAX_SHOWN]
+        raise RequestError(first.message, others=others)
 
 
-def _sentence(keyword: str, rule: object, value: object, known: list[str]) -> str:
-    """Repeats a value only if it is a number or belongs to an enum: others may be secrets."""
+def _sentences(keyword: str, rule: object, value: object, known: list[str], where: str) -> list[str]:
     if keyword == "additionalProperties" and isinstance(value, dict):
-        unknown = next(key for key in value if key not in known)
-        return f"unknown field {quote(unknown)}{_suggestion(unknown, known)}"
+        unknown = [key for key in value if key not in known]
+        return [f"unknown field {quote(key)}{_advised(where, key, known)}" for key in unknown]
     if keyword == "required" and isinstance(rule, list) and isinstance(value, dict):
-        return f"{next(key for key in rule if key not in value)} is required"
+        return [f"{key} is required" for key in rule if key not in value]
+    return [_sentence(keyword, rule, value)]
+
+
+def _sentence(keyword: str, rule: object, value: object) -> str:
+    """Repeats a value only if it is a number or belongs to an enum: others may be secrets."""
     if keyword == "enum" and isinstance(rule, list):
         got = quote(value) if isinstance(value, str) else _name_of(value)
         return f"expected one of {', '.join(rule)}: got {got}"
@@ -55,7 +65,10 @@ def _sentence(keyword: str, rule: object, value: object, known: list[str]) -> st
     return f"expected {bound} {rule}: got {value}"
 
 
-def _suggestion(unknown: str, known: list[str]) -> str:
+def _advised(where: str, unknown: str, known: list[str]) -> str:
+    """What to write instead of a field that is not known: its name here, or else the nearest one."""
+    if better := advice(where, unknown):
+        return f": {better}"
     nearest = get_close_matches(unknown, known, n=1, cutoff=0.5)
     return f": did you mean {nearest[0]}?" if nearest else f": known are {', '.join(known)}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from registry_image.concourse.request.document import read_request
 from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.concourse.request.source import Source, read_platform, read_verify
+from registry_image.concourse.request.validation import Mistakes
 from registry_image.decode import JSONReader
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
@@ -55,7 +56,37 @@ class PutRequest:
 
 def parse_put(raw: bytes, directory: str) -> PutRequest:
     """Raises RequestError."""
-    source, params, _ = read_request(raw, "put")
+    mistakes = Mistakes()
+    source, params, _ = read_request(raw, "put", mistakes)
+    keep = mistakes.keep
+    keep(lambda: _require_agreement(source, params), None)
+    if_exists = params.text("if_exists", "overwrite")
+    request = PutRequest(
+        source=source,
+        directory=directory,
+        image=params.text("image", ""),
+        images=keep(lambda: tuple(_read_part(part) for part in params.children("images")), ()),
+        from_reference=keep(lambda: Reference.parse(params.text("from")), None) if params.has("from") else None,
+        platforms=keep(lambda: tuple(Platform.parse(text) for text in params.texts("platforms")), ()),
+        version=keep(lambda: _as_written(params.text("version", ""), "version"), ""),
+        keep_v=params.boolean("keep_v"),
+        bump_aliases=params.boolean("bump_aliases"),
+        tags=keep(lambda: _tags(params), ()),
+        additional_tags=params.text("additional_tags", ""),
+        tag_prefix=keep(lambda: _as_written(params.text("tag_prefix", ""), "tag_prefix"), ""),
+        if_exists=next(word for word in get_args(IfExists) if word == if_exists),
+        annotations=params.text_map("annotations"),
+        mount_from=keep(lambda: tuple(RepositoryName.parse(text) for text in params.texts("mount_from")), ()),
+        create_repository=params.boolean("create_repository"),
+        verify=keep(lambda: read_verify(params), None),
+        sign=keep(lambda: _read_sign(params), None),
+        dry_run=params.boolean("dry_run"),
+    )
+    mistakes.report()
+    return request
+
+
+def _require_agreement(source: Source, params: JSONReader) -> None:
     if source.content_trust:
         raise RequestError(
             "source.content_trust: Notary v1 is retired: its public server shuts down in December 2026",
@@ -63,31 +94,14 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
         )
     if params.has("verify") and not params.has("from"):
         raise RequestError("params.verify: only what `from` promotes is verified before it is pushed")
-    if_exists = params.text("if_exists", "overwrite")
-    return PutRequest(
-        source=source,
-        directory=directory,
-        image=params.text("image", ""),
-        images=tuple(
-            ImagePart(path=part.text("path"), platform=read_platform(part) if part.has("platform") else None)
-            for part in params.children("images")
-        ),
-        from_reference=Reference.parse(params.text("from")) if params.has("from") else None,
-        platforms=tuple(Platform.parse(text) for text in params.texts("platforms")),
-        version=_as_written(params.text("version", ""), "version"),
-        keep_v=params.boolean("keep_v"),
-        bump_aliases=params.boolean("bump_aliases"),
-        tags=tuple(_as_written(tag, f"tags.{position}") for position, tag in enumerate(params.texts("tags"))),
-        additional_tags=params.text("additional_tags", ""),
-        tag_prefix=_as_written(params.text("tag_prefix", ""), "tag_prefix"),
-        if_exists=next(word for word in get_args(IfExists) if word == if_exists),
-        annotations=params.text_map("annotations"),
-        mount_from=tuple(RepositoryName.parse(text) for text in params.texts("mount_from")),
-        create_repository=params.boolean("create_repository"),
-        verify=read_verify(params),
-        sign=_read_sign(params),
-        dry_run=params.boolean("dry_run"),
-    )
+
+
+def _tags(params: JSONReader) -> tuple[str, ...]:
+    return tuple(_as_written(tag, f"tags.{position}") for position, tag in enumerate(params.texts("tags")))
+
+
+def _read_part(part: JSONReader) -> ImagePart:
+    return ImagePart(path=part.text("path"), platform=read_platform(part) if part.has("platform") else None)
 
 
 def _read_sign(params: JSONReader) -> CosignSign | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair
+from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair, read_secret
 from registry_image.concourse.request.numbers import InexactText, advice
+from registry_image.concourse.request.validation import Mistakes
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.certificate import ClientCertificate
@@ -26,6 +27,8 @@ OnMissing: TypeAlias = Literal["", "empty", "fail"]
 Progress: TypeAlias = Literal["bars", "plain", "none"]
 
 DEFAULT_CONCURRENT_DOWNLOADS = 4
+#: Stands for a repository whose name is a mistake.
+_NOWHERE = Reference("", RepositoryName("", ""), None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +87,22 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def read_source(reader: JSONReader) -> Source:
-    """``reader`` holds a source that conforms to the schema. Raises RequestError for what a schema cannot express."""
+def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
+    """``reader`` holds a source that conforms to the schema. ``mistakes`` gets what a schema cannot express; the result
+    is of no use then."""
     warnings: list[str] = []
-    reference = Reference.parse(reader.text("repository"))
-    digest = parse_digest(reader.text("digest"), "source.digest") if reader.has("digest") else None
-    tag = reader.text("tag") if reader.has("tag") else None
-    if isinstance(tag, InexactText):
-        warnings.append(f"source.tag: {tag} is a number in the pipeline: {advice(tag)}")
-    if tag is not None and not is_tag(tag):
-        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
+    keep = mistakes.keep
+    reference = keep(lambda: Reference.parse(reader.text("repository")), _NOWHERE)
+    machine = Platform.of_this_machine()
+    digest, tag = keep(lambda: _digest(reader), None), keep(lambda: _tag(reader, warnings), None)
     return Source(
         name=reference.name,
         repository=reference.repository,
-        tag=_agreed("tag", tag, reference.tag),
-        digest=_agreed("digest", digest, reference.digest),
+        tag=keep(lambda: _agreed("tag", tag, reference.tag), None),
+        digest=keep(lambda: _agreed("digest", digest, reference.digest), None),
         tag_regex=reader.text("tag_regex", ""),
         exclude_regex=reader.text("exclude_regex", ""),
-        sort=_sort(reader),
+        sort=keep(lambda: _sort(reader), "registry"),
         variant=reader.text("variant", ""),
         semver_constraint=reader.text("semver_constraint", ""),
         pre_releases=reader.boolean("pre_releases"),
@@ -109,25 +110,38 @@ def read_source(reader: JSONReader) -> Source:
         latest=reader.boolean("latest", default=True),
         on_missing=next(known for known in get_args(OnMissing) if known == reader.text("on_missing", "")),
         credentials=read_pair(reader, warnings),
-        auths=read_auths(reader, warnings),
+        auths=keep(lambda: read_auths(reader, warnings), {}),
         client_certs=tuple(
-            ClientCertificate(certificate=entry.text("cert"), key=entry.text("key"), host=entry.text("domain"))
+            ClientCertificate(certificate=entry.text("cert"), key=read_secret(entry, "key"), host=entry.text("domain"))
             for entry in reader.children("client_certs")
         ),
-        clouds=read_clouds(reader, warnings),
-        platform=read_platform(reader) if reader.has("platform") else Platform.of_this_machine(),
+        clouds=keep(lambda: read_clouds(reader, warnings), None),
+        platform=keep(lambda: read_platform(reader), machine) if reader.has("platform") else machine,
         label_regex=reader.text("label_regex", ""),
         annotation_regex=reader.text("annotation_regex", ""),
-        registry_mirrors=_mirrors(reader, warnings),
+        registry_mirrors=keep(lambda: _mirrors(reader, warnings), {}),
         insecure=reader.boolean("insecure"),
         ca_certs=reader.texts("ca_certs"),
-        verify=read_verify(reader),
+        verify=keep(lambda: read_verify(reader), None),
         content_trust=reader.has("content_trust"),
         max_concurrent_downloads=reader.integer("max_concurrent_downloads", DEFAULT_CONCURRENT_DOWNLOADS),
         progress=next(known for known in get_args(Progress) if known == reader.text("progress", "bars")),
         debug=reader.boolean("debug"),
         warnings=tuple(warnings),
     )
+
+
+def _digest(reader: JSONReader) -> Digest | None:
+    return parse_digest(reader.text("digest"), "source.digest") if reader.has("digest") else None
+
+
+def _tag(reader: JSONReader, warnings: list[str]) -> str | None:
+    tag = reader.text("tag") if reader.has("tag") else None
+    if isinstance(tag, InexactText):
+        warnings.append(f"source.tag: {tag} is a number in the pipeline: {advice(tag)}")
+    if tag is not None and not is_tag(tag):
+        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
+    return tag
 
 
 def read_verify(reader: JSONReader) -> CosignVerify | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 from registry_image.decode import JSON
+from registry_image.errors import RequestError
 
 Schema: TypeAlias = Mapping[str, JSON]
+_T = TypeVar("_T")
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
@@ -24,6 +26,27 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
 }
 _SOURCE = {"$ref": "urn:concourse:registry-image:source"}
+
+
+class Mistakes:
+    """Collects the errors of a request, so that its author sees all of them at once."""
+
+    def __init__(self) -> None:
+        self._found: list[RequestError] = []
+
+    def keep(self, read: Callable[[], _T], instead: _T) -> _T:
+        """What ``read`` returns, or ``instead`` if it raises RequestError."""
+        try:
+            return read()
+        except RequestError as error:
+            self._found.append(error)
+            return instead
+
+    def report(self) -> None:
+        """Raises all as one RequestError, if there are any."""
+        if self._found:
+            first, *others = self._found
+            raise RequestError(first.message, hint=first.hint, others=others)
 
 
 def load_schema(name: str) -> dict[str, JSON]:

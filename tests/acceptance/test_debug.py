@@ -1,0 +1,81 @@
+"""debug: true shows the whole conversation with a registry, and no secret; a check tells when pulls run out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from registry_image.version import VERSION
+from tests.support import images, runner, tar
+from tests.support.fakeregistry import fake_registry, redirect, status
+from tests.support.runner import Step
+
+CONTENT = images.image(images.layer(tar.archive(tar.file("a", "b"))))
+SECRET = "hunter2-never-shown"
+LINE = re.compile(
+    r"\d\d:\d\d:\d\d (HEAD|GET|POST|PUT) (http://\S+)( as '\w+')?: \d{3}, (?:\d+ bytes|bytes not announced), \d+ ms.*"
+)
+
+
+@pytest.mark.parametrize("step", ["check", "in", "out"])
+def test_every_request_has_a_line_in_every_step(step: Step, tmp_path: Path) -> None:
+    request: dict[str, object] = {"version": {"tag": "latest", "digest": CONTENT.digest}} if step == "in" else {}
+    with fake_registry() as registry:
+        registry.auth = "basic"
+        registry.accounts = {"robot": SECRET}
+        registry.add("some/name", CONTENT, "latest")
+        source = {"repository": f"{registry.host}/some/name", "tag": "latest", "username": "robot", "password": SECRET}
+        if step == "out":
+            request["params"] = {"from": f"{registry.host}/some/name"}
+        arguments = () if step == "check" else (tmp_path,)
+        outcome = runner.run(step, {"source": {**source, "debug": True}, **request}, *arguments)
+        asked = [f"{ask.method} http://{registry.host}{ask.target.partition('?')[0]}" for ask in registry.log]
+    assert outcome.status == 0, outcome.stderr
+    first, *lines = outcome.stderr.splitlines()
+    version = re.escape(VERSION)
+    assert re.fullmatch(rf"{step} \(registry-image-resource\) {version}, Python 3\.\d+\.\d+, Linux \w+", first)
+    told = [match for match in map(LINE.fullmatch, lines) if match]
+    assert sorted(f"{match[1]} {match[2]}" for match in told) == sorted(asked)
+    assert " as 'robot'" in outcome.stderr
+    assert "401, " in outcome.stderr
+    assert SECRET not in outcome.stderr
+
+
+def test_queries_stay_out_and_redirects_retries_and_failures_are_shown() -> None:
+    with fake_registry() as registry:
+        registry.add("some/name", CONTENT, "latest")
+        signed = f"http://{registry.host}/v2/some/name/manifests/{CONTENT.digest}?X-Signature={SECRET}"
+        registry.script("HEAD", "/manifests/", status(503), redirect(signed))
+        source = {"repository": f"{registry.host}/some/name", "tag": "latest", "debug": True}
+        outcome = runner.check({"source": source}, {"REGISTRY_IMAGE_WAIT_SCALE": "0"})
+    assert outcome.versions
+    assert SECRET not in outcome.stderr
+    assert ": 503, " in outcome.stderr
+    assert "trying again in" in outcome.stderr
+    assert f"redirected to {registry.host}" in outcome.stderr
+
+
+@pytest.mark.parametrize(("left", "debug", "told"), [("19", False, True), ("20", False, False), ("90", True, True)])
+def test_a_check_tells_the_quota_when_little_is_left(left: str, debug: bool, told: bool) -> None:
+    headers = {
+        "docker-content-digest": CONTENT.digest,
+        "content-type": "application/vnd.oci.image.manifest.v1+json",
+        "ratelimit-remaining": f"{left};w=21600",
+        "ratelimit-limit": "100;w=21600",
+    }
+    with fake_registry() as registry:
+        registry.add("some/name", CONTENT, "latest")
+        registry.script("HEAD", "/manifests/", status(200, **headers), always=True)
+        source = {"repository": f"{registry.host}/some/name", "tag": "latest", "debug": debug}
+        outcome = runner.check({"source": source})
+    assert outcome.versions
+    assert (f"allows {left} of 100 more pulls" in outcome.stderr) == told
+
+
+def test_without_debug_a_check_says_nothing() -> None:
+    with fake_registry() as registry:
+        registry.add("some/name", CONTENT, "latest")
+        outcome = runner.check({"source": {"repository": f"{registry.host}/some/name", "tag": "latest"}})
+    assert outcome.stderr == ""

@@ -1,0 +1,89 @@
+"""What goes wrong on the way to a registry is named by its cause, with what to do about it."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from registry_image.errors import TransportError
+from registry_image.net.http import Request
+from registry_image.net.retry import ONCE
+from registry_image.net.tls import TLS
+from tests.support import images
+from tests.support.certificates import Authority, KeyPair
+from tests.support.clients import STALL, a_client, a_repository
+from tests.support.fakeregistry import fake_registry, stall
+
+DAYS = datetime.timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def refusal(pair: KeyPair, *, trusted: Authority | None = None, insecure: bool = False) -> TransportError:
+    with fake_registry(pair) as registry:
+        client = a_client(tls=TLS(ca_certs=(trusted.pem,) if trusted else ()), policy=ONCE)
+        with pytest.raises(TransportError) as caught:
+            a_repository(registry, "a/b", client=client, insecure=insecure).resolve("1")
+        assert registry.log == []
+    return caught.value
+
+
+@pytest.mark.parametrize(("age", "problem"), [(10 * DAYS, "has expired"), (-10 * DAYS, "is not valid yet")])
+def test_a_certificate_of_another_time_is_shown_with_its_dates(
+    authority: Authority, age: datetime.timedelta, problem: str
+) -> None:
+    error = refusal(authority.issue(age=age), trusted=authority)
+    day = datetime.datetime.now(datetime.UTC)
+    first, last = day - age - 2 * DAYS, day - age + 2 * DAYS
+    assert f"the certificate {problem}: valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}; it is now " in error.message
+    assert "clock" in (error.hint or "")
+    assert "ca_certs" not in (error.hint or "")
+
+
+def test_a_certificate_of_another_host_is_shown_with_its_names(authority: Authority) -> None:
+    names = tuple(f"{name}.example" for name in "abcdefg")
+    error = refusal(authority.issue(names=names), trusted=authority)
+    listed = ", ".join(repr(name) for name in names[:5])
+    assert error.message.endswith(f"the certificate is for another host: {listed} and 2 more")
+    assert "ca_certs" not in (error.hint or "")
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_a_certificate_of_an_unknown_authority_says_that_insecure_does_not_help(
+    authority: Authority, insecure: bool
+) -> None:
+    error = refusal(authority.issue(), insecure=insecure)
+    assert "the certificate is not trusted" in error.message
+    assert "`ca_certs`" in (error.hint or "")
+    assert "`insecure: true` does not help" in (error.hint or "")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("user", ["", "user:pa55@"])
+def test_a_proxy_that_is_down_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, user: str
+) -> None:
+    with fake_registry() as gone:
+        host = gone.host
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://{user}{host}")
+    with pytest.raises(TransportError) as caught:
+        a_client(policy=ONCE).fetch(Request(method="GET", url=f"{scheme}://registry.example.com/", what="ask"), 10)
+    assert caught.value.message == f"ask: registry.example.com: the proxy {host} failed: connection refused"
+    assert "https_proxy" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_a_stall_says_how_long_was_waited_and_where_to_look(after: int) -> None:
+    with fake_registry() as registry:
+        registry.add("a/b", images.image(), "1")
+        registry.script("GET", "/tags/", stall(after), always=True)
+        repository = a_repository(registry, "a/b", client=a_client(policy=ONCE))
+        with pytest.raises(TransportError, match=rf"stalled: no byte came in {STALL:.3g} s$") as caught:
+            list(repository.tags())
+    assert "firewall" in (caught.value.hint or "")

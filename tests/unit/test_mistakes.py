@@ -1,0 +1,140 @@
+"""All mistakes of a request are told at once, without a secret, and names from elsewhere with what is written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from registry_image.concourse.request import elsewhere
+from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.get import parse_get
+from registry_image.concourse.request.put import parse_put
+from registry_image.concourse.request.validation import load_schema
+from registry_image.errors import RequestError
+
+SECRET = "hunter2-never-shown"
+
+
+def told(parse: Callable[[bytes], object], request: object) -> list[str]:
+    with pytest.raises(RequestError) as caught:
+        parse(json.dumps(request).encode())
+    error = caught.value
+    return [f"{each.message} | {each.hint or ''}" for each in (error, *error.others)]
+
+
+def get(raw: bytes) -> object:
+    return parse_get(raw, "/destination")
+
+
+def put(raw: bytes) -> object:
+    return parse_put(raw, "/artifacts")
+
+
+def test_every_field_that_is_wrong_gets_a_line() -> None:
+    source = {"repositry": "x", "insecure": "yes", "load": 1, "sort": "up", "tag_regex": ["x"]}
+    lines = told(put, {"source": source, "params": {"tags": "a", "imagee": "x"}})
+    for start in (
+        "params: unknown field 'imagee': did you mean image?",
+        "source: unknown field 'repositry': did you mean repository?",
+        "source: unknown field 'load'",
+        "source: repository is required",
+        "source.insecure: expected true or false",
+        "source.sort: expected one of ",
+        "source.tag_regex: expected a string",
+        "params.tags: expected an array",
+    ):
+        assert len([line for line in lines if line.startswith(start)]) == 1
+    assert len(lines) == 8
+
+
+def test_what_only_the_values_show_is_told_at_once_too() -> None:
+    source = {"repository": "UPPER", "tag": "a/b", "platform": "linux", "auths": {"h": {"username": "x"}}}
+    version = {"digest": "sha256:short"}
+    lines = told(get, {"source": source, "version": version, "params": {"format": "oci", "formats": ["oci"]}})
+    starts = ("repository 'UPPER'", "source.tag: 'a/b'", "source: auths: h", "platform 'linux'", "params: `format`")
+    for start in (*starts, "version.digest: not a digest"):
+        assert len([line for line in lines if line.startswith(start)]) == 1, lines
+    assert len(lines) == 6
+
+
+def test_a_long_list_of_mistakes_ends() -> None:
+    source = {"repository": "x", **{f"field{number}": 1 for number in range(50)}}
+    assert len(told(parse_check, {"source": source})) == 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"user:{SECRET}@registry.example/x",
+        f"user:{SECRET}@registry.example:5000/x:1",
+        f"user:{SECRET}@registry.example",
+        f"https://token:{SECRET}@registry.example/x",
+        f"user:{SECRET}@registry.example/x@sha256:{'0' * 64}",
+        f"user:a@{SECRET}@registry.example/x",
+        f"{SECRET}@registry.example/x",
+        f"user:{SECRET}@",
+    ],
+)
+@pytest.mark.parametrize("field", ["repository", "from", "mount_from"])
+def test_a_login_in_a_repository_is_refused_without_being_repeated(field: str, text: str) -> None:
+    params = {"from": {"from": text}, "mount_from": {"mount_from": [text]}}.get(field, {})
+    (line,) = told(put, {"source": {"repository": text if field == "repository" else "x"}, "params": params})
+    assert "hunter2" not in line
+    assert "no login belongs before @" in line
+    assert "`username` and `password`" in line
+
+
+@pytest.mark.parametrize("key", ["auths", "docker_config_json"])
+def test_a_login_in_the_key_of_auths_is_refused_without_being_repeated(key: str) -> None:
+    auths: dict[str, object] = {f"https://user:{SECRET}@ghcr.io": {}}
+    source = {"repository": "x", key: auths if key == "auths" else {"auths": auths}}
+    (line,) = told(parse_check, {"source": source})
+    assert "hunter2" not in line
+    assert "without user and password" in line
+
+
+@pytest.mark.parametrize(
+    ("where", "field", "words"),
+    [
+        ("source", "insecure_registries", "`insecure: true`"),
+        ("source", "additional_private_registries", "`auths`"),
+        ("source", "server_args", "no Docker daemon"),
+        ("source", "image", "`repository`"),
+        ("params", "build", "build in a task"),
+        ("params", "load", "set `image`"),
+        ("params", "load_base", "set `image`"),
+        ("params", "import_file", "no image"),
+        ("params", "tag_as_latest", "`tags: [latest]`"),
+        ("params", "tag_file", "`additional_tags`"),
+        ("params", "cache-from", "builds"),
+        ("params", "pull_repository", "`from`"),
+    ],
+)
+def test_a_name_from_elsewhere_is_answered_with_what_to_write(where: str, field: str, words: str) -> None:
+    document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {"image": "x"}}
+    document[where][field] = "x"
+    (line,) = told(put, document)
+    assert line.startswith(f"{where}: unknown field {field!r}: ")
+    assert words in line
+    assert "did you mean" not in line
+
+
+@pytest.mark.parametrize(("field", "words"), [("save", "`format: oci`"), ("rootfs", "default")])
+def test_names_of_a_get_from_elsewhere_are_answered_too(field: str, words: str) -> None:
+    version = {"digest": "sha256:" + "0" * 64}
+    (line,) = told(get, {"source": {"repository": "x"}, "version": version, "params": {field: True}})
+    assert words in line
+
+
+@pytest.mark.parametrize("kind", ["check", "get", "put"])
+def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
+    properties = load_schema(kind)["properties"]
+    assert isinstance(properties, dict)
+    for where, table in (("source", elsewhere.SOURCE), ("params", elsewhere.PARAMS)):
+        known = properties.get(where, {})
+        assert isinstance(known, dict)
+        fields = known.get("properties", {})
+        assert isinstance(fields, dict)
+        assert not table.keys() & fields.keys()
