@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
+from registry_image.record import replace
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from tests.support import tar
 from tests.support.images import Content, blob, image, index, manifest_of, on

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from registry_image.errors import AuthError
+from registry_image.record import Hidden, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Credentials:
     """A name and a password, or an identity (refresh) token (distribution, oauth.md); ``repr`` shows no secret.
 
@@ -18,8 +18,8 @@ class Credentials:
     """
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
+    password: Hidden[str] = ""
+    identity_token: Hidden[str] = ""
 
     def __post_init__(self) -> None:
         if not self.identity_token and not (self.username and self.password):

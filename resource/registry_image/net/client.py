@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from registry_image.net.retry import RetryPolicy
 from registry_image.net.scheme import Schemes
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
+from registry_image.record import replace
 
 #: Seconds to reach an address, and seconds without a byte after which a connection counts as broken. A listening host
 #: answers within a round trip, and TCP retransmits after 1, 3 and 7 seconds.
@@ -37,7 +37,6 @@ _CROSS_HOST_HEADERS = frozenset({"accept", "range"})
 _Result = TypeVar("_Result")
 
 
-@dataclass(slots=True)
 class Traffic:
     """The number of answered requests, and the rest of the rate limit as last reported by the registry."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.oci.digest import Digest
+from registry_image.record import record
 
 DOCKER_HUB = "index.docker.io"
 _DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -41,7 +41,7 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class RepositoryName:
     """A registry's host and a path: ``RepositoryName.parse("alpine")`` is ``index.docker.io/library/alpine``."""
 
@@ -85,7 +85,7 @@ class RepositoryName:
         return f"{self.host}/{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Reference:
     """``repository[:tag][@digest]`` as a user writes it; ``name`` is the unchanged text before tag and digest."""
 
