@@ -50,6 +50,8 @@ HEAVY = (
 #: Modules for other formats and for long gets, which a get of a rootfs must not import.
 HEAVY_FOR_A_GET = (
     "asyncio",
+    "dataclasses",
+    "inspect",
     "cryptography",
     "jsonschema",
     "tarfile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -177,7 +178,7 @@ def test_an_old_docker_image_stays_an_image_when_it_becomes_an_oci_manifest() ->
 def test_reducing_chooses_as_a_get_does() -> None:
     disk = on(TWO, "amd64")
     described = {**disk.manifest.extra, "artifactType": "a/disk"}
-    disk = replace(disk, manifest=replace(disk.manifest, extra=described))
+    disk = dataclasses.replace(disk, manifest=dataclasses.replace(disk.manifest, extra=described))
     reduced = select_platforms(whole(index(disk, on(ONE, "amd64"))), [AMD])
     assert [str(entry.digest) for entry in reduced.manifests] == [ONE.digest]
     reduced = select_platforms(whole(index(TWO, on(ONE, "amd64"))), [AMD])

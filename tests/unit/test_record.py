@@ -19,6 +19,11 @@ class Point:
         return self.x + self.y
 
 
+@record(kw_only=True)
+class Named(Point):
+    name: str
+
+
 @record()
 class Place:
     x: int
@@ -76,6 +81,13 @@ def test_records_are_equal_and_hash_alike_if_class_and_fields_are_equal() -> Non
     others: list[object] = [Place(1, 2), (1, 2)]
     assert Point(1, 2) not in others
     assert {Point(1): "a"}[Point(1)] == "a"
+
+
+def test_a_record_inherits_fields_and_defaults() -> None:
+    assert Named(x=1, name="a").y == 0
+    assert Named(x=1, name="a") != Named(x=1, y=1, name="a")
+    with pytest.raises(TypeError, match="expected the fields x, y, name"):
+        Named(x=1)  # type: ignore[call-arg]  # what mypy refuses is refused at run time too
 
 
 def test_a_record_never_changes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from registry_image.concourse.request.document import read_request
@@ -10,13 +9,14 @@ from registry_image.concourse.request.source import Source, parse_digest, read_p
 from registry_image.concourse.request.version import Version
 from registry_image.errors import RequestError
 from registry_image.oci.platform import Platform
+from registry_image.record import record
 
 Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
 #: The name of each format's result in the destination.
 PRODUCTS: dict[Format, str] = {"rootfs": "rootfs", "oci": "image.tar", "oci-layout": "oci"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class GetRequest:
     """``platform`` is the params' or else the source's."""
 
