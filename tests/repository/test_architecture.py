@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[2] / "resource" / "registry_image"
 FLOORS = {
     "errors": 0,
     "progress": 0,
+    "record": 0,
     "version": 0,
     "decode": 1,
     "semver": 1,

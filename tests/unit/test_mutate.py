@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +12,7 @@ from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
+from registry_image.record import replace
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from tests.support import tar
 from tests.support.images import Content, blob, image, index, manifest_of, on
@@ -177,7 +178,7 @@ def test_an_old_docker_image_stays_an_image_when_it_becomes_an_oci_manifest() ->
 def test_reducing_chooses_as_a_get_does() -> None:
     disk = on(TWO, "amd64")
     described = {**disk.manifest.extra, "artifactType": "a/disk"}
-    disk = replace(disk, manifest=replace(disk.manifest, extra=described))
+    disk = dataclasses.replace(disk, manifest=dataclasses.replace(disk.manifest, extra=described))
     reduced = select_platforms(whole(index(disk, on(ONE, "amd64"))), [AMD])
     assert [str(entry.digest) for entry in reduced.manifests] == [ONE.digest]
     reduced = select_platforms(whole(index(TWO, on(ONE, "amd64"))), [AMD])

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from registry_image.archive.decoder import Decoder, DecoderError
 from registry_image.archive.headers import BLOCK_SIZE, is_header
 from registry_image.errors import CorruptLayer, quote
 from registry_image.oci.digest import Buffer
+from registry_image.record import record
 
 #: The most bytes returned at once: a few kB of a zip bomb decompress to gigabytes, which must not fill memory. With
 #: smaller pieces, threads spend more time waiting for the interpreter lock than working.
@@ -38,7 +38,7 @@ _FOREIGN = {
 _HINT = "layers are gzip, zstd or plain tar; anything else must be converted when the image is built"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class _Format:
     """``padding`` may stand between members; ``tolerant`` formats ignore what follows the last one."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from registry_image.record import record
 
 #: The most of a header line that is parsed, in characters; http.client takes 64 KiB.
 MAX_CHALLENGE = 8192
@@ -16,7 +17,7 @@ _SCHEME = rf"(?a)\s*({_WORD})(?:\s+|(?=,)|$)"
 _ESCAPE = r"(?s)\\(.)"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Challenge:
     """``scheme`` and the names of parameters are in lower case."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from registry_image.errors import AuthError
 from registry_image.net.secrets import SECRETS
+from registry_image.record import Hidden, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Credentials:
     """A name and a password, or an identity (refresh) token (distribution, oauth.md); ``repr`` shows no secret.
 
@@ -19,8 +19,8 @@ class Credentials:
     """
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
+    password: Hidden[str] = ""
+    identity_token: Hidden[str] = ""
 
     def __post_init__(self) -> None:
         SECRETS.add(self.password, self.identity_token)

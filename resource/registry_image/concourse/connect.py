@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
@@ -17,6 +16,7 @@ from registry_image.net.retry import ONCE, RetryPolicy
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
+from registry_image.record import record
 from registry_image.registry.repository import Repository
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ BUILD_PATIENCE: Patience = RetryPolicy(), TIMEOUTS
 WAIT_SCALE_VARIABLE = "REGISTRY_IMAGE_WAIT_SCALE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Connection:
     """A source's repository, its mirror if it has one, and the client that both share.
 

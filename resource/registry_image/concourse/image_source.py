@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from registry_image.concourse.connect import Connection, repository
@@ -20,6 +19,7 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import Reference, RepositoryName
+from registry_image.record import record, replace
 from registry_image.storage.detect import open_image
 from registry_image.storage.layout import NAMES
 from registry_image.transfer.copy import Graph, graph_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ImageToPush:
     """The tags will point at ``root``; ``reader`` has everything that it refers to; ``form`` is for the log.
 

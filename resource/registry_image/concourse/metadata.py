@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
@@ -13,11 +12,12 @@ from registry_image.decode import JSON
 from registry_image.oci.config import ImageConfig
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
+from registry_image.record import record
 
 Pairs = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StepResult:
     """``metadata`` is in display order."""
 
@@ -31,7 +31,7 @@ class StepResult:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Taken:
     """``root`` is what the version's digest names, ``image`` the platform's image in it, or None.
 

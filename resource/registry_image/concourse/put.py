@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener, Silence
+from registry_image.record import replace
 from registry_image.registry.upload import RepositoryWriter
 from registry_image.transfer.copy import Copied, Graph, copy_graph, graph_of, put_tags, verify_graph
 from registry_image.transfer.select import select_within

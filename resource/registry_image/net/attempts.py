@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from registry_image.errors import RegistryError, ResourceError
 from registry_image.net.retry import RetryPolicy
 from registry_image.progress import Listener
+from registry_image.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Clock:
     """Time as a parameter, in seconds. ``now`` is Unix time; ``dice``, a random number in [0, 1), spreads waits."""
 

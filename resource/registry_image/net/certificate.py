@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from registry_image.record import Hidden, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ClientCertificate:
     """A certificate chain and its key, both PEM text, shown only to ``host`` (host[:port]); "" is every server."""
 
     certificate: str
-    key: str = field(repr=False)
+    key: Hidden[str]
     host: str = ""

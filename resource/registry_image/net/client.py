@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from registry_image.net.scheme import Schemes
 from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
+from registry_image.record import replace
 
 #: Seconds to reach an address, and seconds without a byte after which a connection counts as broken. A listening host
 #: answers within a round trip, and TCP retransmits after 1, 3 and 7 seconds.
@@ -41,7 +41,6 @@ _CROSS_HOST_HEADERS = frozenset({"accept", "range"})
 _Result = TypeVar("_Result")
 
 
-@dataclass(slots=True)
 class Traffic:
     """The number of answered requests, and what the registry said last of the rate limit: the rest, and the whole."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, TransportError
 from registry_image.net.origin import show_host
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
+from registry_image.record import EMPTY, Hidden, record
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -84,7 +84,7 @@ class Auth(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Request:
     """``what`` begins every error text: "check ghcr.io/org/img:1.2". A status that is neither 2xx nor in ``accept`` is
     raised as a RegistryError. A body that is a function needs ``length``, its size in bytes. ``policy``,
@@ -92,10 +92,10 @@ class Request:
     ``check_redirect`` may refuse an address by raising."""
 
     method: str
-    url: str = field(repr=False)
+    url: Hidden[str]
     what: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Body | None = field(default=None, repr=False)
+    headers: Hidden[Mapping[str, str]] = EMPTY
+    body: Hidden[Body | None] = None
     length: int | None = None
     auth: Auth | None = None
     accept: Collection[int] = ()
@@ -106,14 +106,14 @@ class Request:
     check_redirect: Callable[[str], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reply:
     """A whole, small answer. ``url`` is the address after redirects: the base of a relative Location or Link."""
 
     status: int
     headers: Headers
-    body: bytes = field(repr=False)
-    url: str = field(repr=False)
+    body: Hidden[bytes]
+    url: Hidden[str]
 
 
 class StreamingReply:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from registry_image.record import record
 
 #: The longest wait in seconds that a registry may ask for; for a user, an error is better than a longer wait.
 MAX_ASKED_WAIT = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RetryPolicy:
     """``budget`` bounds the time since a piece of work last made progress; 0 means one attempt. ``first`` is the mean
     of the first wait, which doubles up to ``longest``. All in seconds.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass
 
 from registry_image.errors import RequestError
 from registry_image.net.certificate import ClientCertificate
+from registry_image.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class TLS:
     """``ca_certs``: PEM texts, added to the system's store (never to a list that a Python package ships)."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from registry_image.decode import JSONReader, in_turn, parse_json
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
+from registry_image.record import EMPTY, record
 
 #: The largest image config, in bytes. Real ones stay under 100 kB; history and labels can grow.
 MAX_CONFIG_SIZE = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ImageConfig:
     """``raw`` is the exact document; ``created`` its RFC 3339 text, or ""."""
 
@@ -26,7 +26,7 @@ class ImageConfig:
     user: str = ""
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = EMPTY
 
 
 def parse_config(raw: bytes, *, what: str = "image config") -> ImageConfig:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from registry_image.decode import JSON, JSONReader
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
+from registry_image.record import EMPTY, record
 
 #: The largest blob, in bytes (256 TiB): the sum of ten thousand of them is still a valid offset in a file.
 MAX_BLOB_SIZE = 1 << 48
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Descriptor:
     """``size`` is in bytes. ``platform`` is normalised, and None if the index names none. ``os_features`` are what it
     demands of the operating system (image-index.md, ``os.features``)."""
@@ -26,7 +26,7 @@ class Descriptor:
     os_features: tuple[str, ...] = ()
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = EMPTY
 
     @classmethod
     def read(cls, reader: JSONReader) -> Descriptor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from registry_image.errors import DigestMismatch, InvalidManifest, SizeMismatch, quote
+from registry_image.record import record
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -16,7 +16,7 @@ _HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Digest:
     """An algorithm and lower-case hex, checked when made: ``Digest.parse("sha256:…")``."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from registry_image.errors import InvalidManifest
 from registry_image.oci.config import ImageConfig
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Manifest
+from registry_image.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Layer:
     """``descriptor`` is of the blob as stored, ``diff_id`` of its uncompressed bytes. ``number`` counts from 1."""
 
@@ -24,7 +23,7 @@ class Layer:
         return f"layer {self.number} of {self.count} ({self.descriptor.digest})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Image:
     manifest: Manifest
     config: ImageConfig

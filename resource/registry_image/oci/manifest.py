@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from registry_image.decode import JSONReader, in_turn, parse_json
 from registry_image.errors import InvalidManifest, UnsupportedMediaType, quote
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, verify
+from registry_image.record import EMPTY, record
 
 #: The largest manifest, in bytes: the distribution spec asks registries to accept 4 MiB.
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
@@ -17,7 +17,7 @@ MAX_MANIFEST_SIZE = 4 * 1024 * 1024
 MAX_CHILDREN = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RawManifest:
     """What manifests and indexes share. ``raw`` are the exact bytes: the ones hashed are written, pushed and parsed."""
 
@@ -26,14 +26,14 @@ class RawManifest:
     digest: Digest
     artifact_type: str = ""
     subject: Descriptor | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = EMPTY
 
     @property
     def descriptor(self) -> Descriptor:
         return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.raw))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Manifest(RawManifest):
     """One image, or one artifact whose ``config`` is not an image's."""
 
@@ -48,7 +48,7 @@ class Manifest(RawManifest):
         return old or kind in mediatype.CONFIGS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Index(RawManifest):
     """Manifests and further indexes, in order."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from os import uname
 
 from registry_image.decode import JSONReader
 from registry_image.errors import RequestError, quote
+from registry_image.record import record
 
 _OS = {"macos": "darwin"}
 _ARCHITECTURES = {
@@ -25,7 +25,7 @@ _ARCHITECTURES = {
 _DEFAULT_VARIANTS = {"arm64": {"8", "v8"}, "amd64": {"1", "v1"}}
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Platform:
     """``variant`` is "" if the architecture has none, or for the default one (``arm64/v8`` = ``arm64``)."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.oci.digest import Digest
+from registry_image.record import record
 
 DOCKER_HUB = "index.docker.io"
 _DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -52,7 +52,7 @@ def _require_no_login(text: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class RepositoryName:
     """A registry's host, in lower case, and a path: ``RepositoryName.parse("alpine")`` is
     ``index.docker.io/library/alpine``."""
@@ -99,7 +99,7 @@ class RepositoryName:
         return f"{self.host}/{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Reference:
     """``repository[:tag][@digest]`` as a user writes it; ``name`` is the unchanged text before tag and digest."""
 

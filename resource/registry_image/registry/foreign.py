@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from registry_image.errors import ResourceError, TransportError
 from registry_image.net.client import Client
 from registry_image.net.http import Request, StreamingReply
 from registry_image.net.origin import internal_problem, redirect_problem, show_url
 from registry_image.oci.descriptor import Descriptor
+from registry_image.record import replace
 
 #: The most addresses of one layer that are tried; real layers have one or two.
 MAX_URLS = 8

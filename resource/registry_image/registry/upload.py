@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from urllib.parse import quote as url_quote
 from urllib.parse import urlencode
 
@@ -29,6 +28,7 @@ from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
+from registry_image.record import replace
 from registry_image.registry.referrers import fallback_tag
 from registry_image.registry.repository import Repository
 

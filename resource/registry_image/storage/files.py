@@ -9,11 +9,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from registry_image.errors import ContentError, quote, storage_errors
 from registry_image.oci.digest import Buffer
+from registry_image.record import record
 
 #: Bytes per read from disk: large enough to make system calls rare, small beside the memory of a step.
 PIECE = 256 * 1024
@@ -31,7 +31,7 @@ class Files(Protocol):
         """The file's bytes in pieces. Raises ContentError if it is missing, StorageError if it cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Region:
     """A run of bytes in an open file: ``size`` of them from ``offset``."""
 

@@ -8,13 +8,13 @@ socket → blob digest → spool ─┐  several at once, in threads of `fetch`
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from registry_image.archive.tarstream import TarReader
 from registry_image.errors import CorruptLayer, DigestMismatch, InvalidWhiteout, UnsafePath
 from registry_image.oci.content import BlobSource
 from registry_image.oci.image import Image
 from registry_image.progress import Listener
+from registry_image.record import record
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
 from registry_image.transfer.fetch import PARALLEL, Downloads
@@ -22,7 +22,7 @@ from registry_image.transfer.inflate import Inflation
 from registry_image.transfer.workers import WorkerGroup
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Unpacked:
     """``entries`` counts the members of all layers, ``bytes_written`` the data of files."""
 

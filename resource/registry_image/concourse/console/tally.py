@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from registry_image.progress import STEPS
 
@@ -15,14 +14,18 @@ _STARVED = 1_000_000
 _SMOOTHING = 3.0
 
 
-@dataclass(slots=True)
 class Part:
     """Bytes of one step on one part; ``total`` is None where nobody knows it. Counted by one thread at a time."""
 
-    total: int | None = None
-    done: int = 0
-    started: bool = False
-    finished: bool = False
+    __slots__ = ("done", "finished", "started", "total")
+
+    def __init__(
+        self, *, total: int | None = None, done: int = 0, started: bool = False, finished: bool = False
+    ) -> None:
+        self.total = total
+        self.done = done
+        self.started = started
+        self.finished = finished
 
     @property
     def reached(self) -> int:
@@ -139,20 +142,17 @@ def _waits_for(before: Mapping[str, Part], parts: Mapping[str, Part]) -> bool:
     return False
 
 
-@dataclass(slots=True)
 class _Pace:
     """The speed of a step. ``measured`` says that it is the step's own, not that of what it waits for."""
 
-    begin: float
-    end: float | None = None
-    speed: float = 0.0
-    measured: bool = False
-    _last: float = field(init=False)
-    _moved: int = 0
-    _limited: bool = True
-
-    def __post_init__(self) -> None:
-        self._last = self.begin
+    def __init__(self, begin: float) -> None:
+        self.begin = begin
+        self.end: float | None = None
+        self.speed = 0.0
+        self.measured = False
+        self._last = begin
+        self._moved = 0
+        self._limited = True
 
     def sample(self, now: float, moved: int, *, limited: bool) -> None:
         window = now - self._last

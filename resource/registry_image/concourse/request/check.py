@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from registry_image.concourse.request.document import read_request
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.validation import Mistakes
 from registry_image.concourse.request.version import Cursor
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
+from registry_image.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CheckRequest:
     """``version`` is None at the first check."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from registry_image.concourse.request.document import read_request
@@ -13,6 +12,7 @@ from registry_image.decode import JSONReader
 from registry_image.errors import RequestError
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
+from registry_image.record import record
 
 Format: TypeAlias = Literal["rootfs", "oci", "oci-layout"]
 #: The name of each format's result in the destination.
@@ -22,7 +22,7 @@ PRODUCTS: dict[Format, str] = {"rootfs": "rootfs", "oci": "image.tar", "oci-layo
 _NONE = Digest.of(b"")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class GetRequest:
     """``platform`` is the params' or else the source's."""
 

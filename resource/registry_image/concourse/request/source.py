@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
@@ -17,6 +16,7 @@ from registry_image.net.certificate import ClientCertificate
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, is_host, is_tag, registry_host
+from registry_image.record import EMPTY, record
 
 if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings
@@ -31,7 +31,7 @@ DEFAULT_CONCURRENT_DOWNLOADS = 4
 _NOWHERE = Reference("", RepositoryName("", ""), None, None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Mirror:
     """A server to ask before the origin. ``host`` is host[:port], ``prefix`` a path in front of every repository."""
 
@@ -45,7 +45,7 @@ class Mirror:
         return RepositoryName(self.host, f"{self.prefix}/{origin.path}" if self.prefix else origin.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Source:
     """The schema describes the fields; "" and None mean absent.
 
@@ -70,13 +70,13 @@ class Source:
     latest: bool = True
     on_missing: OnMissing = ""
     credentials: Credentials | None = None
-    auths: Mapping[str, Credentials] = field(default_factory=dict)
+    auths: Mapping[str, Credentials] = EMPTY
     client_certs: tuple[ClientCertificate, ...] = ()
     clouds: CloudSettings | None = None
     platform: Platform
     label_regex: str = ""
     annotation_regex: str = ""
-    registry_mirrors: Mapping[str, Mirror] = field(default_factory=dict)
+    registry_mirrors: Mapping[str, Mirror] = EMPTY
     insecure: bool = False
     ca_certs: tuple[str, ...] = ()
     verify: CosignVerify | None = None

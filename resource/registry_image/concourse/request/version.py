@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from registry_image.oci.digest import Digest
+from registry_image.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Version:
     """``tag`` is "" for an image that is pinned by digest only."""
 
@@ -19,7 +18,7 @@ class Version:
         return {"tag": self.tag, "digest": str(self.digest)} if self.tag else {"digest": str(self.digest)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Cursor:
     """The version that a check starts from; users may pin any text. ``digest`` is None if missing or invalid."""
 
