@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -23,10 +24,12 @@ KEY, OTHER = COSIGN["keys"]["p256"], COSIGN["keys"]["other"]
 
 
 def get(
-    engine: Engine, image: str, source: dict[str, object], verify: object, directory: Path, *, status: int = 0
+    engine: Engine, image: str, request: dict[str, object], verify: object, directory: Path, *, status: int = 0
 ) -> Ran:
+    """``request`` is that of a get, without what its source verifies."""
     directory.mkdir()
-    request = {"source": source | {"verify": {"cosign": verify}}, "version": {"digest": BUILT.digest}}
+    source = cast("dict[str, object]", request["source"]) | {"verify": {"cosign": verify}}
+    request = request | {"source": source}
     ran = step(engine, image, request, "/opt/resource/in", BUILD, mount=directory, status=status)
     assert set(ran.changes) <= {"A /tmp/build", "C /tmp"}
     return ran
@@ -44,13 +47,15 @@ def test_put_signs_with_an_encrypted_key_of_cosign_and_get_verifies_it(
     images.write_layout(tmp_path / "image", BUILT)
     source = registry.source(repository_name)
     sign = {"cosign": {"key": KEY["private"], "password": COSIGN["password"], "format": form}}
-    request = {"source": source | {"tag": "1"}, "params": {"image": "image", "sign": sign}}
-    put = step(engine, image, request, "/opt/resource/out", BUILD, mount=tmp_path)
+    asked = {"source": source | {"tag": "1"}, "params": {"image": "image", "sign": sign}}
+    put = step(engine, image, asked, "/opt/resource/out", BUILD, mount=tmp_path)
 
-    got = get(engine, image, source, {"keys": [KEY["public"]]}, tmp_path / "got")
+    assert isinstance(put.answer, dict)
+    request = {"source": source, "version": put.answer["version"]}
+    got = get(engine, image, request, {"keys": [KEY["public"]]}, tmp_path / "got")
     assert signed_by(got) == signed_by(put)
     assert (tmp_path / "got/rootfs/hello").read_text() == "world\n"
-    refused = get(engine, image, source, {"keys": [OTHER["public"]]}, tmp_path / "refused", status=1)
+    refused = get(engine, image, request, {"keys": [OTHER["public"]]}, tmp_path / "refused", status=1)
     assert "by another key" in refused.stderr
     assert list((tmp_path / "refused").iterdir()) == []
 
@@ -62,11 +67,14 @@ def test_get_verifies_an_identity_by_a_timestamp(engine: Engine, image: str, tmp
     with fake_registry() as registry:
         registry.add("app", BUILT, "1")
         registry.add("app", referring(BUILT.manifest, bundle))
-        source: dict[str, object] = {"repository": f"{registry.host}/app"}
+        request: dict[str, object] = {
+            "source": {"repository": f"{registry.host}/app"},
+            "version": {"digest": BUILT.digest},
+        }
         root = {"trusted_root": sigstore.trusted_root().decode()}
-        assert signed_by(get(engine, image, source, wanted | root, tmp_path / "got")) == f"{SUBJECT} ({ISSUER})"
+        assert signed_by(get(engine, image, request, wanted | root, tmp_path / "got")) == f"{SUBJECT} ({ISSUER})"
         # Without a root of their own, those that ship are believed: sigstore's public ones.
-        refused = get(engine, image, source, wanted, tmp_path / "refused", status=1)
+        refused = get(engine, image, request, wanted, tmp_path / "refused", status=1)
     assert "no signature that counts" in refused.stderr
     assert (tmp_path / "got/rootfs/hello").read_text() == "world\n"
     assert list((tmp_path / "refused").iterdir()) == []
