@@ -31,6 +31,7 @@ from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.reference import RepositoryName
+from registry_image.record import replace
 
 if TYPE_CHECKING:
     from registry_image.oci.manifest import Index, Manifest
