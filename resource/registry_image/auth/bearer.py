@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from registry_image.auth.account import Account
-from registry_image.auth.challenge import Challenge, choose_challenge, parse_challenges
-from registry_image.auth.credentials import Credentials
+from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.decode import JSONReader, parse_json
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
-from registry_image.net.http import Reply, Request
-from registry_image.net.origin import is_address, over_tls, redirect_problem, show_url
+from registry_image.net.http import MAX_ERROR_BODY, Reply, Request
+from registry_image.net.origin import internal_problem, is_address, over_tls, redirect_problem, show_url
 from registry_image.net.retry import ONCE
+from registry_image.record import replace
+
+if TYPE_CHECKING:
+    from registry_image.auth.challenge import Challenge
+    from registry_image.net.client import Client
 
 #: The most that is read of a token server's answer, in bytes; the clouds' tokens have up to 10 KiB.
 MAX_TOKEN_ANSWER = 256 * 1024
@@ -26,6 +30,7 @@ DEFAULT_LIFE = 60.0
 MAX_LIFE = 86_400.0
 #: Tokens are renewed this many seconds before their end, or after three quarters of their life if that is later.
 RENEW_BEFORE = 30.0
+_EXCHANGE = "/oauth2/exchange"
 _CLIENT_ID = "registry-image-resource"
 
 
@@ -66,6 +71,77 @@ def _life(reader: JSONReader) -> float:
         return float(text)
     except ValueError:
         raise InvalidManifest(f"{reader.where}: expires_in is not a number") from None
+
+
+class Account:
+    """The logins of one repository share it. ``credentials`` None is anonymous."""
+
+    def __init__(self, client: Client, host: str, credentials: CredentialProvider | None, *, insecure: bool) -> None:
+        self.client = client
+        self.host = host
+        self.insecure = insecure
+        self._provider = credentials
+        self._lock = threading.Lock()
+        self._asked = credentials is None
+        self._challenge: Challenge | None = None
+
+    @property
+    def home(self) -> str:
+        return f"https://{self.host}"
+
+    def credentials(self) -> Credentials | None:
+        """May raise AuthError, as a CredentialProvider."""
+        return self._provider() if self._provider else None
+
+    def challenge(self) -> Challenge | None:
+        """The challenge to ``GET /v2/``, which is sent once, and only if there are credentials.
+
+        Some registries challenge there only, and answer other requests without a login as if there were nothing
+        (containerd#3291, keppel#522, zot#3869). No answer, or another one, says nothing about logins. The scope is left
+        out: ghcr.io names a placeholder, repository:user/image:pull.
+        """
+        with self._lock:
+            if not self._asked:
+                self._asked = True
+                question = _Question(self.home)
+                request = Request(
+                    method="GET",
+                    url=f"{self.home}/v2/",
+                    what=f"ask {self.host} how to log in",
+                    auth=question,
+                    policy=ONCE,
+                    check_redirect=self._check,
+                )
+                with suppress(ResourceError):
+                    self.client.fetch(request, MAX_ERROR_BODY)
+                self._challenge = question.challenge
+            return self._challenge
+
+    def _check(self, url: str) -> None:
+        if internal_problem(url, self.host, insecure=self.insecure):
+            raise TransportError("refused to follow a redirect into this network", retryable=False)
+
+
+class _Question:
+    """An `Auth` that keeps the challenge and answers none. The client shows it challenges of ``home`` only."""
+
+    login = ""
+    advice = ""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        self.challenge: Challenge | None = None
+
+    def authorization(self) -> str:
+        return ""
+
+    def challenged(self, refused: str, challenges: list[str]) -> bool:
+        challenge = _chosen(challenges)
+        # ACR may name its exchange of Entra's tokens (auth/acr.py), which is no token server of the distribution spec.
+        if challenge is not None and not challenge.parameters.get("realm", "").partition("?")[0].endswith(_EXCHANGE):
+            parameters = {name: value for name, value in challenge.parameters.items() if name != "scope"}
+            self.challenge = replace(challenge, parameters=parameters)
+        return False
 
 
 class Login:
@@ -116,7 +192,7 @@ class Login:
             if self._value != refused:
                 return True  # another thread has logged in since
             # Registries that challenge at /v2/ only answer an expired token with a bare 401.
-            challenge = choose_challenge(parse_challenges(challenges)) or self._challenge
+            challenge = _chosen(challenges) or self._challenge
             if challenge is None:
                 return False
             self._challenge = challenge
@@ -216,3 +292,9 @@ def _query(service: str, scopes: tuple[str, ...]) -> str:
 def _refresh_form(identity_token: str, service: str, scopes: tuple[str, ...]) -> str:
     form = {"grant_type": "refresh_token", "refresh_token": identity_token, "client_id": _CLIENT_ID}
     return urlencode({**form, "service": service, "scope": " ".join(scopes)})
+
+
+def _chosen(challenges: list[str]) -> Challenge | None:
+    from registry_image.auth.challenge import choose_challenge, parse_challenges  # many checks meet no challenge
+
+    return choose_challenge(parse_challenges(challenges))

@@ -12,7 +12,6 @@ from typing import TypeVar
 from registry_image.errors import ContentError, RateLimited, ResourceError, TransportError, quote
 from registry_image.net.adapter import Connections
 from registry_image.net.attempts import Attempts, Clock
-from registry_image.net.encoding import decoded
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import MAX_ERROR_BODY, Auth, Headers, Reply, Request, StreamingReply
 from registry_image.net.origin import Origin, origin_of, resolve_location, show_host, show_url
@@ -83,7 +82,7 @@ class Client:
             with self._exchange(request) as reply:
                 body = reply.read(limit)
             if request.method == "GET":
-                body = decoded(body, reply.headers, limit, f"{request.what}: {show_host(reply.url)}")
+                body = _decoded(body, reply, limit, f"{request.what}: {show_host(reply.url)}")
             return Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
 
         return self._retrying(request, once)
@@ -144,7 +143,7 @@ class Client:
     def _error_of(self, request: Request, reply: StreamingReply) -> ResourceError:
         body = reply.finish()
         with suppress(ContentError):
-            body = decoded(body, reply.headers, MAX_ERROR_BODY, request.what)
+            body = _decoded(body, reply, MAX_ERROR_BODY, request.what)
         full = Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
         login = (request.auth.login if self._is_home(request.auth, reply.url) else None) if request.auth else ""
@@ -249,3 +248,11 @@ def _answered(reply: StreamingReply, seconds: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
+
+
+def _decoded(body: bytes, reply: StreamingReply, limit: int, what: str) -> bytes:
+    if not reply.headers.get("content-encoding"):
+        return body
+    from registry_image.net.encoding import decoded  # hardly ever needed: not at start-up
+
+    return decoded(body, reply.headers, limit, what)

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
 
-from registry_image.auth.account import Account
-from registry_image.auth.bearer import Login
+from registry_image.auth.bearer import Account, Login
 from registry_image.auth.credentials import CredentialProvider
 from registry_image.errors import (
     ContentError,
