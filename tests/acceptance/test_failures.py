@@ -86,3 +86,12 @@ def test_a_registry_that_refuses_head_alone_is_asked_by_get(code: int) -> None:
 def test_all_mistakes_of_a_request_are_shown_with_a_line_each() -> None:
     said = runner.failed(runner.check({"source": {"repository": "A@b", "tag": "a/b", "sort": "semver"}}))
     assert [line.partition(":")[0] for line in said.splitlines()] == ["error", "hint", "error", "hint"]
+
+
+@pytest.mark.parametrize("rule", [{"tag_regex": "^v9"}, {"variant": "alpin"}, {"semver_constraint": ">= 9"}])
+def test_a_rule_that_matches_no_tag_names_what_is_there(rule: dict[str, str]) -> None:
+    with fake_registry() as registry:
+        registry.add("some/name", CONTENT, "1.0.0-alpine", "1.0.0")
+        outcome = runner.check({"source": {"repository": f"{registry.host}/some/name", "on_missing": "empty", **rule}})
+    assert outcome.answer == []
+    assert "has no tag that this source follows: it has '1.0.0', '1.0.0-alpine'" in outcome.stderr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from registry_image.concourse.request.check import CheckRequest
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
-from registry_image.errors import NotFound, ResourceError
+from registry_image.errors import NotFound, ResourceError, quote
 from registry_image.oci.digest import Digest
 from registry_image.progress import Listener
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How many tags are compared with a missing one: a registry may list 200,000 on one page.
 SUGGESTION_POOL = 1000
+#: How many tags a message names.
+MAX_SHOWN = 8
 #: The rest of a quota is told when it is less than this part of all of it.
 QUOTA_SHARE = 5
 
@@ -92,12 +94,24 @@ def _report_missing(connection: Connection, source: Source) -> None:
     """Raises NotFound if the source sets ``on_missing: fail``."""
     name = connection.origin.name
     if source.tag is None:
-        message = f"{name} has no tag that this source follows"
+        message = f"{name} has no tag that this source follows{_there(connection.origin)}"
     else:
         message = f"{name} has no tag {source.tag!r}{_suggestion(connection.origin, source.tag)}"
     if source.on_missing == "fail":
         raise NotFound(f"check: {message}", status=404)
     connection.listener.note(message)
+
+
+def _there(repository: Repository) -> str:
+    """Some of the tags that there are: a variant or an expression that matches none is mostly misspelled."""
+    from itertools import islice
+
+    try:
+        tags = list(islice(repository.first_tags(), SUGGESTION_POOL))
+    except ResourceError:
+        return ""
+    shown = ", ".join(map(quote, tags[:MAX_SHOWN]))
+    return f": it has {shown}{' and others' if len(tags) > MAX_SHOWN else ''}" if tags else ": it has no tag at all"
 
 
 def _suggestion(repository: Repository, tag: str) -> str:
