@@ -10,6 +10,7 @@ import pytest
 from registry_image.concourse.connect import BUILD_PATIENCE, CHECK_PATIENCE
 from registry_image.errors import RateLimited, ResourceError, TransportError
 from registry_image.net.client import Client
+from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
 from tests.support import images
 from tests.support.clients import Ear, Time, a_client, a_repository
@@ -94,7 +95,7 @@ def test_a_list_of_tags_may_take_longer_to_begin_than_a_manifest(registry: FakeR
         released.wait(0.6)
         return answer()
 
-    client = Client(tls=TLS(), policy=CHECK_PATIENCE[0], listener=Ear(), clock=Time().clock(), timeouts=(3.0, 0.2))
+    client = Client(tls=TLS(), policy=ONCE, listener=Ear(), clock=Time().clock(), timeouts=(3.0, 0.2))
     repository = a_repository(registry, NAME, client=client)
     assert repository.resolve("latest") is not None
     registry.script("GET", "/tags/list", late)
