@@ -82,8 +82,8 @@ def test_a_proxy_that_is_down_is_named_without_its_password(
 def test_a_stall_says_how_long_was_waited_and_where_to_look(after: int) -> None:
     with fake_registry() as registry:
         registry.add("a/b", images.image(), "1")
-        registry.script("GET", "/tags/", stall(after), always=True)
+        registry.script("GET", "/manifests/", stall(after), always=True)
         repository = a_repository(registry, "a/b", client=a_client(policy=ONCE))
         with pytest.raises(TransportError, match=rf"stalled: no byte came in {STALL:.3g} s$") as caught:
-            list(repository.tags())
+            repository.tagged("1")
     assert "firewall" in (caught.value.hint or "")

@@ -217,7 +217,7 @@ def test_a_signature_over_other_bytes_does_not_count(form: str) -> None:
     ("raw", "says"),
     [
         (payload(image={"docker-manifest-digest": str(Digest.of(b"other"))}), "of another image"),
-        (payload(image={"Docker-manifest-digest": str(IMAGE)}), "docker-manifest-digest"),
+        (payload(image={"manifest-digest": str(IMAGE)}), "docker-manifest-digest"),
         (payload(type="atomic container signature"), "not 'cosign container image signature'"),
         (b"{}", "critical"),
         (b"[" * 100_000, "not valid JSON"),
