@@ -128,8 +128,7 @@ def test_a_machine_without_metadata_server_says_so_soon(web: Internet, monkeypat
         message, hint = failing(patient, GCPSettings())
         assert time.monotonic() - began < 3
     assert message == (
-        "Google login: asking the metadata server for its service account's token: "
-        f"{nowhere[7:]}: no connection in 1 s"
+        f"Google login: asking the metadata server for its service account's token: {nowhere[7:]}: no connection in 1 s"
     )
     assert "only on Google Cloud" in hint
     assert waits == []
