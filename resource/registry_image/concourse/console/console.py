@@ -1,4 +1,4 @@
-"""Who listens to a step: counts what is done, and writes the lines that stay."""
+"""The listener of a get or put: counts the work done, and writes the lines that stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_image.concourse.console.tally import Tally
 
 
 class Console(Lines):
-    """Counts, and writes lines as they come: what `progress: none` shows. A context manager.
+    """Counts the work and writes only lines, as `progress: none` does. A context manager.
 
     Leaving it by an exception writes how far the work was.
     """
@@ -33,14 +33,14 @@ class Console(Lines):
         self.tally.finish(step, part)
 
     def announce(self, message: str) -> None:
-        """What the step is going to do, or did: a line that `progress: none` leaves out."""
+        """A line about what the step will do or has done; `progress: none` leaves it out."""
 
     def at(self, doing: str) -> None:
-        """What the step is at while no part is worked on, such as ``pushing tags``: only told if it ends there."""
+        """Remembers what the step does between parts, such as ``pushing tags``, in case it ends there."""
         self._doing = doing
 
     def done(self, message: str) -> None:
-        """The last line; nothing that moves is below or above it any more."""
+        """Writes the last line, after the display has stopped."""
         self.close()
         write_line(f"done in {self.tally.elapsed:.1f} s: {message}")
 
@@ -52,18 +52,18 @@ class Console(Lines):
     ) -> None:
         self.close()
         doing, far = standing(self.tally)
-        # What failed before anything was begun says itself what it was.
+        # A failure before any work began has an error text that says enough.
         if error is not None and (far or not isinstance(error, Exception)):
             what = "failed" if isinstance(error, Exception) else "stopped"
             where = ": ".join(filter(None, (doing or self._doing or "at the beginning", far)))
             write_line(f"{what} after {self.tally.elapsed:.1f} s, {where}")
 
     def close(self) -> None:
-        """Nothing of what moves is shown any more: it stays as it is, and lines come below it."""
+        """Stops the display. The last frame stays, and further lines come below it."""
 
 
 class Debug(Console):
-    """Each step on each part as a line."""
+    """Writes a line for each step of each part."""
 
     def begin(self, step: str, part: str, total: int | None) -> None:
         super().begin(step, part, total)

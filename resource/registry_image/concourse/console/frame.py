@@ -1,4 +1,4 @@
-"""How far the work is, as text: a row for each part, a line, a sentence. Pure: the same tally gives the same text."""
+"""Formats a tally as rows, as one line or as a sentence. Pure: the same tally gives the same text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from registry_image.concourse.console.tally import Part, Steps, Tally, summed
 
 #: Columns. `fly watch` shows a log in a terminal, often of 80; a row that reaches its edge wraps there.
 WIDTH = 79
-#: Parts that have a row of their own. A frame that is higher than a terminal could not be drawn over.
+#: Parts that have their own row. A frame higher than the terminal could not be redrawn.
 MAX_ROWS = 10
 BAR_WIDTH = 24
 NAME_WIDTH = 12
@@ -47,7 +47,7 @@ def frame(tally: Tally, width: int = WIDTH, *, final: bool = False) -> list[str]
 
 
 def line(tally: Tally, width: int = WIDTH) -> str:
-    """All of it in one line; "" before anything was begun."""
+    """The whole progress in one line; "" before any work began."""
     steps = tally.steps()
     if not any(part.started for parts in steps.values() for part in parts.values()):
         return ""
@@ -56,7 +56,7 @@ def line(tally: Tally, width: int = WIDTH) -> str:
 
 
 def standing(tally: Tally) -> tuple[str, str]:
-    """What is being done, "" if nothing is; and how far all of it is, "" before anything was begun."""
+    """The current work, "" if there is none, and the progress so far, "" before any work began."""
     steps = tally.steps()
     begun = {step: parts for step, parts in steps.items() if any(part.started for part in parts.values())}
     doing = []
@@ -91,7 +91,7 @@ def _sums(steps: Steps) -> list[str]:
 
 
 def _pace(tally: Tally, steps: Steps, *, final: bool) -> list[str]:
-    """The speed of the step that bytes are in, and the time until the last step is through."""
+    """The speed of the current step, and the time until the last step is done."""
     if final:
         step = next((step for step in _TRANSFERS if step in steps), "")
         return [f"{size_text(tally.average(step))}/s"] if tally.average(step) else []
@@ -106,7 +106,7 @@ def _stages(steps: Steps, name: str) -> Stages:
 
 
 def _urgency(stages: Stages) -> int:
-    """Lower comes first: parts that are worked on, that wait between two steps, that are to come, that are done."""
+    """The sort key of rows: parts in work, then between two steps, then to come, then done."""
     if all(part.finished for part in stages.values()):
         return 3
     if any(part.started and not part.finished for part in stages.values()):
@@ -130,7 +130,7 @@ def _bar(each: list[Stages]) -> str:
     first = sum(next(iter(stages.values())).reached for stages in each)
     if all(part.finished for stages in each for part in stages.values()):
         return DONE * BAR_WIDTH
-    # A bar is full when its parts are finished, and so verified, not when their last bytes are on the way.
+    # A bar is full when its parts are finished, which means verified, not when their last bytes arrive.
     done = min(BAR_WIDTH * min(through, whole) // max(whole, 1), BAR_WIDTH - 1)
     reached = max(done, BAR_WIDTH * min(first, whole) // max(whole, 1))
     return DONE * done + HALF_DONE * (reached - done) + TO_COME * (BAR_WIDTH - reached)

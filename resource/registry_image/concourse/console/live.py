@@ -1,4 +1,4 @@
-"""Progress as it is seen while a step works: a frame that is drawn over in place, or a line now and then."""
+"""Shows progress while a step works: a frame that is redrawn in place, or a line every few seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from registry_image.concourse.console.frame import DONE, HALF_DONE, TO_COME, fra
 from registry_image.concourse.console.log import one_line, write_line, write_text
 from registry_image.concourse.console.tally import Tally
 
-#: Work that is done sooner, in seconds, is not drawn.
+#: Seconds of work after which drawing begins.
 DRAW_AFTER = 2.0
 #: Seconds between frames. The CI server stores every frame for as long as it keeps the build.
 FRAME_INTERVAL = 0.5
@@ -34,11 +34,11 @@ class Display(Protocol):
     def note(self, message: str) -> None: ...
 
     def close(self, tally: Tally) -> None:
-        """Nothing is shown afterwards."""
+        """Ends the display."""
 
 
 class Live(Console):
-    """Shows how far the work is, from a thread of its own: who works only counts, and goes on if showing fails."""
+    """Shows progress from its own thread. The working threads only count, and continue if the display fails."""
 
     def __init__(self, tally: Tally, display: Display) -> None:
         super().__init__(tally)
@@ -95,7 +95,7 @@ class Plain:
 
 
 class Bars:
-    """A frame that is drawn over in place, with the lines that come meanwhile above it. The last one stays.
+    """A frame that is redrawn in place, with new lines above it. The last frame stays.
 
     Only what both a build's page (elm-ansi) and a terminal understand is used: colours, cursor up and down, and the
     erasing of a line's end. The page keeps every row that ever was, so no frame has fewer rows than the one before.
@@ -120,13 +120,13 @@ class Bars:
         text = f"{one_line(message)}\n"
         if self._rows:
             height = len(self._rows)
-            # The line may wrap over the rows below it, which are therefore emptied first, and drawn again.
+            # The line may wrap over the rows below it, so these are erased first and drawn again.
             empty = f"\x1b[{height}A" + "\x1b[K\x1b[B" * height + f"\x1b[{height}A"
             text = empty + text + "".join(f"{_coloured(row)}\n" for row in self._rows)
         self._write(text)
 
     def _draw(self, rows: list[str]) -> None:
-        """One write, of the rows that changed."""
+        """Writes the changed rows at once."""
         before, self._rows = self._rows, rows
         same = next((n for n, (old, new) in enumerate(zip(before, rows, strict=False)) if old != new), len(before))
         if same == len(rows):

@@ -8,13 +8,13 @@ from contextlib import suppress
 from registry_image.net.secrets import SECRETS
 from registry_image.progress import Silence
 
-#: The most of one line, in characters: a list of what there is may quote an index of 4 MiB.
+#: The longest line, in characters: a list of platforms may quote an index of 4 MiB.
 MAX_LINE = 4000
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def one_line(text: str) -> str:
-    """``text`` as one line that shows what it says and does nothing: a build log obeys ANSI's escapes.
+    """``text`` as one line without control characters, because a build log obeys ANSI escapes.
 
     Messages `quote` what is not theirs; this is the last door, for what they did not know to be strange.
     """
@@ -29,13 +29,13 @@ def write_line(text: str) -> None:
 
 
 def write_text(text: str) -> None:
-    """On stderr, unbuffered, without a secret. That nobody listens any more is no reason to stop."""
+    """Writes to stderr, unbuffered, with secrets hidden. A closed stderr does not stop the step."""
     with suppress(OSError):
         os.write(2, SECRETS.hide(text).encode("utf-8", "backslashreplace"))
 
 
 def size_text(size: float) -> str:
-    """Bytes for people, in powers of ten as registries show them.
+    """A size for people, in powers of ten as registries show it.
 
     >>> size_text(34_100_000)
     '34.1 MB'
@@ -56,7 +56,7 @@ def scaled(size: float, *, of: float | None = None) -> tuple[str, str]:
 
 
 class Lines(Silence):
-    """Notes as they come, and nothing of what lies between them."""
+    """Writes notes, and no progress."""
 
     def note(self, message: str) -> None:
         write_line(message)

@@ -1,4 +1,4 @@
-"""How far the work is: counted by the threads that do it, read by the one that shows it."""
+"""Counts how far the work is. The working threads write it, and the display thread reads it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SMOOTHING = 3.0
 
 
 class Part:
-    """Bytes of one step on one part; ``total`` is None where nobody knows it. Counted by one thread at a time."""
+    """Bytes of one step on one part; ``total`` is None if it is unknown. One thread at a time counts."""
 
     __slots__ = ("done", "finished", "started", "total")
 
@@ -29,7 +29,7 @@ class Part:
 
     @property
     def reached(self) -> int:
-        """The bytes that are behind us, whether they had to be moved or not."""
+        """The bytes done, including those that did not have to be moved."""
         if self.total is None:
             return self.done
         return self.total if self.finished else min(self.done, self.total)
@@ -40,7 +40,7 @@ Steps = Mapping[str, Mapping[str, Part]]
 
 
 def summed(parts: Iterable[Part]) -> Part:
-    """``parts`` as one."""
+    """The sum of ``parts``."""
     each = list(parts)
     totals = [part.total for part in each if part.total is not None]
     return Part(
@@ -52,7 +52,7 @@ def summed(parts: Iterable[Part]) -> Part:
 
 
 class Tally:
-    """What every step has done, and how fast."""
+    """The work that each step has done, and its speed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -70,11 +70,11 @@ class Tally:
         return self._clock() - self._opened
 
     def expect(self, step: str, parts: Mapping[str, int]) -> None:
-        """``parts`` are to come, or to come again; each with its size in bytes."""
+        """Announces ``parts``, with their sizes in bytes. A part that starts over is announced again."""
         self._steps.setdefault(step, {}).update({name: Part(total=total) for name, total in parts.items()})
 
     def begin(self, step: str, name: str, total: int | None) -> None:
-        """Once more if it broke off: then from its first byte."""
+        """Starts a part. After a broken attempt, the part starts again from its first byte."""
         part = self._part(step, name)
         self._paces.setdefault(step, _Pace(self._clock()))
         if not part.finished:
@@ -86,7 +86,7 @@ class Tally:
         self._part(step, name).done += count
 
     def finish(self, step: str, name: str) -> None:
-        """Without `begin`: there was nothing to do."""
+        """Ends a part. Without `begin`, there was nothing to do for it."""
         part = self._part(step, name)
         part.finished = True
         if part.started:
@@ -96,7 +96,7 @@ class Tally:
         return self._steps.setdefault(step, {}).setdefault(name, Part())
 
     def sample(self) -> None:
-        """To be called now and then: measures how fast the steps are at the moment."""
+        """Measures the current speeds. The display calls it before each frame."""
         now = self._clock()
         before: Mapping[str, Part] = {}
         for step, parts in self.steps().items():
@@ -106,17 +106,17 @@ class Tally:
             before = parts
 
     def speed(self, step: str) -> float:
-        """Bytes a second at the moment, 0.0 where it is not known."""
+        """The current speed in bytes per second, 0.0 if unknown."""
         return self._paces[step].speed if step in self._paces else 0.0
 
     def average(self, step: str) -> float:
-        """Bytes a second from the step's first byte to its last one so far."""
+        """The average speed in bytes per second since the step's first byte."""
         pace = self._paces.get(step)
         moved = sum(part.done for part in dict(self._steps.get(step, {})).values())
         return moved / max((pace.end or self._clock()) - pace.begin, 0.001) if pace else 0.0
 
     def seconds_left(self) -> float | None:
-        """Until all steps are done with all parts; None where that cannot be said."""
+        """Seconds until all steps are done with all parts; None if unknown."""
         longest: float | None = None
         for step, parts in self.steps().items():
             whole = summed(parts.values())
@@ -126,7 +126,7 @@ class Tally:
             if pace is None or whole.total is None:
                 return None
             if longest is not None and not pace.measured:
-                continue  # it only ever waited for the step before it, so it ends soon after that one
+                continue  # this step only waits for the one before it, so it ends soon after that one
             if not pace.speed:
                 return None
             longest = max(longest or 0.0, (whole.total - whole.done) / pace.speed)
@@ -159,7 +159,7 @@ class _Pace:
         if window <= 0:
             return
         speed = max(0, moved - self._moved) / window
-        # Between two moments of waiting there was some more of it.
+        # The interval between two waits counts as waiting too.
         waited = limited or self._limited
         self._last, self._moved, self._limited = now, moved, limited
         if not waited and self.measured:
