@@ -383,7 +383,9 @@ def test_matching_tags_are_sorted_by_creation_time(registry: Registry, repositor
     amd64 = runner.check({"source": source | {"platform": "linux/amd64"}}).versions
     assert amd64 == [version(OLD, "b"), version(both, "a"), version(NEWEST, "c")]
     platform = {"os": "linux", "architecture": "s390x"}
-    failed(runner.check({"source": source | {"platform": platform}}), "linux/s390x", "linux/amd64, linux/arm64")
+    # An index without the platform has no time, and comes first, as a Helm chart does.
+    s390x = runner.check({"source": source | {"platform": platform}}).versions
+    assert s390x == [version(both, "a"), version(OLD, "b"), version(NEWEST, "c")]
 
 
 def test_no_matching_tag_is_no_version(registry: Registry, repository_name: str) -> None:
@@ -436,7 +438,7 @@ def test_a_repository_that_the_mirror_lacks_is_looked_for_at_the_origin(reposito
 def test_wrong_credentials_fail_with_the_repository_and_the_status(
     htpasswd_registry: Registry, repository_name: str
 ) -> None:
-    source = htpasswd_registry.source(repository_name, tag=None, password="wrong")
+    source = htpasswd_registry.source(repository_name, tag=None, password="n0t-the-password")
     failed(runner.check({"source": source}), f"{htpasswd_registry.host}/{repository_name}", "401")
 
 
