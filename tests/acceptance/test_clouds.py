@@ -221,7 +221,7 @@ def test_a_missing_managed_identity_is_named(web: Internet, azure: Azure) -> Non
 def test_an_unreachable_metadata_server_of_azure_is_explained(web: Internet, azure: Azure) -> None:
     source = {"repository": f"{ACR}/image", "azure_acr": True}
     with black_hole() as nowhere:
-        stderr = fails(source, web, "no connection in time", "only on Azure", AZURE_POD_IDENTITY_AUTHORITY_HOST=nowhere)
+        stderr = fails(source, web, "no connection in ", "only on Azure", AZURE_POD_IDENTITY_AUTHORITY_HOST=nowhere)
     assert stderr.startswith("error: ")  # the library's own log is not shown
 
 
@@ -296,7 +296,7 @@ def test_an_expired_identity_token_fails_with_google_s_reason(web: Internet, goo
 def test_an_unreachable_metadata_server_of_google_is_explained(web: Internet) -> None:
     source = {"repository": f"{GOOGLE}/image", "gcp": {}}
     with black_hole() as nowhere:
-        fails(source, web, "no connection in time", "only on Google Cloud", GCE_METADATA_HOST=nowhere[7:])
+        fails(source, web, "no connection in ", "only on Google Cloud", GCE_METADATA_HOST=nowhere[7:])
 
 
 def test_no_other_registry_gets_google_s_token(web: Internet, google: Google) -> None:

@@ -79,10 +79,10 @@ def test_a_check_of_a_silent_registry_ends_soon_and_a_list_of_tags_has_more_time
             thread.start()
         for thread in threads:
             thread.join()
-    message = runner.failed(outcomes["silent"][0], "stalled: no byte came in time")
+    message = runner.failed(outcomes["silent"][0], f"stalled: no byte came in {REQUEST_SECONDS:.3g} s")
     assert "trying again" not in message
     assert REQUEST_SECONDS <= outcomes["silent"][1] < 40
-    message = runner.failed(outcomes["unreachable"][0], "no connection in time")
+    message = runner.failed(outcomes["unreachable"][0], "no connection in ")
     assert message.count("trying again in") == 1
     assert outcomes["unreachable"][1] < 20
     assert outcomes["list"][0].versions == [{"tag": "1.0", "digest": IMAGE.digest}]
@@ -101,7 +101,10 @@ def test_a_check_waits_for_a_short_rate_limit() -> None:
 def test_a_check_fails_at_once_at_a_long_rate_limit_and_says_when_it_ends(code: int) -> None:
     with fake_registry() as registry:
         registry.add("some/name", IMAGE, "latest")
-        registry.script("HEAD", "/manifests/", status(code, retry_after="3600"), always=True)
+        for method in ("HEAD", "GET"):
+            registry.script(method, "/manifests/", status(code, retry_after="3600"), always=True)
         outcome = runner.check(source(registry.host, tag="latest"))
         runner.failed(outcome, str(code), "it may be asked again in 3600 s, at ", " UTC")
-        assert len(registry.asked()) == 1
+        assert len(registry.asked("HEAD")) == 1
+        # A 503 to HEAD has no words, so one GET asks for them; a 429 must cost no further request.
+        assert len(registry.asked("GET")) == (0 if code == 429 else 1)

@@ -44,8 +44,9 @@ def get(registry: Registry, repository: str, destination: Path, wrapper: tuple[s
 
 
 def warning_about(pattern: str, outcome: runner.Outcome) -> str:
-    """The one line on stderr that matches ``pattern``."""
-    lines = [line for line in outcome.stderr.splitlines() if re.search(pattern, line, re.IGNORECASE)]
+    """The one warning on stderr that matches ``pattern``."""
+    warnings = [line for line in outcome.stderr.splitlines() if line.startswith("warning: ")]
+    lines = [line for line in warnings if re.search(pattern, line, re.IGNORECASE)]
     assert len(lines) == 1, outcome.stderr
     return lines[0]
 

@@ -283,7 +283,7 @@ def test_a_put_that_fails_midway_says_how_far_it_was(artifacts: Path, tmp_path: 
         outcome = runner.put({"source": source, "params": {"image": "image"}}, artifacts)
     assert outcome.status == 1
     assert re.match(
-        r"failed after \d\.\d s, uploading .*: \d+ B verified, \d+ B sent\nerror: upload blob",
+        r"failed after \d\.\d s, uploading .*: \d+ B verified, \d+ B sent\nerror: put: upload blob",
         outcome.stderr,
     ), outcome.stderr
 

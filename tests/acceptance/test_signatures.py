@@ -342,7 +342,7 @@ def test_a_signature_that_cannot_be_pushed_fails_the_put_and_no_tag_moved(
 ) -> None:
     passed = 2 if form == "bundle" else 0  # the image's own manifests
     registry_.script("PUT", path, *(passed * [as_ever]), status(405), status(405), status(405))
-    text = runner.failed(put(registry_, tmp_path, sign=sign_with(format=form)), "error: sign ", "no tag was moved")
+    text = runner.failed(put(registry_, tmp_path, sign=sign_with(format=form)), "error: put: sign ", "no tag was moved")
     assert ("format: bundle" in text) == (form == "classic")
     assert registry_.repositories[NAME].tags == {}
 
