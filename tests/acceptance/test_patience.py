@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support import images, runner
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, fake_registry, status
+from tests.support.silent import silent_host
 
 IMAGE = images.image()
 REQUEST_SECONDS = 15
 """How long a check waits for a manifest from a host that accepts connections and never answers."""
-
-
-@contextlib.contextmanager
-def silent_host(*, accepts: bool) -> Iterator[str]:
-    """``host:port`` of a socket that nobody reads. Without ``accepts`` its queue of connections is full, so that the
-    kernel drops what asks for another, as a firewall does."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64 if accepts else 0))
-        address = listener.getsockname()
-        while not accepts:
-            waiting = stack.enter_context(socket.socket())
-            waiting.settimeout(0.2)
-            try:
-                waiting.connect(address)
-            except TimeoutError:
-                break
-        yield f"{address[0]}:{address[1]}"
 
 
 def source(host: str, **fields: object) -> dict[str, object]:
@@ -65,8 +47,8 @@ def test_a_check_of_a_silent_registry_ends_soon_and_a_list_of_tags_has_more_time
         registry.add("some/name", IMAGE, "1.0")
         registry.script("GET", "/tags/list", late)
         requests = {
-            "silent": source(silent, tag="latest"),
-            "unreachable": source(unreachable, tag="latest"),
+            "silent": source(f"127.0.0.1:{silent[1]}", tag="latest"),
+            "unreachable": source(f"127.0.0.1:{unreachable[1]}", tag="latest"),
             "list": source(registry.host),
         }
 

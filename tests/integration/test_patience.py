@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
+from registry_image.auth.credentials import Credentials
 from registry_image.concourse.connect import BUILD_PATIENCE, CHECK_PATIENCE
 from registry_image.errors import RateLimited, ResourceError, TransportError
 from registry_image.net.client import Client
-from registry_image.net.retry import ONCE
+from registry_image.net.retry import ONCE, Timeouts
 from registry_image.net.tls import TLS
+from registry_image.oci.digest import Digest
+from registry_image.oci.reference import RepositoryName
+from registry_image.record import replace
+from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import STALL, Ear, Time, a_client, a_repository
 from tests.support.fakehttp import Ask, Reply
-from tests.support.fakeregistry import Action, Answer, FakeRegistry, drop, fake_registry, status
+from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, drop, fake_registry, stall, status
+from tests.support.silent import silent_host
 
 NAME = "some/name"
 BUSY = status(503)
+IMAGE = images.image()
 
 
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
     with fake_registry() as running:
-        running.add(NAME, images.image(), "latest")
+        running.add(NAME, IMAGE, "latest")
         yield running
 
 
@@ -98,7 +107,7 @@ def test_a_list_of_tags_may_take_longer_to_begin_than_a_manifest(registry: FakeR
         released.wait(0.6)
         return answer()
 
-    client = Client(tls=TLS(), policy=ONCE, listener=Ear(), clock=Time().clock(), timeouts=(3.0, 0.2))
+    client = Client(tls=TLS(), policy=ONCE, listener=Ear(), clock=Time().clock(), timeouts=Timeouts(stall=0.2))
     repository = a_repository(registry, NAME, client=client)
     assert repository.resolve("latest") is not None
     registry.script("GET", "/tags/list", late)
@@ -110,3 +119,58 @@ def test_a_list_of_tags_may_take_longer_to_begin_than_a_manifest(registry: FakeR
     registry.script("GET", "/tags/list", late)
     with pytest.raises(TransportError, match="stalled"):
         list(repository.first_tags())
+
+
+def a_check(registry: FakeRegistry, time: Time, *, credentials: Credentials | None = None) -> Repository:
+    """With a short time to stall, which passes in truth; an answer's time passes by ``time``."""
+    policy, timeouts = CHECK_PATIENCE
+    client = Client(
+        tls=TLS(), policy=policy, listener=Ear(), clock=time.clock(), timeouts=replace(timeouts, stall=STALL)
+    )
+    return a_repository(registry, NAME, client=client, credentials=credentials)
+
+
+def test_a_registry_that_hangs_is_waited_for_once_also_with_credentials(registry: FakeRegistry) -> None:
+    time = Time()
+
+    def hang(ask: Ask, answer: Answer) -> Reply:
+        time.seconds += 15.0
+        return stall()(ask, answer)
+
+    registry.script("GET", "/v2/$", hang, always=True)
+    with pytest.raises(TransportError, match=r"ask .* how to log in: .*stalled"):
+        a_check(registry, time, credentials=Credentials(username="me", password="secret")).resolve("latest")
+    assert len(registry.log) == 1
+
+
+def test_an_answer_to_a_check_that_drips_has_an_end(registry: FakeRegistry) -> None:
+    time = Time()
+
+    def drip() -> Iterator[bytes]:
+        while True:
+            time.seconds += 4.0
+            yield b" "
+
+    registry.script("GET", "/manifests/", body(drip()))
+    with pytest.raises(TransportError, match="no end after 15 s"):
+        a_check(registry, time).manifest(Digest.parse(IMAGE.digest))
+    registry.script("GET", "/tags/list", body(drip()))
+    with pytest.raises(TransportError, match="no end after 300 s"):
+        list(a_check(registry, time).tags())
+
+
+def test_an_address_that_drops_packets_does_not_hold_up_a_request(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(registry.host.rpartition(":")[2])
+
+    def resolve(*_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    begin = monotonic()
+    with silent_host(accepts=False, address="127.0.0.2", port=port):
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        client = Client(tls=TLS(), policy=ONCE, listener=Ear(), timeouts=Timeouts(connect=20.0))
+        name = RepositoryName.parse(f"registry.test:{port}/{NAME}")
+        assert Repository(client, name, insecure=True).resolve("latest")
+    assert monotonic() - begin < 15

@@ -26,8 +26,8 @@ from registry_image.errors import (
     Unauthorized,
 )
 from registry_image.net import http
-from registry_image.net.http import ANSWER_TIMEOUT, MAX_ERROR_BODY, Headers, StreamingReply
-from registry_image.net.retry import ONCE
+from registry_image.net.http import MAX_ERROR_BODY, Headers, StreamingReply
+from registry_image.net.retry import BUILD, ONCE
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest, Verifier
 from registry_image.oci.manifest import MAX_CHILDREN
@@ -113,7 +113,7 @@ def test_an_answer_that_drips_has_an_end(registry: FakeRegistry, repository: Rep
             yield b" "
 
     registry.script("GET", "/manifests/", body(drip()))
-    with pytest.raises(TransportError, match=f"no end after {ANSWER_TIMEOUT:.0f} s"):
+    with pytest.raises(TransportError, match=f"no end after {BUILD.answer:.0f} s"):
         repository.manifest(DIGEST)
 
 
@@ -151,7 +151,7 @@ def test_an_error_body_that_drips_has_an_end(time: Time) -> None:
 
     raw = HTTPResponse(Drip(), status=500, preload_content=False)
     response = StreamingReply(raw, "https://ghcr.io/v2/", "get it", time.clock().monotonic)
-    assert len(response.finish()) == ANSWER_TIMEOUT / 50.0 + 1
+    assert len(response.finish()) == BUILD.answer / 50.0 + 1
 
 
 def test_a_blob_without_an_end_is_stopped_by_its_reader(registry: FakeRegistry, repository: Repository) -> None:

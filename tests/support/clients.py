@@ -6,8 +6,8 @@ from typing import Protocol
 
 from registry_image.auth.credentials import Credentials
 from registry_image.net.attempts import Clock
-from registry_image.net.client import TIMEOUTS, Client
-from registry_image.net.retry import RetryPolicy
+from registry_image.net.client import Client
+from registry_image.net.retry import RetryPolicy, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Silence
@@ -59,7 +59,7 @@ def a_client(
         policy=policy or RetryPolicy(budget=60.0),
         listener=ear or Ear(),
         clock=(time or Time()).clock(),
-        timeouts=(TIMEOUTS[0], STALL),
+        timeouts=Timeouts(stall=STALL),
     )
 
 

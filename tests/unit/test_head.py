@@ -8,11 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from registry_image.errors import RegistryError, TransportError
-from registry_image.net.head import HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, HeadReader, HeadTooLarge, HeadTooSlow
+from registry_image.net.head import MAX_HEAD, MAX_HEADERS, HeadReader, HeadTooLarge, HeadTooSlow
 from registry_image.net.http import Request
 from tests.support.clients import Time, a_client
 from tests.support.faultproxy import talker
 
+#: Seconds for a head.
+TIMEOUT = 60.0
 METHODS = ["HEAD", "GET", "POST", "PUT"]
 FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
@@ -112,17 +114,17 @@ def test_a_head_that_drips_has_an_end(data: bytes) -> None:
     def tick() -> None:
         time.seconds += 1.0
 
-    reader = HeadReader(io.BufferedReader(Drip(data, tick)), HEAD_TIMEOUT, lambda: time.seconds)
+    reader = HeadReader(io.BufferedReader(Drip(data, tick)), TIMEOUT, lambda: time.seconds)
     with pytest.raises(HeadTooSlow):
         reader.head()
-    assert time.seconds < HEAD_TIMEOUT + 5
+    assert time.seconds < TIMEOUT + 5
 
 
 def test_a_head_that_comes_late_but_at_once_is_read() -> None:
     time = Time()
     data = io.BufferedReader(io.BytesIO(FINAL + b"\r\n"))
-    time.seconds = 10 * HEAD_TIMEOUT
-    assert HeadReader(data, HEAD_TIMEOUT, lambda: time.seconds).head() == (
+    time.seconds = 10 * TIMEOUT
+    assert HeadReader(data, TIMEOUT, lambda: time.seconds).head() == (
         b"HTTP/1.1 200 OK\r\n",
         [b"Content-Length: 0\r\n"],
     )
@@ -131,4 +133,4 @@ def test_a_head_that_comes_late_but_at_once_is_read() -> None:
 def test_bounds_are_those_of_the_whole_head() -> None:
     data = io.BufferedReader(io.BytesIO(EARLY * (MAX_HEADERS // 3 + 1)))
     with pytest.raises(HeadTooLarge):
-        HeadReader(data, HEAD_TIMEOUT).head()
+        HeadReader(data, TIMEOUT).head()

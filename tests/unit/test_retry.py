@@ -51,6 +51,12 @@ def test_a_policy_may_bound_the_number_of_retries() -> None:
     assert impatient.wait(2, 0.5, None, 0.5) is None
 
 
+def test_a_bounded_number_of_retries_leaves_each_the_time_that_was_taken_before() -> None:
+    impatient = RetryPolicy(budget=10.0, retries=1)
+    assert impatient.wait(1, 4.9, None, 0.5) == 0.5
+    assert impatient.wait(1, 5.1, None, 0.5) is None
+
+
 def test_a_wait_that_the_registry_asks_for_is_bounded_by_the_budget_alone() -> None:
     impatient = RetryPolicy(budget=10.0, retries=1)
     assert impatient.wait(2, 4.0, 4.0, 0.5) == 4.0

@@ -14,6 +14,7 @@ from registry_image.errors import AuthError, InvalidManifest, RegistryError, Res
 from registry_image.net.http import MAX_ERROR_BODY, Reply, Request
 from registry_image.net.origin import internal_problem, is_address, over_tls, redirect_problem, show_url
 from registry_image.net.retry import ONCE
+from registry_image.net.transport_error import Stalled
 from registry_image.record import replace
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ class Account:
         """The challenge to ``GET /v2/``, which is sent once, and only if there are credentials.
 
         Some registries challenge there only, and answer other requests without a login as if there were nothing
-        (containerd#3291, keppel#522, zot#3869). No answer, or another one, says nothing about logins. The scope is left
-        out: ghcr.io names a placeholder, repository:user/image:pull.
+        (containerd#3291, keppel#522, zot#3869). A broken connection, or another answer, says nothing about logins. The
+        scope is left out: ghcr.io names a placeholder, repository:user/image:pull. Raises Stalled.
         """
         with self._lock:
             if not self._asked:
@@ -112,8 +113,12 @@ class Account:
                     policy=ONCE,
                     check_redirect=self._check,
                 )
-                with suppress(ResourceError):
+                try:
                     self.client.fetch(request, MAX_ERROR_BODY)
+                except Stalled:
+                    raise  # the registry hangs: what is asked next would wait as long again
+                except ResourceError:
+                    pass
                 self._challenge = question.challenge
             return self._challenge
 

@@ -11,8 +11,8 @@ from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.concourse.request.credentials import find_credentials
 from registry_image.concourse.request.source import Source
 from registry_image.net.attempts import Clock
-from registry_image.net.client import TIMEOUTS, Client
-from registry_image.net.retry import ONCE, RetryPolicy
+from registry_image.net.client import Client
+from registry_image.net.retry import BUILD, ONCE, RetryPolicy, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from registry_image.auth.clouds import Clouds
     from registry_image.registry.mirror import MirroredRepository
 
-#: How a step retries, and its timeouts in seconds: to reach an address, and without a byte.
-Patience: TypeAlias = tuple[RetryPolicy, tuple[float, float]]
+#: How a step retries, and how long it waits.
+Patience: TypeAlias = tuple[RetryPolicy, Timeouts]
 #: Concourse repeats a check within a minute. In an outage, thousands of checks that hold on would fill the worker's
 #: memory: a mirror, the origin and its one retry (3 s each to connect, and the wait) end within 10 s.
-CHECK_PATIENCE: Patience = RetryPolicy(budget=10.0, retries=1), (3.0, 15.0)
+CHECK_PATIENCE: Patience = RetryPolicy(budget=10.0, retries=1), Timeouts(connect=3.0, stall=15.0, answer=15.0)
 #: A get and a put are parts of a build, which fails with them.
-BUILD_PATIENCE: Patience = RetryPolicy(), TIMEOUTS
+BUILD_PATIENCE: Patience = RetryPolicy(), BUILD
 #: For the acceptance tests only: multiplies each pause before a retry; "0" means no pause.
 WAIT_SCALE_VARIABLE = "REGISTRY_IMAGE_WAIT_SCALE"
 

@@ -17,9 +17,10 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 
 from registry_image.net.certificate import ClientCertificate
-from registry_image.net.head import POOLS
 from registry_image.net.http import Request
 from registry_image.net.origin import is_loopback_name, origin_of, show_host
+from registry_image.net.pool import POOLS
+from registry_image.net.retry import Timeouts
 from registry_image.net.tls import TLS, trust_bundle
 from registry_image.net.transport_error import LIBRARY_ERRORS, Untrusted, transport_error
 
@@ -41,13 +42,8 @@ class Connections:
         self._lock = threading.Lock()
         self._adapters: dict[tuple[ClientCertificate | None, bool], _Adapter] = {}
 
-    def send(
-        self, request: Request, url: str, headers: Mapping[str, str], timeout: tuple[float, float]
-    ) -> BaseHTTPResponse:
-        """The response, its body unread. ``timeout`` is to connect and between bytes, in seconds.
-
-        Raises TransportError.
-        """
+    def send(self, request: Request, url: str, headers: Mapping[str, str], timeouts: Timeouts) -> BaseHTTPResponse:
+        """The response, its body unread. Raises TransportError."""
         scheme, hostname, port = origin_of(url)
         host = show_host(url)
         prepared = _prepare(request, url, headers)
@@ -57,13 +53,15 @@ class Connections:
         adapter = self._adapter(host, secure=scheme == "https")
         bundle_unread = not adapter.trusts_bundle
         try:
-            response: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
+            response: BaseHTTPResponse = adapter.send(
+                prepared, stream=True, timeout=(timeouts.connect, timeouts.stall), proxies=proxies
+            ).raw
         except LIBRARY_ERRORS as error:
             named = show_host(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
-            problem = transport_error(error, request.what, host, proxy=named, timeout=timeout)
+            problem = transport_error(error, request.what, host, proxy=named, timeouts=timeouts)
             if bundle_unread and isinstance(problem, Untrusted):
                 adapter.trust_bundle()
-                return self.send(request, url, headers, timeout)
+                return self.send(request, url, headers, timeouts)
             raise problem from error
         return response
 

@@ -15,16 +15,13 @@ from registry_image.net.attempts import Attempts, Clock
 from registry_image.net.error_response import registry_error
 from registry_image.net.http import MAX_ERROR_BODY, Auth, Headers, Reply, Request, StreamingReply
 from registry_image.net.origin import Origin, origin_of, resolve_location, show_host, show_url
-from registry_image.net.retry import RetryPolicy
+from registry_image.net.retry import BUILD, RetryPolicy, Timeouts
 from registry_image.net.scheme import Schemes
 from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS
 from registry_image.progress import Listener
 from registry_image.record import replace
 
-#: Seconds to reach an address, and seconds without a byte after which a connection counts as broken. A listening host
-#: answers within a round trip, and TCP retransmits after 1, 3 and 7 seconds.
-TIMEOUTS = (15.0, 60.0)
 #: Pause in seconds for all threads after a 429 without Retry-After; the thread that got it waits at least as long.
 _DEFAULT_PAUSE = 0.25
 #: The most redirects followed for one request; registries with object stores use one or two.
@@ -49,7 +46,7 @@ class Traffic:
 
 
 class Client:
-    """Shared by all threads of a step. ``timeouts`` are those of TIMEOUTS."""
+    """Shared by all threads of a step."""
 
     def __init__(
         self,
@@ -58,7 +55,7 @@ class Client:
         policy: RetryPolicy,
         listener: Listener,
         clock: Clock | None = None,
-        timeouts: tuple[float, float] = TIMEOUTS,
+        timeouts: Timeouts = BUILD,
     ) -> None:
         self.connections = Connections(tls)
         self.schemes = Schemes()
@@ -178,20 +175,27 @@ class Client:
         )
 
     def _send(self, request: Request, url: str, authorization: str) -> StreamingReply:
-        connect, stall = self._timeouts
-        timeout = (request.connect_timeout or connect, request.stall_timeout or stall)
+        timeouts = self._timeouts_of(request)
         headers = self._headers(request, url, authorization)
         begin = self.clock.monotonic()
         try:
-            raw = self.connections.send(request, url, headers, timeout)
+            raw = self.connections.send(request, url, headers, timeouts)
         except ResourceError as error:
             spent = _milliseconds(self.clock.monotonic() - begin)
             self._tell(request, url, headers, f"no answer after {spent}: {error.message}")
             raise
-        reply = StreamingReply(raw, url, request.what, self.clock.monotonic, timeout)
+        reply = StreamingReply(raw, url, request.what, self.clock.monotonic, timeouts)
         self._count(reply.headers)
         self._tell(request, url, headers, _answered(reply, self.clock.monotonic() - begin))
         return reply
+
+    def _timeouts_of(self, request: Request) -> Timeouts:
+        usual, connect, stall = self._timeouts, request.connect_timeout, request.stall_timeout
+        return Timeouts(
+            connect=connect or usual.connect,
+            stall=stall or usual.stall,
+            answer=usual.answer if stall is None or stall <= usual.stall else BUILD.answer,
+        )
 
     def _tell(self, request: Request, url: str, headers: Mapping[str, str], outcome: str) -> None:
         if self.trace is not None:

@@ -5,15 +5,13 @@ Bytes that drip never let a socket's timeout pass, so a head also has a time.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from email.parser import Parser
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING, Protocol
-
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
     from socket import socket
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 MAX_HEADERS = 1000
 #: The most bytes of them.
 MAX_HEAD = 256 * 1024
-#: Seconds from the first byte of a head to its last, unless the socket itself may be silent for longer.
-HEAD_TIMEOUT = 60.0
 #: Header lines by which http.client finds the end of a body.
 _FRAMING = frozenset({b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"})
 _SWITCHING_PROTOCOLS = b"101"
@@ -109,7 +105,8 @@ class Response(HTTPResponse):
 
     def __init__(self, sock: socket, debuglevel: int = 0, method: str | None = None, url: str | None = None) -> None:
         super().__init__(sock, debuglevel, method, url)
-        self._timeout = max(HEAD_TIMEOUT, sock.gettimeout() or 0.0)
+        #: A head may take as long as the wait for its first byte.
+        self._timeout = sock.gettimeout() or math.inf
 
     def begin(self) -> None:
         """http.client gets the lines that frame the body only: it refuses the hundred and first."""
@@ -129,23 +126,3 @@ class Response(HTTPResponse):
 
     def _read_and_discard_trailer(self) -> None:
         HeadReader(self.fp, self._timeout).block()
-
-
-class _Connection(HTTPConnection):
-    response_class = Response
-
-
-class _SecureConnection(HTTPSConnection):
-    response_class = Response
-
-
-class Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-#: For urllib3's PoolManager.
-POOLS = {"http": Pool, "https": SecurePool}

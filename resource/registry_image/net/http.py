@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, TransportError
 from registry_image.net.origin import show_host
-from registry_image.net.retry import RetryPolicy
+from registry_image.net.retry import BUILD, RetryPolicy, Timeouts
 from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
 from registry_image.record import EMPTY, Hidden, record
 
@@ -26,8 +26,6 @@ MAX_ERROR_BODY = 64 * 1024
 #: Bytes a second that count as progress, over RATE_PERIOD seconds: a byte now and then would never stall.
 MIN_RATE = 1000
 RATE_PERIOD = 60.0
-#: Seconds for the whole of a small answer: a server that sends a byte now and then would never stall.
-ANSWER_TIMEOUT = 300.0
 
 
 class Headers:
@@ -87,8 +85,9 @@ class Auth(Protocol):
 @record(kw_only=True)
 class Request:
     """``what`` begins every error text: "check ghcr.io/org/img:1.2". A status that is neither 2xx nor in ``accept`` is
-    raised as a RegistryError. A body that is a function needs ``length``, its size in bytes. ``policy``,
-    ``connect_timeout`` and ``stall_timeout`` (seconds) default to the client's. ``proxy`` False ignores proxies.
+    raised as a RegistryError. A body that is a function needs ``length``, its size in bytes. ``policy`` and the
+    timeouts (seconds) default to the client's; an answer that may begin later than those may also take as long as in a
+    build. ``proxy`` False ignores proxies.
     ``check_redirect`` may refuse an address by raising."""
 
     method: str
@@ -120,7 +119,6 @@ class StreamingReply:
     """An answer with an unread body. Leaving the context keeps the connection alive if the body was read to its end.
 
     ``url`` is the address after redirects. ``framed`` is False if the body ends only with the connection.
-    ``timeout``, to connect and between bytes, is for error texts.
     """
 
     def __init__(
@@ -129,12 +127,12 @@ class StreamingReply:
         url: str,
         what: str,
         clock: Callable[[], float],
-        timeout: tuple[float, float] | None = None,
+        timeouts: Timeouts = BUILD,
     ) -> None:
         self._raw = raw
         self._what = what
         self._clock = clock
-        self._timeout = timeout
+        self._timeouts = timeouts
         self.url = url
         self.status = raw.status
         self.headers = Headers(raw.headers.items())
@@ -164,7 +162,7 @@ class StreamingReply:
             try:
                 piece = read(PIECE, decode_content=False)
             except LIBRARY_ERRORS as error:
-                raise transport_error(error, self._what, show_host(self.url), timeout=self._timeout) from error
+                raise transport_error(error, self._what, show_host(self.url), timeouts=self._timeouts) from error
             if not piece:
                 return
             yield piece
@@ -172,20 +170,21 @@ class StreamingReply:
     def read(self, limit: int) -> bytes:
         """Raises TransportError, or ContentError if the body has more than ``limit`` bytes."""
         data = bytearray()
-        end = self._clock() + ANSWER_TIMEOUT
+        timeout = self._timeouts.answer
+        end = self._clock() + timeout
         for piece in self._pieces():
             data += piece
             if len(data) > limit:
                 raise ContentError(f"{self._what}: {show_host(self.url)}: the answer is larger than {limit} bytes")
             if self._clock() > end:
-                raise TransportError(f"{self._what}: {show_host(self.url)}: no end after {ANSWER_TIMEOUT:.0f} s")
+                raise TransportError(f"{self._what}: {show_host(self.url)}: no end after {timeout:.3g} s")
         return bytes(data)
 
     def finish(self) -> bytes:
         """Closes the reply; returns the first MAX_ERROR_BODY bytes of the body. Reading a short body to its end keeps
         the connection, which saves a handshake for each redirected blob."""
         data = bytearray()
-        end = self._clock() + ANSWER_TIMEOUT
+        end = self._clock() + self._timeouts.answer
         with self, suppress(TransportError):
             for piece in self._pieces():
                 data += piece

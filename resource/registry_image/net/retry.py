@@ -1,4 +1,4 @@
-"""Whether to retry a failed request, and after how long: rules without a clock."""
+"""How long to wait for an answer, whether to retry a failed request, and after how long: rules without a clock."""
 
 from __future__ import annotations
 
@@ -9,11 +9,28 @@ MAX_ASKED_WAIT = 120.0
 
 
 @record(kw_only=True)
+class Timeouts:
+    """Seconds to reach a host; without a byte, and for the whole head of an answer; for the whole of a small answer.
+
+    The last is for servers that send a byte now and then. The defaults are a build's. A listening host answers within a
+    round trip, and TCP retransmits after 1, 3 and 7 seconds.
+    """
+
+    connect: float = 15.0
+    stall: float = 60.0
+    answer: float = 300.0
+
+
+BUILD = Timeouts()
+
+
+@record(kw_only=True)
 class RetryPolicy:
     """``budget`` bounds the time since a piece of work last made progress; 0 means one attempt. ``first`` is the mean
     of the first wait, which doubles up to ``longest``. All in seconds.
 
-    ``retries`` bounds the number of retries that the registry did not ask for, if it is not None.
+    ``retries`` bounds the number of retries that the registry did not ask for, if it is not None. Then the budget is
+    for the retries too: each may take as long as all before it.
     """
 
     budget: float = 180.0
@@ -31,7 +48,7 @@ class RetryPolicy:
             pause = max(retry_after, 0.05)
             if pause > MAX_ASKED_WAIT:
                 return None
-        elif self.retries is not None and failures > self.retries:
+        elif self.retries is not None and (failures > self.retries or 2 * elapsed > self.budget):
             return None
         else:
             pause = min(self.longest, self.first * 2.0 ** min(failures - 1, 16)) * (0.5 + dice)

@@ -11,6 +11,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 
 from registry_image.errors import TransportError, quote
 from registry_image.net.head import HeadTooLarge
+from registry_image.net.retry import Timeouts
 
 #: The errors of requests (an OSError), urllib3, http.client, ssl and socket; ValueError is for an invalid URL.
 LIBRARY_ERRORS = (OSError, HTTPError, HTTPException, ValueError)
@@ -29,15 +30,18 @@ class NoTLS(TransportError):
     """The server does not seem to speak TLS; plain HTTP may work, and is tried only where that is allowed."""
 
 
+class Stalled(NoTLS):
+    """The server took the connection and did not answer in time."""
+
+
 class Untrusted(TransportError):
     """The server's certificate leads to no authority that was loaded."""
 
 
 def transport_error(
-    error: BaseException, what: str, host: str, *, proxy: str = "", timeout: tuple[float, float] | None = None
+    error: BaseException, what: str, host: str, *, proxy: str = "", timeouts: Timeouts | None = None
 ) -> TransportError:
-    """``proxy`` is the host and port of the proxy in between, if there is one; ``timeout`` are the seconds that were
-    waited to connect and for a byte."""
+    """``proxy`` is the host and port of the proxy in between, if there is one; ``timeouts`` are what was waited."""
     chain = list(_causes(error))
     prefix = f"{what}: {host}"
     if any(isinstance(cause, LocationParseError) for cause in chain):
@@ -49,7 +53,7 @@ def transport_error(
     tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
         return _explain_tls(tls, prefix, "" if proxy else host)
-    return _explain_socket(chain, prefix, timeout) or TransportError(
+    return _explain_socket(chain, prefix, timeouts) or TransportError(
         f"{prefix}: the connection broke: {_last_message(chain)}"
     )
 
@@ -113,18 +117,19 @@ def _reason(chain: list[BaseException]) -> str:
     return "no connection in time" if any(isinstance(cause, ConnectTimeoutError) for cause in chain) else ""
 
 
-def _explain_socket(
-    chain: list[BaseException], prefix: str, timeout: tuple[float, float] | None
-) -> TransportError | None:
+def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts | None) -> TransportError | None:
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in chain)
 
     lookup = next((cause for cause in chain if isinstance(cause, socket.gaierror)), None)
     if lookup is not None:
+        unknown = lookup.errno == socket.EAI_NONAME
         return TransportError(
             f"{prefix}: DNS: {lookup.strerror}",
-            hint="is the host in `repository` spelled right, and does the worker resolve it?",
-            retryable=lookup.errno != socket.EAI_NONAME,
+            hint="is the host in `repository` spelled right, and does the worker resolve it?"
+            if unknown
+            else "do the worker's name servers answer? They are in its /etc/resolv.conf",
+            retryable=not unknown,
         )
     if among(ConnectionRefusedError):
         return NoTLS(f"{prefix}: connection refused", hint="nothing listens there: is the port right?")
@@ -137,11 +142,11 @@ def _explain_socket(
         return TransportError(f"{prefix}: the connection ended before the answer did")
     if among(NewConnectionError):
         return NoTLS(f"{prefix}: no connection: {_reason(chain) or _last_message(chain)}")
-    connect, stall = (f" in {seconds:.3g} s" for seconds in timeout) if timeout else (" in time",) * 2
+    connect, stall = (f" in {s:.3g} s" for s in (timeouts.connect, timeouts.stall)) if timeouts else (" in time",) * 2
     if among(ConnectTimeoutError):  # after its subclass NewConnectionError
         return NoTLS(f"{prefix}: no connection{connect}", hint="is a firewall in between, or a proxy needed?")
     if among(TimeoutError):
-        return NoTLS(
+        return Stalled(
             f"{prefix}: stalled: no byte came{stall}",
             hint="the host took the connection and then said nothing: see its load, and proxies or firewalls before it",
         )
