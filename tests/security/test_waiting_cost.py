@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
+from registry_image.archive.zstdframe import WINDOW_LOG_MAX
 from registry_image.oci.config import ImageConfig
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
@@ -36,6 +38,8 @@ ZEROS = bytes(MIB)
 #: Memory for what honest images look like, in MiB; a hostile one may take twice as much.
 HONEST = 128
 TIMEOUT = 30.0
+#: MiB.
+ZSTD_WINDOW = 2**WINDOW_LOG_MAX // MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Made:
     head: bytes
     zeros: int = 0
     diff_id: str = ""
+    compression: str = "gzip"
 
     def pieces(self) -> Iterator[bytes]:
         yield self.head
@@ -73,6 +78,19 @@ def inflating(number: int) -> Made:
     return Made(head=tar.gzip(data), diff_id=digest_of(data))
 
 
+def windowed(number: int) -> Made:
+    """A few kB that inflate to more than the largest window of zstd, and so fill it."""
+    window = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: WINDOW_LOG_MAX})
+    mib = ZSTD_WINDOW + 8
+    pieces = [tar.header("file", size=mib * MIB - 1536, uid=number), *[ZEROS] * mib]
+    hasher = hashlib.sha256()
+    blob = b""
+    for piece in pieces:
+        hasher.update(piece)
+        blob += window.compress(piece)
+    return Made(head=blob + window.flush(), diff_id=f"sha256:{hasher.hexdigest()}", compression="zstd")
+
+
 def many_files(number: int) -> Made:
     return Made(head=tar.archive(*(tar.file(f"{name}") for name in range(number))))
 
@@ -90,7 +108,7 @@ class Registry:
             digest = known[id(layer)] if id(layer) in known else layer.digest()
             known[id(layer)] = digest
             self._layers[digest] = layer
-            media_type = f"application/vnd.oci.image.layer.v1.tar{'+gzip' if layer.diff_id else ''}"
+            media_type = f"application/vnd.oci.image.layer.v1.tar{f'+{layer.compression}' if layer.diff_id else ''}"
             entries.append({"mediaType": media_type, "digest": digest, "size": layer.size})
             diff_ids.append(Digest.parse(layer.diff_id or digest))
         self._first = entries[0]["digest"]
@@ -122,6 +140,7 @@ class Registry:
 IMAGES: dict[str, Callable[[], list[Made]]] = {
     "distinct": lambda: [plain(number) for number in range(40)],
     "repeated": lambda: [plain(0)] * 40,
+    "windows": lambda: [windowed(number) for number in range(3)],
     "inflating": lambda: [many_files(3000), *(inflating(number) for number in range(60))],
 }
 
@@ -141,6 +160,12 @@ def test_what_waits_takes_no_more_memory_the_more_layers_there_are(name: str, fe
     done = cost("tests.security.test_waiting_cost:unpack_and_tell", name)
     assert done.said == str(fetched)
     assert done.peak < HONEST
+
+
+def test_windows_of_zstd_do_not_add_up() -> None:
+    done = cost("tests.security.test_waiting_cost:unpack_and_tell", "windows")
+    assert done.said == "3"
+    assert ZSTD_WINDOW < done.peak < HONEST + ZSTD_WINDOW
 
 
 def begun_before_the_first(monkeypatch: pytest.MonkeyPatch, layers: list[Made], place: Path) -> int:
