@@ -131,3 +131,9 @@ def test_an_unknown_name_and_an_impossible_one_keep_their_errors(monkeypatch: py
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(socket.gaierror, match="unknown"):
         look_up("registry.test", 443, SOON)
+
+
+def test_a_name_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    with pytest.raises(OSError, match="the name has no address"):
+        look_up("registry.test", 443, SOON)

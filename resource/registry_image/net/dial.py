@@ -40,7 +40,10 @@ def dial(host: str, port: int, timeout: float, options: Options = ()) -> socket.
 
 
 def look_up(host: str, port: int, timeout: float) -> list[Address]:
-    """The addresses of ``host``, its preferred family first and the families in turn (RFC 8305, 4)."""
+    """The addresses of ``host``, at least one, its preferred family first and the families in turn (RFC 8305, 4).
+
+    Raises OSError (socket.gaierror, also if that took ``timeout`` seconds) and UnicodeError.
+    """
     found: list[Address] = []
     failed: list[OSError | UnicodeError] = []
 
@@ -56,8 +59,10 @@ def look_up(host: str, port: int, timeout: float) -> list[Address]:
     asking.join(timeout)
     if failed:
         raise failed[0]
-    if not found:
+    if asking.is_alive():
         raise socket.gaierror(socket.EAI_AGAIN, f"no answer from the name servers in {timeout:.3g} s")
+    if not found:
+        raise OSError("the name has no address")
     first = [address for address in found if address[0] == found[0][0]]
     others = [address for address in found if address[0] != found[0][0]]
     return [address for address in chain.from_iterable(zip_longest(first, others)) if address]
