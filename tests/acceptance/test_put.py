@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_image.concourse.connect import WAIT_SCALE_VARIABLE
 from registry_image.oci.digest import Digest
 from registry_image.registry.referrers import fallback_tag
 from tests.conftest import StartRegistry
@@ -436,6 +437,26 @@ def test_the_root_is_put_straight_under_its_first_tag(artifacts: Path, content: 
         outcome = runner.put({"source": source, "params": {"image": "image", "tags": ["b"]}}, artifacts)
         assert outcome.version == {"tag": "a", "digest": content.digest}
         assert manifests_put(registry) == [*children, "a", "b"]
+
+
+@pytest.mark.parametrize("if_exists", ["overwrite", "skip", "fail"])
+def test_a_tag_that_the_registry_cannot_tell_about_is_overwritten_and_never_skipped(
+    artifacts: Path, if_exists: str
+) -> None:
+    write_layout(artifacts / "image", ONE)
+    with fake_registry() as registry:
+        registry.script("HEAD", "/manifests/a$", status(404), always=True)
+        registry.script("GET", "/manifests/a$", status(500), always=True)
+        source = {"repository": f"{registry.host}/some/name", "tag": "a"}
+        request = {"source": source, "params": {"image": "image", "if_exists": if_exists}}
+        outcome = runner.put(request, artifacts, environment={WAIT_SCALE_VARIABLE: "0"})
+        if if_exists == "overwrite":
+            assert outcome.version["tag"] == "a"
+            assert manifests_put(registry)[-1] == "a"
+            assert len(registry.asked("GET", "/manifests/a$")) == 1
+        else:
+            runner.failed(outcome, "500")
+            assert manifests_put(registry) == []
 
 
 def test_a_put_whose_first_tag_is_refused_leaves_no_untagged_image(artifacts: Path) -> None:
