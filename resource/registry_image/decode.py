@@ -42,6 +42,14 @@ def parse_json(raw: bytes, what: str, *, max_values: int = MAX_VALUES) -> JSON:
         raise InvalidManifest(f"{what}: not valid JSON: {error}") from error
 
 
+def parse_object(raw: bytes, what: str) -> dict[str, JSON]:
+    """The same for a document that is one object."""
+    document = parse_json(raw, what)
+    if not isinstance(document, dict):
+        raise InvalidManifest(f"{what}: expected an object, got {_kind(document)}")
+    return document
+
+
 def load_json(raw: bytes, parse_float: Callable[[str], float] = float, *, max_values: int = MAX_VALUES) -> JSON:
     """The same, but raises ValueError, which never quotes ``raw``."""
     text = raw.decode("utf-8")
@@ -62,6 +70,12 @@ def in_turn(raw: bytes) -> Iterator[None]:
         yield
 
 
+def dump_json(document: object) -> bytes:
+    """``document`` in few bytes. Half of a surrogate pair, which UTF-8 cannot encode, stays an escape."""
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
 def key_of(document: Mapping[str, object], name: str) -> str:
     """The key that means ``name`` in an object of a specification: ``name`` itself, else one that differs in case only.
 
@@ -71,6 +85,12 @@ def key_of(document: Mapping[str, object], name: str) -> str:
         folded = name.casefold()
         return next((key for key in document if key.casefold() == folded), name)
     return name
+
+
+def array_of(document: Mapping[str, JSON], name: str) -> list[JSON]:
+    """The array that means ``name`` (`key_of`); empty if there is none."""
+    value = document.get(key_of(document, name))
+    return value if isinstance(value, list) else []
 
 
 def _require_bounded(raw: bytes, max_values: int) -> None:
@@ -137,6 +157,12 @@ class JSONReader:
         if len(self._folded) != len(value):
             first, second = next((key, last) for key in value if (last := self._folded[key.casefold()]) != key)
             raise InvalidManifest(f"{where}: ambiguous: it has both {quote(first)} and {quote(second)}")
+
+    @classmethod
+    def parse(cls, raw: bytes | str, where: str, *, max_values: int = MAX_VALUES) -> JSONReader:
+        """The document ``raw``, which is one object; ``where`` names it in errors."""
+        encoded = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+        return cls(parse_json(encoded, where, max_values=max_values), where)
 
     def _get(self, key: str) -> object:
         if key in self._object:

@@ -133,6 +133,15 @@ def test_a_bundles_hint_names_the_other_key() -> None:
     assert f"by another key ({key.fingerprint})" in refused(by_cosign("c3-key-bundle"))
 
 
+@pytest.mark.parametrize("name", ["cosign/certificate", "cosign/bundle", "cosign/rfc3161timestamp"])
+def test_half_of_a_surrogate_pair_in_an_annotation_hides_no_good_signature(name: str) -> None:
+    """A JSON escape may write one, and UTF-8 has no bytes for it."""
+    annotations, raw = classic()
+    image = SignedImage(IMAGE)
+    image.add_classic(({**annotations, f"dev.sigstore.{name}": "\ud800"}, raw), (annotations, raw))
+    assert verify(image, IMAGE, policy(), "registry.test/app") == policy().keys[0].fingerprint
+
+
 # Keys and hashes.
 
 P256, P384, P521 = (ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1))

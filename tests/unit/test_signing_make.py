@@ -247,6 +247,14 @@ def test_others_signatures_stay_as_they_are() -> None:
     assert verify(image, image.digest, Policy(keys=(signing().key.public,)), "app")
 
 
+def test_half_of_a_surrogate_pair_in_anothers_signature_stays_as_it_is() -> None:
+    image = SignedImage(IMAGE.digest)
+    image.add_classic(({"note": "\ud800"}, b"{}"))
+    (push,) = sign(image, signing())
+    assert json.loads(push.manifest.raw)["layers"][0]["annotations"] == {"note": "\ud800"}
+    assert counts(image, signing())
+
+
 def test_what_is_there_and_is_no_signature_is_left_alone() -> None:
     image = SignedImage(IMAGE.digest)
     image.add_classic(({}, b"{}"))

@@ -18,7 +18,7 @@ from registry_image.auth.credentials import Credentials
 from registry_image.auth.refreshable import Expiring, RefreshableCredentials
 from registry_image.auth.sdkhttp import SDKTransport, quieten
 from registry_image.auth.settings import AZURE_ENVIRONMENTS, AzureSettings
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.http import Request
@@ -180,7 +180,7 @@ class ACRLogin(RefreshableCredentials):
         )
         try:
             reply = self._client.fetch(request, MAX_ANSWER)
-            return JSONReader(parse_json(reply.body, what), what).text("refresh_token")
+            return JSONReader.parse(reply.body, what).text("refresh_token")
         except InvalidManifest:
             # The answer is not repeated: it may hold a part of a token.
             raise AuthError(f"{what}: the answer holds no refresh token") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
 from registry_image.net.http import MAX_ERROR_BODY, Reply, Request
 from registry_image.net.origin import internal_problem, is_address, over_tls, redirect_problem, show_url
@@ -55,7 +55,7 @@ def read_token(body: bytes, what: str) -> tuple[str, float]:
     Raises AuthError without a word of the answer, which may hold a part of a token.
     """
     try:
-        reader = JSONReader(parse_json(body, what), what)
+        reader = JSONReader.parse(body, what)
         value = reader.text("token", "") or reader.text("access_token", "")
         life = _life(reader)
     except InvalidManifest as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from registry_image.decode import JSONReader, in_turn, parse_json
+from registry_image.decode import JSONReader, in_turn
 from registry_image.errors import InvalidManifest
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
@@ -36,7 +36,7 @@ def parse_config(raw: bytes, *, what: str = "image config") -> ImageConfig:
 
 
 def _read_config(raw: bytes, what: str) -> ImageConfig:
-    reader = JSONReader(parse_json(raw, what), what)
+    reader = JSONReader.parse(raw, what)
     run = reader.child("config") if reader.has("config") else JSONReader({}, what)
     rootfs = reader.child("rootfs")
     # Nothing here is of use to us. It is read so that two keys which differ in case only are refused in it too.

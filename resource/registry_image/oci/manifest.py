@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from registry_image.decode import JSONReader, in_turn, parse_json
+from registry_image.decode import JSONReader, in_turn
 from registry_image.errors import InvalidManifest, UnsupportedMediaType, quote
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
@@ -70,7 +70,7 @@ def parse_manifest(
     else:
         verify(raw, digest, what)
     with in_turn(raw):
-        reader = JSONReader(parse_json(raw, what), what)
+        reader = JSONReader.parse(raw, what)
         media_type = _media_type(reader, content_type.partition(";")[0].strip(), what)
         if media_type in mediatype.MANIFESTS:
             return _read_manifest(reader, raw, media_type, digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
@@ -23,7 +23,7 @@ def read_referrers(bodies: Iterable[bytes], what: str) -> tuple[Descriptor, ...]
     """Reads the pages of an answer. Raises InvalidManifest, also for more referrers than an index may hold."""
     referrers: list[Descriptor] = []
     for body in bodies:
-        reader = JSONReader(parse_json(body, what), what)
+        reader = JSONReader.parse(body, what)
         referrers += (Descriptor.read(child) for child in reader.children("manifests"))
         if len(referrers) > MAX_CHILDREN:
             raise InvalidManifest(f"{what}: more than {MAX_CHILDREN} referrers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest
 from registry_image.net.http import Reply
 from registry_image.net.origin import resolve_location
@@ -67,7 +67,7 @@ def read_tags(replies: Iterator[Reply], what: str) -> Iterator[str]:
     """The tags in order, without invalid names."""
     count = 0
     for reply in replies:
-        names = JSONReader(parse_json(reply.body, what, max_values=MAX_TAGS), what).texts("tags")
+        names = JSONReader.parse(reply.body, what, max_values=MAX_TAGS).texts("tags")
         count += len(names)
         if count > MAX_TAGS:
             raise InvalidManifest(f"{what}: more than {MAX_TAGS} tags")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import quote as url_quote
 from urllib.parse import urlencode
 
-from registry_image.decode import JSON, key_of, parse_json
+from registry_image.decode import JSON, array_of, dump_json, parse_object
 from registry_image.errors import (
     DigestMismatch,
     InvalidManifest,
@@ -188,7 +187,7 @@ class RepositoryWriter:
         """Adds to the index that replaces the referrers API (spec, "Pushing Manifests with Subject")."""
         tag = fallback_tag(subject)
         listed = self._repository.resolve(tag)
-        entries: list[object] = []
+        entries: list[JSON] = []
         if listed is not None:
             current = self._repository.manifest(listed.digest)
             if not isinstance(current, Index):
@@ -198,12 +197,10 @@ class RepositoryWriter:
                 )
             if any(entry.digest == manifest.digest for entry in current.manifests):
                 return
-            document = parse_json(current.raw, f"tag {tag}")
-            old_entries = document.get(key_of(document, "manifests")) if isinstance(document, dict) else None
-            entries = list(old_entries) if isinstance(old_entries, list) else []
+            entries = array_of(parse_object(current.raw, f"tag {tag}"), "manifests")
         entries.append(_referrer(manifest))
         index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
-        self.put_manifest(parse_manifest(json.dumps(index, separators=(",", ":")).encode()), tag=tag)
+        self.put_manifest(parse_manifest(dump_json(index)), tag=tag)
 
     def _request(
         self,

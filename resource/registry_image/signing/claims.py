@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader, dump_json
 from registry_image.errors import quote
 from registry_image.oci.digest import Digest
 from registry_image.signing.reading import Rejected
@@ -26,12 +25,12 @@ def simple_payload(reference: str, digest: Digest, annotations: Mapping[str, str
         "image": {"docker-manifest-digest": str(digest)},
         "type": CRITICAL_TYPE,
     }
-    return _json({"critical": critical, "optional": dict(annotations) or None})
+    return dump_json({"critical": critical, "optional": dict(annotations) or None})
 
 
 def read_simple_payload(raw: bytes, digest: Digest) -> dict[str, str]:
     """The annotations. Raises Rejected, or InvalidManifest, unless it is a signature of ``digest``."""
-    payload = JSONReader(parse_json(raw, "payload"), "payload")
+    payload = JSONReader.parse(raw, "payload")
     critical = payload.child("critical")
     if (kind := critical.text("type")) != CRITICAL_TYPE:
         raise Rejected(f"its type is {quote(kind)}, not {quote(CRITICAL_TYPE)}")
@@ -42,12 +41,12 @@ def read_simple_payload(raw: bytes, digest: Digest) -> dict[str, str]:
 
 def statement(digest: Digest, annotations: Mapping[str, str]) -> bytes:
     subject = {"digest": {digest.algorithm: digest.hex}, "annotations": dict(annotations)}
-    return _json({"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": SIGN_PREDICATE, "predicate": {}})
+    return dump_json({"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": SIGN_PREDICATE, "predicate": {}})
 
 
 def read_statement(raw: bytes, digest: Digest) -> dict[str, str]:
     """The annotations. Raises Rejected, or InvalidManifest, unless it is a signature of ``digest`` and nothing else."""
-    document = JSONReader(parse_json(raw, "statement"), "statement")
+    document = JSONReader.parse(raw, "statement")
     if (predicate := document.text("predicateType")) != SIGN_PREDICATE:
         raise Rejected(f"an attestation ({quote(predicate)}), not a signature")
     if (kind := document.text("_type")) != STATEMENT_TYPE:
@@ -74,7 +73,3 @@ def _texts(reader: JSONReader, key: str) -> dict[str, str]:
         return {}
     child = reader.child(key)
     return {name: child.text(name) for name in child if child.is_text(name)}
-
-
-def _json(document: object) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

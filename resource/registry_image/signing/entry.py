@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.signing.reading import Rejected, base64_of, read_base64, read_count
 
 
@@ -38,8 +38,7 @@ class LogEntry:
 
 def read_classic_entry(text: str) -> LogEntry:
     """From the annotation of a classic signature. Raises Rejected or InvalidManifest."""
-    where = "log entry"
-    reader = JSONReader(parse_json(text.encode(), where), where)
+    reader = JSONReader.parse(text, "log entry")
     payload = reader.child("Payload")
     try:
         log_id = bytes.fromhex(payload.text("logID"))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import quote
 from registry_image.signing.entry import InclusionProof, LogEntry
 from registry_image.signing.keys import PublicKey
@@ -71,7 +71,7 @@ def _verify_body(entry: LogEntry, signature: Signature, key: PublicKey) -> tuple
 
     Else an attacker may take a logged signature's entry to give a time to one that was never logged (CVE-2022-36056).
     """
-    body = JSONReader(parse_json(entry.body, "log entry"), "log entry")
+    body = JSONReader.parse(entry.body, "log entry")
     kind = body.text("kind"), body.text("apiVersion")
     if entry.kind is not None and entry.kind != kind:
         raise Rejected(f"its log entry says {' '.join(entry.kind)} outside and {' '.join(kind)} inside")

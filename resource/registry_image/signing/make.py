@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from registry_image.decode import JSON, parse_json
+from registry_image.decode import JSON, array_of, dump_json, key_of, parse_object
 from registry_image.errors import ContentError, InvalidManifest, SignatureError
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
@@ -100,10 +99,9 @@ def _classic(reader: SignatureReader, digest: Digest, reference: str, signing: S
     signed = base64.b64encode(signing.key.sign(payload)).decode()
     layer: dict[str, JSON] = _descriptor(payload, SIMPLE_SIGNING) | {"annotations": {SIGNATURE_ANNOTATION: signed}}
     there = _others(reader, digest)
-    document, layers = _as_json(there)
     digests = [str(each.digest) for each in there.layers] if there else []
     digests.append(str(Digest.of(payload)))
-    config = _json(
+    config = dump_json(
         {
             "architecture": "",
             "created": _UNDATED,
@@ -113,8 +111,13 @@ def _classic(reader: SignatureReader, digest: Digest, reference: str, signing: S
             "config": {},
         }
     )
-    added: dict[str, JSON] = {"config": _descriptor(config, mediatype.OCI_CONFIG), "layers": [*layers, layer]}
-    return _push("classic", document | added, (payload, config), signature_tag(digest))
+    document: dict[str, JSON] = {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST}
+    if there is not None:
+        # Others' signatures stay as they are, with every field.
+        document = parse_object(there.raw, "signatures")
+    document[key_of(document, "config")] = _descriptor(config, mediatype.OCI_CONFIG)
+    document[key_of(document, "layers")] = [*array_of(document, "layers"), layer]
+    return _push("classic", document, (payload, config), signature_tag(digest))
 
 
 def _others(reader: SignatureReader, digest: Digest) -> Manifest | None:
@@ -132,20 +135,11 @@ def _others(reader: SignatureReader, digest: Digest) -> Manifest | None:
     return there
 
 
-def _as_json(there: Manifest | None) -> tuple[dict[str, JSON], list[JSON]]:
-    """The manifest and its layers: others' signatures stay as they are, with every field."""
-    document = parse_json(there.raw, "signatures") if there else None
-    if not isinstance(document, dict):
-        return {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST}, []
-    layers = document.get("layers")
-    return document, layers if isinstance(layers, list) else []
-
-
 def _bundle(subject: Descriptor, signing: Signing) -> Push:
     payload = claims.statement(subject.digest, signing.annotations)
     signed = signing.key.sign(claims.pre_authentication_encoding(claims.PAYLOAD_TYPE, payload))
     hint = base64.b64encode(hashlib.sha256(signing.key.public.der).digest()).decode()
-    bundle = _json(
+    bundle = dump_json(
         {
             "mediaType": BUNDLE,
             "verificationMaterial": {"publicKey": {"hint": hint}},
@@ -172,13 +166,9 @@ def _bundle(subject: Descriptor, signing: Signing) -> Push:
 
 
 def _push(form: str, document: Mapping[str, object], blobs: Iterable[bytes], tag: str | None) -> Push:
-    manifest = parse_manifest(_json(document), what=f"{form} signature")
+    manifest = parse_manifest(dump_json(document), what=f"{form} signature")
     return Push(form=form, manifest=manifest, blobs={Digest.of(blob): blob for blob in blobs}, tag=tag)
 
 
 def _descriptor(data: bytes, media_type: str) -> dict[str, JSON]:
     return {"mediaType": media_type, "size": len(data), "digest": str(Digest.of(data))}
-
-
-def _json(document: object) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError
 from registry_image.signing.keys import PublicKey, accept_key
 from registry_image.signing.reading import Rejected, read_base64
@@ -71,7 +71,7 @@ def _decrypt_cosign(pem: str, password: bytes, field: str) -> bytes:
     """The PKCS #8 in cosign's form: scrypt over the password, then NaCl's secretbox. Raises ValueError."""
     lines = [line for line in pem.strip().splitlines() if line and not line.startswith("-----")]
     try:
-        document = JSONReader(parse_json(b64decode("".join(lines), validate=True), field), field)
+        document = JSONReader.parse(b64decode("".join(lines), validate=True), field)
         kdf, cipher = document.child("kdf"), document.child("cipher")
         if (kdf.text("name"), cipher.text("name")) != ("scrypt", "nacl/secretbox"):
             raise ValueError("another cipher")

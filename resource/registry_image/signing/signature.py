@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import quote
 from registry_image.oci.digest import Digest
 from registry_image.signing import claims
@@ -55,8 +55,7 @@ def read_classic(annotations: Mapping[str, str], payload: bytes) -> Signature:
         raise Rejected(f"no annotation {SIGNATURE_ANNOTATION}")
     timestamps: tuple[bytes, ...] = ()
     if stamped := annotations.get(TIMESTAMP_ANNOTATION):
-        where = "timestamp"
-        timestamps = (read_base64(JSONReader(parse_json(stamped.encode(), where), where), "SignedRFC3161Timestamp"),)
+        timestamps = (read_base64(JSONReader.parse(stamped, "timestamp"), "SignedRFC3161Timestamp"),)
     entry = annotations.get(ENTRY_ANNOTATION)
     certificate = annotations.get(CERTIFICATE_ANNOTATION)
     return Signature(
@@ -64,7 +63,7 @@ def read_classic(annotations: Mapping[str, str], payload: bytes) -> Signature:
         payload=payload,
         message=payload,
         value=base64_of(value, "signature"),
-        certificate=der_of(certificate.encode()) if certificate else b"",
+        certificate=der_of(certificate.encode("ascii", "replace")) if certificate else b"",
         entry=read_classic_entry(entry) if entry else None,
         timestamps=timestamps,
     )
@@ -72,7 +71,7 @@ def read_classic(annotations: Mapping[str, str], payload: bytes) -> Signature:
 
 def read_bundle(raw: bytes) -> Signature:
     """From a bundle v0.3 with a DSSE envelope. Raises Rejected or InvalidManifest."""
-    bundle = JSONReader(parse_json(raw, "bundle"), "bundle")
+    bundle = JSONReader.parse(raw, "bundle")
     if (kind := bundle.text("mediaType")) not in (BUNDLE, BUNDLE_ALIAS):
         raise Rejected(f"a bundle of type {quote(kind)}: expected v0.3")
     material, envelope = bundle.child("verificationMaterial"), bundle.child("dsseEnvelope")

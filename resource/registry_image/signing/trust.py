@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.signing.keys import PublicKey, read_der_key
 from registry_image.signing.reading import Rejected, read_base64
@@ -55,14 +55,14 @@ class TrustedRoot:
 
 def public_good() -> TrustedRoot:
     """The root of the public good instance, as this package ships it."""
-    what = "the public good's trusted root"
-    return _read_root(JSONReader(parse_json(PUBLIC_GOOD.read_bytes(), what), what).child("trusted_root"))
+    document = JSONReader.parse(PUBLIC_GOOD.read_bytes(), "the public good's trusted root")
+    return _read_root(document.child("trusted_root"))
 
 
 def read_trusted_root(raw: bytes, field: str) -> TrustedRoot:
     """Raises RequestError, naming ``field``, also for a root by which no signature could count."""
     try:
-        return _read_root(JSONReader(parse_json(raw, field), field))
+        return _read_root(JSONReader.parse(raw, field))
     except InvalidManifest as error:
         raise RequestError(error.message) from None
     except Rejected as rejected:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from registry_image.decode import dump_json
 from registry_image.errors import ContentError, InvalidManifest, NotFound, storage_errors
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified, read_child
@@ -170,7 +170,7 @@ class LayoutDirectory(LayoutReader):
             self.put_manifest(root)
             entries = [root.descriptor.as_json()]
             index = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}
-            self._write("index.json", json.dumps(index, separators=(",", ":")).encode())
+            self._write("index.json", dump_json(index))
             self._write(SINGLE_IMAGE_DIGEST, str(root.digest).encode())
             return
         self._write("index.json", root.raw)

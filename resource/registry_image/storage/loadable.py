@@ -6,7 +6,6 @@ are decompressed, at the end: engines before 23 cannot read them (moby#41759). T
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 
 from registry_image.archive.compression import decompress
+from registry_image.decode import dump_json
 from registry_image.errors import UnsupportedMediaType, storage_errors
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified
@@ -58,7 +58,7 @@ class LoadableTarball:
             for digest, blob in blobs.items():
                 if not _is_zstd(blob):
                     self._place(names[digest], blob)
-            listing = json.dumps([listed], separators=(",", ":")).encode()
+            listing = dump_json([listed])
             listing = _header("manifest.json", len(listing)) + _padded(listing)
             self._end = write_all(self._file, listing, self._end, self._doing)
             if self._unpack:

@@ -7,7 +7,6 @@ same (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed alread
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 from registry_image.archive.compression import compression_of, decompress
 from registry_image.archive.gzip import Run, compress
-from registry_image.decode import JSON, JSONReader, parse_json
+from registry_image.decode import JSON, JSONReader, dump_json, parse_json
 from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, quote
 from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
@@ -199,7 +198,7 @@ def _make_manifest(config: bytes, layers: list[Descriptor]) -> Manifest:
         "config": _entry(described),
         "layers": [_entry(layer) for layer in layers],
     }
-    manifest = parse_manifest(json.dumps(document, separators=(",", ":")).encode())
+    manifest = parse_manifest(dump_json(document))
     if not isinstance(manifest, Manifest):
         raise AssertionError("a manifest was written")
     return manifest

@@ -5,12 +5,11 @@ Every function is pure. The result has a new digest, unless there was nothing to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import compress
 
-from registry_image.decode import JSON, key_of, parse_json
-from registry_image.errors import InvalidManifest, NoMatchingPlatform, RequestError, UnsupportedMediaType
+from registry_image.decode import JSON, array_of, dump_json, key_of, parse_object
+from registry_image.errors import NoMatchingPlatform, RequestError, UnsupportedMediaType
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
@@ -41,17 +40,16 @@ def annotate(manifest: Manifest | Index, annotations: Mapping[str, str]) -> Mani
             f"annotate {manifest.digest}: a Docker manifest list has no annotations",
             hint="build an OCI index instead (docker buildx: `oci-mediatypes=true`)",
         )
-    document = _document(manifest)
+    document = parse_object(manifest.raw, str(manifest.digest))
     if manifest.media_type == mediatype.DOCKER_MANIFEST:
         _make_oci(document)
     document[key_of(document, "annotations")] = {**manifest.annotations, **annotations}
-    return _parse(document)
+    return parse_manifest(dump_json(document))
 
 
 def _make_oci(document: dict[str, JSON]) -> None:
     document[key_of(document, "mediaType")] = mediatype.OCI_MANIFEST
-    layers = document.get(key_of(document, "layers"))
-    for described in layers if isinstance(layers, list) else []:
+    for described in array_of(document, "layers"):
         _rename(described, _OCI_TYPES)
     # An OCI manifest is an image's only with this type, so old Docker's types become it too.
     _rename(document[key_of(document, "config")], _OCI_CONFIGS)
@@ -80,11 +78,8 @@ def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
     keep = [str(entry.digest) in chosen or entry.annotations.get(ATTESTS) in chosen for entry in index.manifests]
     if all(keep):
         return index
-    document = _document(index)
-    key = key_of(document, "manifests")
-    entries = document.get(key)
-    if isinstance(entries, list):
-        document[key] = list(compress(entries, keep))
+    document = parse_object(index.raw, str(index.digest))
+    document[key_of(document, "manifests")] = list(compress(array_of(document, "manifests"), keep))
     return _parse_index(document)
 
 
@@ -108,21 +103,8 @@ def assemble(entries: list[Descriptor]) -> Index:
     )
 
 
-def _document(manifest: Manifest | Index) -> dict[str, JSON]:
-    document = parse_json(manifest.raw, str(manifest.digest))
-    if not isinstance(document, dict):
-        raise InvalidManifest(f"{manifest.digest}: expected an object")
-    return document
-
-
-def _parse(document: dict[str, JSON]) -> Manifest | Index:
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    # Half of a surrogate pair, which UTF-8 cannot encode, stays an escape.
-    return parse_manifest(text.encode("utf-8", "backslashreplace"))
-
-
 def _parse_index(document: dict[str, JSON]) -> Index:
-    index = _parse(document)
+    index = parse_manifest(dump_json(document))
     if not isinstance(index, Index):
         raise AssertionError("an index was written")
     return index

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
-from registry_image.decode import JSONReader, parse_json
+from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.secrets import SECRETS
 from registry_image.oci.reference import RepositoryName, registry_host
@@ -89,7 +89,7 @@ def _docker_config(reader: JSONReader) -> JSONReader:
     if not reader.is_text("docker_config_json"):
         return reader.child("docker_config_json")
     try:
-        return JSONReader(parse_json(reader.text("docker_config_json").encode(), where), where)
+        return JSONReader.parse(reader.text("docker_config_json"), where)
     except InvalidManifest:
         # The error's own text quotes the input, which may hold a secret.
         raise RequestError(f"{where}: not a JSON object") from None
