@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -58,6 +59,16 @@ def change(section: str, *path: str, value: object) -> Change:
     return apply
 
 
+def _with_an_unknown_version(root: Document) -> None:
+    """The certificate's version is 8: X.509 has three."""
+    certificate = root["certificateAuthorities"][0]["certChain"]["certificates"][0]
+    der = base64.b64decode(certificate["rawBytes"])
+    assert b"\xa0\x03\x02\x01\x02" in der
+    certificate["rawBytes"] = base64.b64encode(
+        der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    ).decode()
+
+
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
@@ -74,6 +85,7 @@ def change(section: str, *path: str, value: object) -> Change:
             change("certificateAuthorities", "certChain", "certificates", value=[{"rawBytes": "AAAA"}]),
             "not certificates in DER",
         ),
+        (_with_an_unknown_version, "not certificates in DER"),
     ],
 )
 def test_a_root_by_which_nothing_could_count_is_refused_before_anything_is_sent(broken: Change, says: str) -> None:

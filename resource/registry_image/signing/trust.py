@@ -101,7 +101,7 @@ def _read_authority(reader: JSONReader) -> Authority:
     try:
         encoded = [read_base64(each, "rawBytes") for each in reader.child("certChain").children("certificates")]
         chain = tuple(map(x509.load_der_x509_certificate, encoded))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise Rejected(f"{reader.where}: certChain: not certificates in DER") from None
     if not chain:
         raise Rejected(f"{reader.where}: certChain: no certificates")
