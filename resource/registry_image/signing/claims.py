@@ -1,4 +1,4 @@
-"""What a signature says: cosign's simple signing payload, and the in-toto statement in a DSSE envelope."""
+"""What a signature signs: cosign's simple signing payload, or an in-toto statement in a DSSE envelope."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from registry_image.signing.reading import Rejected
 CRITICAL_TYPE = "cosign container image signature"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-#: What cosign signs an image with. Any other predicate is an attestation: it says something about an image that may
-#: well be "the scan failed", and cosign 3.1.1 takes it for a signature.
+#: The predicate of cosign's signatures. Any other is an attestation, which may say of an image that its scan failed;
+#: cosign 3.1.1 takes it for a signature.
 SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 
 
 def simple_payload(reference: str, digest: Digest, annotations: Mapping[str, str]) -> bytes:
-    """``reference`` is ``host/repository``, for people: verifiers ignore it, or a promoted image would fail."""
+    """The payload to sign. ``reference`` is ``host/repository``, for people: verifiers ignore it, because the image
+    may be promoted."""
     critical = {
         "identity": {"docker-reference": reference},
         "image": {"docker-manifest-digest": str(digest)},
@@ -68,7 +69,7 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 
 
 def _texts(reader: JSONReader, key: str) -> dict[str, str]:
-    """The members that are text: cosign's users may sign others beside them, which match no annotation."""
+    """The members that are text. Others may be signed beside them, and match no annotation."""
     if not reader.has(key):
         return {}
     child = reader.child(key)

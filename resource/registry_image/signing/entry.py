@@ -1,4 +1,4 @@
-"""A transparency log's entry as signatures carry it, in both forms. Here it is only read: `log` verifies."""
+"""A transparency log's entry, as a signature of either form carries it. `log` verifies it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry_image.signing.reading import Rejected, base64_of, read_base64, rea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InclusionProof:
-    """A path in the log's Merkle tree (RFC 6962, 2.1.1) and the log's signed word for the tree: its checkpoint."""
+    """A path in the log's Merkle tree (RFC 6962, 2.1.1), and the checkpoint by which the log signed the tree."""
 
     log_index: int
     tree_size: int
@@ -21,17 +21,17 @@ class InclusionProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """``timestamp`` is the signed entry timestamp (SET), the log's word for ``integrated_time``, in Unix seconds.
+    """``promise`` is the signed entry timestamp (SET): the log signed the entry and its time; b"" if there is none.
 
-    ``log_index`` counts over all shards of the log; the proof's own counts in one. ``kind`` is what the bundle says of
-    the body, such as ("dsse", "0.0.1"), or None.
+    ``integrated_time`` is in Unix seconds. ``log_index`` counts in all shards of the log, the proof's own in one.
+    ``kind`` is the body's kind and version according to the bundle, such as ("dsse", "0.0.1"), or None.
     """
 
     body: bytes
     log_id: bytes
     log_index: int
     integrated_time: int
-    timestamp: bytes
+    promise: bytes
     proof: InclusionProof | None = None
     kind: tuple[str, str] | None = None
 
@@ -49,22 +49,20 @@ def read_classic_entry(text: str) -> LogEntry:
         log_id=log_id,
         log_index=read_count(payload, "logIndex"),
         integrated_time=read_count(payload, "integratedTime"),
-        timestamp=read_base64(reader, "SignedEntryTimestamp"),
+        promise=read_base64(reader, "SignedEntryTimestamp"),
     )
 
 
 def read_bundle_entry(reader: JSONReader) -> LogEntry:
     """From `verificationMaterial.tlogEntries` of a bundle. Raises Rejected or InvalidManifest."""
     kind = reader.child("kindVersion")
-    timestamp = b""
-    if reader.has("inclusionPromise"):
-        timestamp = read_base64(reader.child("inclusionPromise"), "signedEntryTimestamp")
+    promise = reader.child("inclusionPromise") if reader.has("inclusionPromise") else None
     return LogEntry(
         body=read_base64(reader, "canonicalizedBody"),
         log_id=read_base64(reader.child("logId"), "keyId"),
         log_index=read_count(reader, "logIndex"),
         integrated_time=read_count(reader, "integratedTime"),
-        timestamp=timestamp,
+        promise=read_base64(promise, "signedEntryTimestamp") if promise else b"",
         proof=_read_proof(reader.child("inclusionProof")) if reader.has("inclusionProof") else None,
         kind=(kind.text("kind"), kind.text("version")),
     )

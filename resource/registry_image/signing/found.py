@@ -1,4 +1,4 @@
-"""What a registry holds of an image's signatures: cosign's ``.sig`` tag, then the bundles that refer to the image."""
+"""Finds an image's signatures in a registry: under cosign's ``.sig`` tag, and in bundles that refer to the image."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MAX_SIGNATURES = 100
 #: The most that is read of one signature's blob, in bytes; real ones have up to 8 KiB.
 MAX_SIGNATURE_SIZE = 1024 * 1024
 _TOO_MANY = f"there are more than {MAX_SIGNATURES}: the others were not looked at"
-#: What descriptors of bundles say of their type. cosign 3.1.1 writes the second into the fallback index, instead of
-#: the first; an index by another tool may say nothing.
-_LIKELY_TYPES = (BUNDLE, "application/vnd.oci.empty.v1+json", "")
+#: The artifact types of bundles in lists of referrers. cosign 3.1.1 writes the second into the fallback index, instead
+#: of the first; an index by another tool may have none.
+_LIKELY_TYPES = (BUNDLE, mediatype.EMPTY, "")
 
 
 class SignatureReader(ContentReader, Protocol):
-    """A repository: `NotFound` is "not there", any other failure of a look-up is no answer."""
+    """A repository. Its methods raise NotFound for what is not there; after any other error nobody knows."""
 
     def tagged(self, tag: str) -> Manifest | Index:
         """What ``tag`` points at now."""
@@ -38,7 +38,10 @@ class SignatureReader(ContentReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One signature that was found; ``read`` gets it, once. ``form`` is "classic" or "bundle"."""
+    """A signature that was found. ``form`` is "classic" or "bundle".
+
+    ``read`` downloads and parses it, and raises Rejected or ContentError if it is broken.
+    """
 
     form: str
     read: Callable[[], Signature]
@@ -48,17 +51,8 @@ def signature_tag(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.hex}.sig"
 
 
-def candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candidate]:
-    """The classic ones first: they cost fewer requests. The bundles are looked up when they are asked for.
-
-    Raises TransportError, RegistryError and ContentError for a look-up that fails. Reading a candidate raises Rejected
-    or ContentError for one that is broken.
-    """
-    yield from classic_candidates(reader, digest)
-    yield from bundle_candidates(reader, digest)
-
-
 def classic_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candidate]:
+    """The layers under the ``.sig`` tag. Raises TransportError, RegistryError or ContentError if the look-up fails."""
     manifest = classic_manifest(reader, digest)
     layers = [layer for layer in manifest.layers if layer.media_type == SIMPLE_SIGNING] if manifest else []
     for layer in layers[:MAX_SIGNATURES]:
@@ -68,7 +62,7 @@ def classic_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Cand
 
 
 def classic_manifest(reader: SignatureReader, digest: Digest) -> Manifest | None:
-    """What the ``.sig`` tag holds. Raises InvalidManifest for an index."""
+    """The manifest under the ``.sig`` tag, if there is one. Raises InvalidManifest for an index."""
     try:
         found = reader.tagged(signature_tag(digest))
     except NotFound:
@@ -79,8 +73,9 @@ def classic_manifest(reader: SignatureReader, digest: Digest) -> Manifest | None
 
 
 def bundle_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candidate]:
+    """The bundles that refer to ``digest``. Raises TransportError, RegistryError or ContentError if a look-up fails."""
     referrers = [each for each in reader.referrers(digest) if each.media_type not in mediatype.INDEXES]
-    # The likely ones come first, but none is left out: a fallback index may say anything of a bundle's type.
+    # Likely ones come first. The others are read too, because a fallback index may give a bundle any type.
     referrers.sort(key=lambda each: each.artifact_type not in _LIKELY_TYPES)
     for referrer in referrers[:MAX_SIGNATURES]:
         try:

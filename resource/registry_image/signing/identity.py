@@ -1,7 +1,7 @@
-"""Keyless: the certificate that a signature was made with, verified, and whom it names.
+"""Keyless signatures: verifies the certificate that one was made with, and reads whom it names.
 
-Nothing is asked of a network: a certificate of ten minutes is valid if a log or a timestamp authority, both of the
-trusted root, say that the signature was there in those ten minutes.
+This needs no network. A certificate is valid for ten minutes, so a log or a timestamp authority of the trusted root
+must say that the signature existed in that time.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from registry_image.signing.signature import Signature
 from registry_image.signing.timestamp import verified_times
 from registry_image.signing.trust import Authority, Log, TrustedRoot
 
-#: Fulcio's extensions for who logged the signer in: a DER UTF8String, and before that the bare text.
+#: Fulcio's extensions for the issuer, which logged the signer in: a DER UTF8String, and before that the bare text.
 _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 _ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _UTF8_STRING = 0x0C
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: What `cryptography` raises for a certificate that breaks its format, in whatever part is looked at, and warns of what
-#: it will refuse some day; and `datetime` for a time beyond the year 9999.
+#: What `cryptography` raises for a certificate that breaks its format, when that part is read; its warning of what it
+#: will refuse some day; and what `datetime` raises for a time after the year 9999.
 _MALFORMED = (
     CryptographyDeprecationWarning,
     ValueError,
@@ -51,17 +51,14 @@ _MALFORMED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a verified certificate names: ``subjects`` are its e-mail addresses and URIs, ``issuer`` who said so."""
+    """What a certificate names: ``subjects`` are e-mail addresses and URIs, for which ``issuer`` vouches."""
 
     issuer: str
     subjects: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"{', '.join(self.subjects)} ({self.issuer})"
-
 
 def verify_identity(signature: Signature, root: TrustedRoot) -> Identity:
-    """Whom the signature is by. Raises Rejected, or InvalidManifest, with the rule that failed."""
+    """Who made the signature. Raises Rejected, or InvalidManifest, which say what is wrong."""
     with _wellformed():
         certificate = x509.load_der_x509_certificate(signature.certificate)
         key = accept_key(certificate.public_key())
@@ -107,12 +104,13 @@ def _find(logs: tuple[Log, ...], log_id: bytes, problem: str) -> Log:
 def _verify_chain(
     certificate: x509.Certificate, authorities: tuple[Authority, ...], time: datetime
 ) -> list[x509.Certificate]:
-    """From the certificate to the root of an authority that was trusted at ``time``, all of them valid then."""
+    """The chain from ``certificate`` to the root of a trusted authority. Raises Rejected unless all of it was valid at
+    ``time``."""
     reason = "no authority was trusted at that time"
     for authority in authorities:
         if time not in authority.valid:
             continue
-        # `cryptography` knows TLS by default, whose extended key usages are others.
+        # The default extension policies are for TLS and refuse the extended key usage of code signing.
         verifier = (
             verification.PolicyBuilder()
             .store(verification.Store([authority.chain[-1]]))

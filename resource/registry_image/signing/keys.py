@@ -1,4 +1,4 @@
-"""Public keys: read from PEM or DER, and the signatures that they verify."""
+"""Public keys, read from PEM or DER, and the verification of signatures by them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class PublicKey:
         return f"sha256:{hashlib.sha256(self.der).hexdigest()}"
 
     def verifies(self, signature: bytes, message: bytes, *, only_sha256: bool = False) -> bool:
-        """Whether ``signature`` is this key's over ``message``: ECDSA, RSA of PKCS #1 v1.5, or Ed25519.
+        """Whether this key made ``signature`` of ``message``: by ECDSA, RSA with PKCS #1 v1.5, or Ed25519.
 
-        The hash is SHA-256, or with ECDSA also the curve's own unless ``only_sha256``.
+        The hash is SHA-256; with ECDSA and without ``only_sha256``, the curve's own is tried too.
         """
         if isinstance(self.key, ec.EllipticCurvePublicKey):
             digests: tuple[hashes.HashAlgorithm, ...] = (hashes.SHA256(), CURVES[self.key.curve.name])
@@ -65,7 +65,7 @@ class PublicKey:
 
 
 def accept_key(key: object) -> PublicKey:
-    """Raises Rejected for a kind of key whose signatures are not verified here."""
+    """``key`` of the library, typed. Raises Rejected for a kind that is not supported."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in CURVES:
             raise Rejected(f"a key on the curve {key.curve.name}: expected P-256, P-384 or P-521")
@@ -79,7 +79,7 @@ def accept_key(key: object) -> PublicKey:
 
 
 def read_der_key(der: bytes) -> PublicKey:
-    """Raises Rejected."""
+    """The key of a SubjectPublicKeyInfo. Raises Rejected."""
     try:
         return accept_key(serialization.load_der_public_key(der))
     except (ValueError, UnsupportedAlgorithm):

@@ -1,6 +1,6 @@
-"""A transparency log's entry, verified: it is this signature's, and the log vouches for it (offline).
+"""Verifies, offline, that a transparency log's entry is this signature's, and that the log vouches for it.
 
-The order is sigstore's client specification: the entry's body, the log's promise (SET), its proof of inclusion.
+In the order of sigstore's client specification: the entry's body, the log's promise (SET), its proof of inclusion.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _NOTE_KEY_SIZE = 4
 def verify_entry(entry: LogEntry, signature: Signature, key: PublicKey, log: Log) -> datetime | None:
     """The time at which the log promised to hold the signature, or None where it gives a proof and no promise.
 
-    Raises Rejected or InvalidManifest. The caller holds ``log.valid`` against the time.
+    Raises Rejected or InvalidManifest. The caller checks that ``log.valid`` contains the time.
     """
     kind = _verify_body(entry, signature, key)
-    if not entry.timestamp and entry.proof is None:
+    if not entry.promise and entry.proof is None:
         raise Rejected("its log entry has neither a signed entry timestamp nor an inclusion proof")
     time = None
-    if entry.timestamp:
+    if entry.promise:
         # Only the promise signs the time, and only Rekor v1 gives promises.
         if kind[1] != "0.0.1":
             raise Rejected(f"its log entry of kind {' '.join(kind)} has a signed entry timestamp")
@@ -60,16 +60,16 @@ def _verify_promise(entry: LogEntry, log: Log) -> None:
         "logID": entry.log_id.hex(),
         "logIndex": entry.log_index,
     }
-    # Canonical JSON (RFC 8785): for these keys and values, sorted and without spaces is all of it.
+    # Canonical JSON (RFC 8785): for these keys and values that is sorted and without spaces.
     canonical = json.dumps(signed, separators=(",", ":"), sort_keys=True).encode()
-    if not log.key.verifies(entry.timestamp, canonical):
+    if not log.key.verifies(entry.promise, canonical):
         raise Rejected("its signed entry timestamp is not the log's")
 
 
 def _verify_body(entry: LogEntry, signature: Signature, key: PublicKey) -> tuple[str, str]:
     """The body's kind and version. Raises Rejected unless it names this payload, signature and certificate.
 
-    Else an attacker may take a logged signature's entry to give a time to one that was never logged (CVE-2022-36056).
+    Otherwise an attacker could add the entry of a logged signature to one that was never logged (CVE-2022-36056).
     """
     body = JSONReader.parse(entry.body, "log entry")
     kind = body.text("kind"), body.text("apiVersion")
@@ -96,7 +96,7 @@ def _verify_hashedrekord(spec: JSONReader, signature: Signature) -> None:
 
 
 def _verify_dsse(spec: JSONReader, signature: Signature) -> None:
-    # The entry has a hash of the whole envelope too, which nobody can check: its JSON has no canonical form.
+    # The entry has a hash of the whole envelope too, which cannot be checked: its JSON has no canonical form.
     digest = spec.child("payloadHash")
     logged = digest.text("algorithm"), digest.text("value")
     _require(logged == ("sha256", hashlib.sha256(signature.payload).hexdigest()), "payload")

@@ -1,4 +1,4 @@
-"""Makes signatures: what is to be pushed so that an image is signed, in cosign's classic form or as a bundle."""
+"""Makes what put pushes to sign an image: a signature in cosign's classic form, or a bundle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from registry_image.signing.reading import Rejected
 from registry_image.signing.secret import SigningKey
 from registry_image.signing.signature import BUNDLE, SIGNATURE_ANNOTATION, SIMPLE_SIGNING
 
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _UNDATED = "0001-01-01T00:00:00Z"
 
 
@@ -43,7 +42,10 @@ class Signing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A manifest to push, under ``tag`` or by its digest alone, after the ``blobs`` that are new with it."""
+    """A signature's ``manifest``, to be pushed after its new ``blobs``; under ``tag``, or without one by its digest.
+
+    A BlobSource of ``blobs``. ``form`` is "classic" or "bundle".
+    """
 
     form: str
     manifest: Manifest | Index
@@ -52,13 +54,12 @@ class Push:
 
     @property
     def descriptors(self) -> tuple[Descriptor, ...]:
-        """Of the blobs, in the manifest's words."""
+        """The descriptors of ``blobs``, as the manifest lists them."""
         manifest = self.manifest
         named = (manifest.config, *manifest.layers) if isinstance(manifest, Manifest) else ()
         return tuple(each for each in named if each.digest in self.blobs)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        """For who copies a blob from here."""
         return nullcontext(iter((self.blobs[descriptor.digest],)))
 
 
@@ -67,8 +68,9 @@ def signatures_to_push(
 ) -> tuple[Push, ...]:
     """What to push so that ``subject``, which ``reader`` holds as ``reference`` (host/repository), is signed.
 
-    Empty if it is signed so already: a second signature by the same key with the same annotations adds nothing.
-    Raises what look-ups raise, and SignatureError where there is no room for another.
+    Nothing for a form in which this key has signed it with the same annotations: a second signature adds nothing.
+    Raises what ``reader`` raises, InvalidManifest for a ``.sig`` tag of something else, and SignatureError for one
+    that is full.
     """
     pushes = []
     for form in signing.forms:
@@ -84,9 +86,8 @@ def _is_signed(found: Iterable[Candidate], digest: Digest, signing: Signing) -> 
     for candidate in found:
         try:
             signature = candidate.read()
-            if signing.key.public.verifies(signature.value, signature.message) and signature.annotations(
-                digest
-            ) == dict(signing.annotations):
+            ours = signing.key.public.verifies(signature.value, signature.message)
+            if ours and signature.annotations(digest) == dict(signing.annotations):
                 return True
         except (Rejected, ContentError):
             continue
@@ -98,8 +99,8 @@ def _classic(reader: SignatureReader, digest: Digest, reference: str, signing: S
     payload = claims.simple_payload(reference, digest, signing.annotations)
     signed = base64.b64encode(signing.key.sign(payload)).decode()
     layer: dict[str, JSON] = _descriptor(payload, SIMPLE_SIGNING) | {"annotations": {SIGNATURE_ANNOTATION: signed}}
-    there = _others(reader, digest)
-    digests = [str(each.digest) for each in there.layers] if there else []
+    existing = _existing(reader, digest)
+    digests = [str(each.digest) for each in existing.layers] if existing else []
     digests.append(str(Digest.of(payload)))
     config = dump_json(
         {
@@ -112,27 +113,27 @@ def _classic(reader: SignatureReader, digest: Digest, reference: str, signing: S
         }
     )
     document: dict[str, JSON] = {"schemaVersion": 2, "mediaType": mediatype.OCI_MANIFEST}
-    if there is not None:
+    if existing is not None:
         # Others' signatures stay as they are, with every field.
-        document = parse_object(there.raw, "signatures")
+        document = parse_object(existing.raw, "signatures")
     document[key_of(document, "config")] = _descriptor(config, mediatype.OCI_CONFIG)
     document[key_of(document, "layers")] = [*array_of(document, "layers"), layer]
     return _push("classic", document, (payload, config), signature_tag(digest))
 
 
-def _others(reader: SignatureReader, digest: Digest) -> Manifest | None:
-    """What the ``.sig`` tag holds, to which one may be added."""
-    there = classic_manifest(reader, digest)
-    if there is None:
+def _existing(reader: SignatureReader, digest: Digest) -> Manifest | None:
+    """The signatures under the ``.sig`` tag, if there are any. Raises unless one may be added."""
+    manifest = classic_manifest(reader, digest)
+    if manifest is None:
         return None
-    if any(layer.media_type != SIMPLE_SIGNING for layer in there.layers):
+    if any(layer.media_type != SIMPLE_SIGNING for layer in manifest.layers):
         raise InvalidManifest(f"{signature_tag(digest)}: it holds something else than signatures: nothing is added")
-    if len(there.layers) >= MAX_SIGNATURES:
+    if len(manifest.layers) >= MAX_SIGNATURES:
         raise SignatureError(
-            f"sign {digest}: {signature_tag(digest)} has {len(there.layers)} signatures: no room for another",
+            f"sign {digest}: {signature_tag(digest)} has {len(manifest.layers)} signatures: no room for another",
             hint="`format: bundle` needs no common tag",
         )
-    return there
+    return manifest
 
 
 def _bundle(subject: Descriptor, signing: Signing) -> Push:
@@ -154,7 +155,7 @@ def _bundle(subject: Descriptor, signing: Signing) -> Push:
         "schemaVersion": 2,
         "mediaType": mediatype.OCI_MANIFEST,
         "artifactType": BUNDLE,
-        "config": _descriptor(b"{}", EMPTY_TYPE),
+        "config": _descriptor(b"{}", mediatype.EMPTY),
         "layers": [_descriptor(bundle, BUNDLE)],
         "annotations": {
             "dev.sigstore.bundle.content": "dsse-envelope",

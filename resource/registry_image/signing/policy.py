@@ -1,4 +1,4 @@
-"""Who must have signed an image, and whether one of them did."""
+"""Whose signatures of an image count, and the search for one that does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from registry_image.signing.reading import Rejected
 from registry_image.signing.signature import Signature
 from registry_image.signing.trust import TrustedRoot
 
-#: How many signatures that do not count a message tells of.
-MAX_TOLD = 10
+#: The most reasons that a message lists.
+MAX_REASONS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signatory:
-    """Who may sign without a key. Both halves must match: a subject means nothing without who vouches for it."""
+    """Who may sign without a key. Both must match: a subject means nothing without the issuer that vouches for it."""
 
     issuer: Expected
     subject: Expected
@@ -51,12 +51,12 @@ class Policy:
     def signer(self, signature: Signature, digest: Digest) -> str:
         """Who signed: a key's fingerprint, or a subject and its issuer. Raises Rejected or InvalidManifest."""
         signer = self._key(signature) or self._identity(signature)
-        # Only now: what it says is worth nothing before it is known whose word it is.
+        # Read only now: what an unknown signer wrote means nothing.
         signed = signature.annotations(digest)
         for name, value in self.annotations.items():
             if signed.get(name) != value:
-                told = f"it says {quote(signed[name])}" if name in signed else "it does not say it"
-                raise Rejected(f"not with the annotation {quote(name)}: {quote(value)}: {told}")
+                found = f"it says {quote(signed[name])}" if name in signed else "it does not say it"
+                raise Rejected(f"not with the annotation {quote(name)}: {quote(value)}: {found}")
         return signer
 
     def _key(self, signature: Signature) -> str | None:
@@ -65,7 +65,7 @@ class Policy:
 
     def _identity(self, signature: Signature) -> str:
         if not signature.certificate:
-            raise Rejected(f"by {'another' if self.keys else 'a'} key{_hinted(signature.hint)}")
+            raise Rejected(f"by {'another' if self.keys else 'a'} key{_fingerprint(signature.hint)}")
         if self.root is None:
             raise Rejected("by another key: its certificate counts only where `keyless` names whose")
         identity = verify_identity(signature, self.root)
@@ -74,19 +74,16 @@ class Policy:
                 for subject in identity.subjects:
                     if wanted.subject.matches(subject):
                         return f"{subject} ({identity.issuer})"
-        raise Rejected(self._not_wanted(identity.issuer, identity.subjects))
-
-    def _not_wanted(self, issuer: str, subjects: tuple[str, ...]) -> str:
-        half = "subject" if any(wanted.issuer.matches(issuer) for wanted in self.keyless) else "issuer"
-        named = ", ".join(map(quote, subjects))
-        return f"by another {half}: its certificate names subject {named} and issuer {quote(issuer)}"
+        half = "subject" if any(wanted.issuer.matches(identity.issuer) for wanted in self.keyless) else "issuer"
+        named = f"subject {', '.join(map(quote, identity.subjects))} and issuer {quote(identity.issuer)}"
+        raise Rejected(f"by another {half}: its certificate names {named}")
 
 
 def verify(reader: SignatureReader, digest: Digest, policy: Policy, what: str) -> str:
-    """Who signed ``digest``, in the words of `Policy.signer`, by the first signature that counts.
+    """Who signed ``digest`` (`Policy.signer`), by the first signature that counts; classic ones cost fewer requests.
 
-    Raises SignatureError, naming ``what`` and why none counts; TransportError, RegistryError or ContentError for a
-    look-up that fails, since then nobody knows what there is.
+    Raises SignatureError, naming ``what`` and why none counts; TransportError, RegistryError or ContentError if a
+    look-up fails, because there may be a signature that was not found.
     """
     reasons: list[str] = []
     failed: ContentError | None = None
@@ -95,23 +92,21 @@ def verify(reader: SignatureReader, digest: Digest, policy: Policy, what: str) -
             for candidate in look_up(reader, digest):
                 try:
                     return policy.signer(candidate.read(), digest)
-                except Rejected as rejected:
-                    reasons.append(f"{candidate.form}: {rejected}")
-                except ContentError as error:
-                    reasons.append(f"{candidate.form}: {error.message}")
+                except (Rejected, ContentError) as error:
+                    reasons.append(f"{candidate.form}: {error}")
         except ContentError as error:
-            # Not an answer, but the other form may be there.
+            # A signature of the other form may count.
             failed = failed or error
     if failed is not None:
         raise failed
-    raise SignatureError(f"verify {what}@{digest}: no signature that counts: {_told(reasons)}", hint=_hint(reasons))
+    raise SignatureError(f"verify {what}@{digest}: no signature that counts: {_listed(reasons)}", hint=_hint(reasons))
 
 
-def _told(reasons: list[str]) -> str:
+def _listed(reasons: list[str]) -> str:
     if not reasons:
         return "none found"
-    more = [f"and {len(reasons) - MAX_TOLD} more"] if len(reasons) > MAX_TOLD else []
-    return f"{len(reasons)} found: {'; '.join(reasons[:MAX_TOLD] + more)}"
+    more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
+    return f"{len(reasons)} found: {'; '.join(reasons[:MAX_REASONS] + more)}"
 
 
 def _hint(reasons: list[str]) -> str:
@@ -123,7 +118,7 @@ def _hint(reasons: list[str]) -> str:
     return "`source.verify` names whose signature is wanted, and the message who signed instead"
 
 
-def _hinted(hint: str) -> str:
+def _fingerprint(hint: str) -> str:
     """The fingerprint in a bundle's hint, as `PublicKey.fingerprint` writes it."""
     try:
         digest = base64.b64decode(hint, validate=True)

@@ -1,4 +1,4 @@
-"""Reads of what a signature is made of. Whoever pushed it wrote every byte, so each read says what it expects."""
+"""Reads the parts of a signature. Whoever pushed it chose every byte, so each function refuses what is not exact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Rejected(Exception):
 
 
 def base64_of(text: str, what: str) -> bytes:
-    """Raises Rejected for anything but strict base64."""
+    """The bytes of strict base64. Raises Rejected, naming ``what``."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The private key that put signs with: cosign's own encrypted form, or what OpenSSL writes."""
+"""The private key that put signs with, in cosign's encrypted form or as OpenSSL writes it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SigningKey:
 
 
 def read_signing_key(pem: str, password: str | None, field: str) -> SigningKey:
-    """Raises RequestError, naming ``field``; neither the key nor the password is in its text."""
+    """The key in ``pem``. Raises RequestError, which names ``field`` and shows neither key nor password."""
     encoded = None if password is None else password.encode()
     try:
         if any(f"-----BEGIN {label}-----" in pem for label in _COSIGN):
@@ -48,7 +48,7 @@ def read_signing_key(pem: str, password: str | None, field: str) -> SigningKey:
         else:
             key = serialization.load_pem_private_key(pem.strip().encode(), encoded)
     except TypeError:
-        # `cryptography` raises it for a password too few and for one too many.
+        # `cryptography` raises it for a missing password and for one that is not needed.
         problem = "it is encrypted: a password is needed" if password is None else "it is not encrypted: no password"
         raise RequestError(f"{field}: {problem}", hint=f"see `password` beside {field}") from None
     except (ValueError, UnsupportedAlgorithm):

@@ -1,4 +1,4 @@
-"""One signature as it was found, whichever its form: the bytes, what they are over, and what vouches for them."""
+"""A signature of either form: its bytes, what they sign, and the certificate, log entry and timestamps beside it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MAX_TIMESTAMPS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """``value`` is over ``message``: in the classic form the payload itself, in a bundle its DSSE encoding.
+    """``value`` signs ``message``: in the classic form the payload itself, in a bundle its DSSE encoding.
 
-    ``certificate`` is DER, empty for a signature by key; ``hint`` is the bundle's word for the key, which proves
+    ``certificate`` is DER, empty for a signature by key. ``hint`` is the bundle's name for the key, which proves
     nothing. ``timestamps`` are RFC 3161 responses in DER.
     """
 
@@ -44,7 +44,7 @@ class Signature:
     timestamps: tuple[bytes, ...] = ()
 
     def annotations(self, digest: Digest) -> dict[str, str]:
-        """What its signer wrote. Raises Rejected, or InvalidManifest, unless it is a signature of ``digest``."""
+        """What the signer added. Raises Rejected, or InvalidManifest, unless it is a signature of ``digest``."""
         read = claims.read_simple_payload if self.classic else claims.read_statement
         return read(self.payload, digest)
 

@@ -1,4 +1,4 @@
-"""RFC 3161 timestamps: when a signature was there, by an authority's word. Bundles of Rekor v2 have no other time."""
+"""RFC 3161 timestamps: an authority says when a signature existed. Bundles of Rekor v2 have no other time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def verified_times(signature: Signature, authorities: Iterable[Authority]) -> Iterator[datetime]:
-    """The time of each timestamp of the signature that one of ``authorities`` gave."""
+    """The time of each of the signature's timestamps that one of ``authorities`` gave; others are passed over."""
     if not signature.timestamps:
         return
     # Imported here: it is 7 MB that no signature with a log's promise needs.

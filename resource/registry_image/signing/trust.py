@@ -1,4 +1,4 @@
-"""Whom keyless signatures are believed: a sigstore's ``trusted_root.json`` (sigstore's protobuf-specs, TrustedRoot)."""
+"""The trusted root of a sigstore: its logs and authorities (sigstore's protobuf-specs, TrustedRoot)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.signing.keys import PublicKey, read_der_key
 from registry_image.signing.reading import Rejected, read_base64
 
-#: The root of the public good instance, sigstore.dev, with its date: `make trusted-root` renews it. There is no TUF
-#: client here, since a get must not depend on a CDN.
+#: The root of the public good instance, sigstore.dev, with its date; `make trusted-root` renews it. It is not fetched
+#: by TUF, because a get must not depend on a CDN.
 PUBLIC_GOOD = Path(__file__).with_name("public_good.json")
 _MEDIA_TYPE = "application/vnd.dev.sigstore.trustedroot"
 
@@ -30,7 +30,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """A transparency log or a certificate log; ``id`` is how entries and SCTs name it."""
+    """A transparency log or a certificate log. Entries and SCTs name it by ``id``."""
 
     id: bytes
     key: PublicKey
@@ -39,7 +39,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """A certificate or timestamp authority; ``chain`` goes from what signs to the root."""
+    """A certificate or timestamp authority. ``chain`` goes from the certificate that signs to the root."""
 
     chain: tuple[x509.Certificate, ...]
     valid: Period
@@ -60,7 +60,7 @@ def public_good() -> TrustedRoot:
 
 
 def read_trusted_root(raw: bytes, field: str) -> TrustedRoot:
-    """Raises RequestError, naming ``field``, also for a root by which no signature could count."""
+    """The root in ``raw``. Raises RequestError, naming ``field``, also for a root by which no signature could count."""
     try:
         return _read_root(JSONReader.parse(raw, field))
     except InvalidManifest as error:
