@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from registry_image.concourse.connect import Connection, repository
 from registry_image.concourse.inputs import find_one
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 #: Suffixes of cosign's tags for signatures, attestations and SBOMs (cosign's SIGNATURE_SPEC.md).
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
+_Content = TypeVar("_Content")
 
 
 @record(kw_only=True)
@@ -186,19 +187,16 @@ class MultiReader:
     """Reads each manifest and blob from the first of several images that has it."""
 
     def __init__(self, images: list[ImageToPush]) -> None:
-        self._readers: dict[Digest, ContentReader] = {}
-        for image in images:
-            graph = image.graph()
-            for digest in (*graph.manifests, *graph.blobs):
-                self._readers.setdefault(digest, image.reader)
+        self._readers = [image.reader for image in images]
 
     def manifest(self, digest: Digest) -> Manifest | Index:
-        return self._reader(digest).manifest(digest)
+        return self._first(lambda reader: reader.manifest(digest), digest)
 
     def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
-        return self._reader(descriptor.digest).blob(descriptor)
+        return self._first(lambda reader: reader.blob(descriptor), descriptor.digest)
 
-    def _reader(self, digest: Digest) -> ContentReader:
-        if digest not in self._readers:
-            raise NotFound(f"params.images: no image has {digest}", status=404)
-        return self._readers[digest]
+    def _first(self, read: Callable[[ContentReader], _Content], digest: Digest) -> _Content:
+        for reader in self._readers:
+            with suppress(NotFound):
+                return read(reader)
+        raise NotFound(f"params.images: no image has {digest}", status=404)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
 from registry_image.decode import dump_json
 from registry_image.errors import ContentError, InvalidManifest, NotFound, storage_errors
@@ -53,13 +53,11 @@ class LayoutReader:
             return index
         raise NotFound(f"{self.what}: manifest {digest} is missing ({name})", status=404)
 
-    @contextmanager
-    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         name = _blob_name(descriptor.digest)
         if not self._files.has(name):
             raise NotFound(f"{self.what}: blob {descriptor.digest} is missing ({name})", status=404)
-        with self._files.open(name) as pieces:
-            yield pieces
+        return self._files.open(name)
 
     def _single_image(self) -> Manifest | Index:
         text = read_small(self._files, SINGLE_IMAGE_DIGEST, limit=256).decode("utf-8", "replace").strip()

@@ -10,7 +10,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from registry_image.archive.compression import compression_of, decompress
@@ -62,15 +62,13 @@ class SavedImage:
             raise NotFound(f"{self.what}: there is no manifest {digest}", status=404)
         return self.root
 
-    @contextmanager
-    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+    def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
         if descriptor.digest == self.root.config.digest:
-            yield iter((self._config,))
-            return
+            return nullcontext(iter((self._config,)))
         region = self._layers.get(descriptor.digest)
         if region is None:
             raise NotFound(f"{self.what}: there is no blob {descriptor.digest}", status=404)
-        yield region.pieces(f"{self.what}: layer {descriptor.digest}")
+        return nullcontext(region.pieces(f"{self.what}: layer {descriptor.digest}"))
 
 
 @contextmanager
