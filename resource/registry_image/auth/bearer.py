@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.decode import JSONReader
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
-from registry_image.net.http import MAX_ERROR_BODY, Reply, Request
-from registry_image.net.origin import internal_problem, is_address, over_tls, redirect_problem, show_url
+from registry_image.net.http import Reply, Request
+from registry_image.net.origin import internal_problem, is_address, origin_of, over_tls, redirect_problem, show_url
 from registry_image.net.retry import ONCE
 from registry_image.net.transport_error import Stalled
 from registry_image.record import replace
@@ -31,6 +31,7 @@ DEFAULT_LIFE = 60.0
 MAX_LIFE = 86_400.0
 #: Tokens are renewed this many seconds before their end, or after three quarters of their life if that is later.
 RENEW_BEFORE = 30.0
+_UNAUTHORIZED = 401
 _EXCHANGE = "/oauth2/exchange"
 _CLIENT_ID = "registry-image-resource"
 
@@ -104,49 +105,36 @@ class Account:
         with self._lock:
             if not self._asked:
                 self._asked = True
-                question = _Question(self.home)
-                request = Request(
-                    method="GET",
-                    url=f"{self.home}/v2/",
-                    what=f"ask {self.host} how to log in",
-                    auth=question,
-                    policy=ONCE,
-                    check_redirect=self._check,
-                )
                 try:
-                    self.client.fetch(request, MAX_ERROR_BODY)
+                    self._challenge = self._ask()
                 except Stalled:
                     raise  # the registry hangs: what is asked next would wait as long again
                 except ResourceError:
                     pass
-                self._challenge = question.challenge
             return self._challenge
+
+    def _ask(self) -> Challenge | None:
+        request = Request(
+            method="GET",
+            url=f"{self.home}/v2/",
+            what=f"ask {self.host} how to log in",
+            accept=(_UNAUTHORIZED,),
+            policy=ONCE,
+            check_redirect=self._check,
+        )
+        reply = self.client.fetch(request, MAX_TOKEN_ANSWER)
+        # After a redirect it may be another host's, which must not get our credentials.
+        ours = origin_of(reply.url) == origin_of(self.client.schemes.apply(self.home))
+        challenge = _chosen(reply.headers.all("www-authenticate")) if ours and reply.status == _UNAUTHORIZED else None
+        # ACR may name its exchange of Entra's tokens (auth/acr.py), which is no token server of the distribution spec.
+        if challenge is None or challenge.parameters.get("realm", "").partition("?")[0].endswith(_EXCHANGE):
+            return None
+        parameters = {name: value for name, value in challenge.parameters.items() if name != "scope"}
+        return replace(challenge, parameters=parameters)
 
     def _check(self, url: str) -> None:
         if internal_problem(url, self.host, insecure=self.insecure):
             raise TransportError("refused to follow a redirect into this network", retryable=False)
-
-
-class _Question:
-    """An `Auth` that keeps the challenge and answers none. The client shows it challenges of ``home`` only."""
-
-    login = ""
-    advice = ""
-
-    def __init__(self, home: str) -> None:
-        self.home = home
-        self.challenge: Challenge | None = None
-
-    def authorization(self) -> str:
-        return ""
-
-    def challenged(self, refused: str, challenges: list[str]) -> bool:
-        challenge = _chosen(challenges)
-        # ACR may name its exchange of Entra's tokens (auth/acr.py), which is no token server of the distribution spec.
-        if challenge is not None and not challenge.parameters.get("realm", "").partition("?")[0].endswith(_EXCHANGE):
-            parameters = {name: value for name, value in challenge.parameters.items() if name != "scope"}
-            self.challenge = replace(challenge, parameters=parameters)
-        return False
 
 
 class Login:
