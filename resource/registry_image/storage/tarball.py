@@ -20,7 +20,7 @@ from registry_image.errors import ContentError, DigestMismatch, InvalidManifest,
 from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Buffer, Digest
+from registry_image.oci.digest import Buffer, Digest, Verifier
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE, Manifest, parse_manifest
 from registry_image.storage.archive import Archive, Scratch, scratch
 from registry_image.storage.files import Region, read_small
@@ -106,7 +106,7 @@ class _Packer:
         self.regions: dict[Digest, Region] = {}
 
     def layer(self, name: str, diff_id: Digest) -> Descriptor:
-        """Raises DigestMismatch unless the layer's tar hashes to ``diff_id``."""
+        """Raises DigestMismatch unless the layer's tar hashes to ``diff_id``: engines refuse such an image."""
         if diff_id in self._done:
             return self._done[diff_id]
         what = f"{self._archive.what}: layer {name}"
@@ -117,7 +117,8 @@ class _Packer:
         if media_type:
             stored = hashlib.sha256()
             tar = decompress(_hashing(region.pieces(what), stored), what)
-            _check_diff_id(tar, diff_id, what)
+            for _ in Verifier(diff_id, None, what).checked(tar):
+                pass
             digest = Digest("sha256", stored.hexdigest())
         else:
             media_type = mediatype.DOCKER_LAYER_GZIP
@@ -129,11 +130,9 @@ class _Packer:
     def _gzip(self, region: Region, diff_id: Digest, what: str) -> tuple[Digest, Region]:
         stored = hashlib.sha256()
         start = self._packed.size
-        unpacked = hashlib.new(diff_id.algorithm)
-        tar = _hashing(region.pieces(what), unpacked)
+        tar = Verifier(diff_id, None, what).checked(region.pieces(what))
         for piece in _hashing(compress(tar, self._run), stored):
             self._packed.append(piece)
-        _compare(unpacked.hexdigest(), diff_id, what)
         return Digest("sha256", stored.hexdigest()), Region(self._packed.descriptor, start, self._packed.size - start)
 
 
@@ -141,19 +140,6 @@ def _hashing(pieces: Iterator[bytes], hasher: hashlib._Hash) -> Iterator[bytes]:
     for piece in pieces:
         hasher.update(piece)
         yield piece
-
-
-def _check_diff_id(tar: Iterator[Buffer], diff_id: Digest, what: str) -> None:
-    hasher = hashlib.new(diff_id.algorithm)
-    for piece in tar:
-        hasher.update(piece)
-    _compare(hasher.hexdigest(), diff_id, what)
-
-
-def _compare(actual: str, diff_id: Digest, what: str) -> None:
-    if actual != diff_id.hex:
-        # Engines check diff IDs, and would refuse the image after the pull.
-        raise DigestMismatch(what, expected=str(diff_id), actual=f"{diff_id.algorithm}:{actual}")
 
 
 def _read_list(archive: Archive) -> _Listed:
