@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, InvalidManifest, NotFound
 from registry_image.oci import mediatype
@@ -20,6 +19,8 @@ from registry_image.signing.signature import BUNDLE, SIMPLE_SIGNING, Signature, 
 MAX_SIGNATURES = 100
 #: The most that is read of one signature's blob, in bytes; real ones have up to 8 KiB.
 MAX_SIGNATURE_SIZE = 1024 * 1024
+#: Downloads and parses a signature that was found. Raises Rejected or ContentError if it is broken.
+Candidate: TypeAlias = Callable[[], Signature]
 _TOO_MANY = f"there are more than {MAX_SIGNATURES}: the others were not looked at"
 #: The artifact types of bundles in lists of referrers. cosign 3.1.1 writes the second into the fallback index, instead
 #: of the first; an index by another tool may have none.
@@ -27,24 +28,13 @@ _LIKELY_TYPES = (BUNDLE, mediatype.EMPTY, "")
 
 
 class SignatureReader(ContentReader, Protocol):
-    """A repository. Its methods raise NotFound for what is not there; after any other error nobody knows."""
+    """A repository. Its methods raise NotFound for what is not there; any other error leaves open whether it is."""
 
     def tagged(self, tag: str) -> Manifest | Index:
         """What ``tag`` points at now."""
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         """Manifests whose ``subject`` is ``digest``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A signature that was found. ``form`` is "classic" or "bundle".
-
-    ``read`` downloads and parses it, and raises Rejected or ContentError if it is broken.
-    """
-
-    form: str
-    read: Callable[[], Signature]
 
 
 def signature_tag(digest: Digest) -> str:
@@ -56,9 +46,9 @@ def classic_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Cand
     manifest = classic_manifest(reader, digest)
     layers = [layer for layer in manifest.layers if layer.media_type == SIMPLE_SIGNING] if manifest else []
     for layer in layers[:MAX_SIGNATURES]:
-        yield Candidate("classic", partial(_read_classic, reader, layer))
+        yield partial(_read_classic, reader, layer)
     if len(layers) > MAX_SIGNATURES:
-        yield Candidate("classic", partial(_reject, _TOO_MANY))
+        yield partial(_reject, _TOO_MANY)
 
 
 def classic_manifest(reader: SignatureReader, digest: Digest) -> Manifest | None:
@@ -81,12 +71,12 @@ def bundle_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candi
         try:
             manifest = reader.manifest(referrer.digest)
         except (NotFound, ContentError) as error:
-            yield Candidate("bundle", partial(_reject, error.message))
+            yield partial(_reject, error.message)
             continue
         if isinstance(manifest, Manifest) and _holds_bundle(manifest):
-            yield Candidate("bundle", partial(_read_bundle, reader, digest, manifest))
+            yield partial(_read_bundle, reader, digest, manifest)
     if len(referrers) > MAX_SIGNATURES:
-        yield Candidate("bundle", partial(_reject, _TOO_MANY))
+        yield partial(_reject, _TOO_MANY)
 
 
 def _holds_bundle(manifest: Manifest) -> bool:

@@ -83,9 +83,9 @@ def signatures_to_push(
 
 
 def _is_signed(found: Iterable[Candidate], digest: Digest, signing: Signing) -> bool:
-    for candidate in found:
+    for read in found:
         try:
-            signature = candidate.read()
+            signature = read()
             ours = signing.key.public.verifies(signature.value, signature.message)
             if ours and signature.annotations(digest) == dict(signing.annotations):
                 return True

@@ -87,13 +87,13 @@ def verify(reader: SignatureReader, digest: Digest, policy: Policy, what: str) -
     """
     reasons: list[str] = []
     failed: ContentError | None = None
-    for look_up in (classic_candidates, bundle_candidates):
+    for form, look_up in (("classic", classic_candidates), ("bundle", bundle_candidates)):
         try:
-            for candidate in look_up(reader, digest):
+            for read in look_up(reader, digest):
                 try:
-                    return policy.signer(candidate.read(), digest)
+                    return policy.signer(read(), digest)
                 except (Rejected, ContentError) as error:
-                    reasons.append(f"{candidate.form}: {error}")
+                    reasons.append(f"{form}: {error}")
         except ContentError as error:
             # A signature of the other form may count.
             failed = failed or error
