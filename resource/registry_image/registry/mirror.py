@@ -1,4 +1,4 @@
-"""A mirror in front of a registry: it is asked first, and its failures never fail the step."""
+"""A mirror in front of a registry is read first, and its failures never fail a get."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import TypeVar
 
-from registry_image.errors import NotFound, ResourceError, TransportError, Unavailable, quote
+from registry_image.errors import NotFound, ResourceError, TransportError, Unavailable
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class MirroredRepository:
-    """A RepositoryReader. ``mirror`` should not retry (`ONCE`): the origin is the second attempt.
+    """A SignatureReader. ``mirror`` should not retry (`ONCE`): the origin is the second attempt.
 
     ``tag`` is the tracked tag, if any. A mirror that fails is not used again; one that only lacks an item is. Either is
     logged once.
@@ -32,12 +32,6 @@ class MirroredRepository:
         self._lock = threading.Lock()
         self._noted = False
         self._down = False
-
-    def resolve(self, tag: str) -> Descriptor | None:
-        descriptor = self._from_mirror(lambda: self._mirror.resolve(tag))
-        if descriptor is None and not self._down:
-            self._note(f"it has no {quote(tag)}")
-        return descriptor or self._origin.resolve(tag)
 
     def manifest(self, digest: Digest) -> Manifest | Index:
         return self._from_mirror(lambda: self._mirrored_manifest(digest)) or self._origin.manifest(digest)
