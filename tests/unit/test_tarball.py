@@ -6,19 +6,28 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from registry_image.errors import ContentError, CorruptLayer, DigestMismatch, InvalidManifest, UnsupportedMediaType
+from registry_image.errors import (
+    ContentError,
+    CorruptLayer,
+    DigestMismatch,
+    InvalidManifest,
+    StorageError,
+    UnsupportedMediaType,
+)
 from registry_image.oci import mediatype
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
+from registry_image.storage.archive import Archive
 from registry_image.storage.detect import open_image
-from registry_image.storage.files import Directory
+from registry_image.storage.files import Directory, Region
 from registry_image.storage.layout import LayoutReader
 from registry_image.storage.loadable import LoadableTarball
 from tests.support import tar
@@ -261,6 +270,17 @@ def test_a_file_that_is_not_an_image_is_recognised(tmp_path: Path, data: bytes, 
 def test_a_broken_gzip_is_not_taken_for_a_short_tar(tmp_path: Path) -> None:
     with pytest.raises(CorruptLayer):
         root_of(put_down(tmp_path, gzip.compress(PLAIN)[:-20]))
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_broken_tar(tmp_path: Path) -> None:
+    descriptor = os.open(put_down(tmp_path, PLAIN), os.O_WRONLY)  # which no read takes
+    try:
+        with pytest.raises(StorageError, match="reading a tar: Bad file descriptor"):
+            Archive(descriptor, "image")
+        with pytest.raises(StorageError, match="reading image: Bad file descriptor"):
+            Region(descriptor, 0, 512).start("image")
+    finally:
+        os.close(descriptor)
 
 
 def test_a_missing_file_is_a_message(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from registry_image.archive.compression import compression_of, decompress, forei
 from registry_image.archive.entry import HARDLINK, REGULAR, SYMLINK, Entry
 from registry_image.archive.headers import BLOCK_SIZE
 from registry_image.archive.tarstream import TarReader
-from registry_image.errors import ContentError, ExtractionError, quote, storage_errors
+from registry_image.errors import ContentError, CorruptLayer, UnsafePath, quote, storage_errors
 from registry_image.oci.digest import Buffer
 from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region, closing_descriptor
@@ -65,13 +65,13 @@ class Archive:
         self._descriptor = descriptor
         self._regions: dict[bytes, Region] = {}
         self._links: dict[bytes, bytes] = {}  # targets; those of hard links begin with /, the top of the tar
-        size = os.fstat(descriptor).st_size
-        if not size:
+        whole = Region(descriptor, 0, os.fstat(descriptor).st_size)
+        if not whole.size:
             raise ContentError(f"{what}: an empty file, not a tar")
         try:
-            self._read(_Window(descriptor, size))
-        except ExtractionError as error:
-            name = foreign_format(os.pread(descriptor, 64, 0))
+            self._read(_Window(descriptor, whole.size))
+        except (CorruptLayer, UnsafePath) as error:
+            name = foreign_format(whole.start(what))
             if not name or self._regions or self._links:
                 raise ContentError(str(error)) from error
             seems = _IN_WORDS.get(name, name)
@@ -115,7 +115,7 @@ class Archive:
 
     def region(self, name: str) -> Region | None:
         """The data of the file ``name``; None if it, or the target of its links, is missing."""
-        # A string from JSON may hold a lone surrogate, and is then nobody's name.
+        # JSON may hold a lone surrogate. No file has such a name, so it is missing.
         path = _within(name.encode("utf-8", "surrogatepass"))
         for _ in range(MAX_LINKS):
             if path not in self._links:
@@ -141,11 +141,11 @@ def open_archive(path: str, what: str) -> Iterator[Archive]:
     A compressed tar is first decompressed into a scratch file.
     """
     with closing_descriptor(path, what) as descriptor:
-        if not compression_of(os.pread(descriptor, 4, 0)):
+        whole = Region(descriptor, 0, os.fstat(descriptor).st_size)
+        if not compression_of(whole.start(what)):
             yield Archive(descriptor, what)
             return
         with scratch() as unpacked:
-            whole = Region(descriptor, 0, os.fstat(descriptor).st_size)
             for piece in decompress(whole.pieces(what), what):
                 unpacked.append(piece)
             yield Archive(unpacked.descriptor, what)

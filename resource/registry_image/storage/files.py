@@ -17,10 +17,12 @@ from registry_image.record import record
 
 #: Bytes per read from disk: large enough to make system calls rare, small beside the memory of a step.
 PIECE = 256 * 1024
+#: Bytes that tell formats apart (`compression_of`, `foreign_format`).
+START = 64
 
 
 class Files(Protocol):
-    """``what`` names the whole in messages, such as "OCI layout 'image/oci'"."""
+    """Files by name; ``what`` names all of them in messages, as in "OCI layout 'image/oci'"."""
 
     what: str
 
@@ -33,14 +35,19 @@ class Files(Protocol):
 
 @record()
 class Region:
-    """A run of bytes in an open file: ``size`` of them from ``offset``."""
+    """``size`` bytes of the file open as ``descriptor``, from ``offset`` on."""
 
     descriptor: int
     offset: int
     size: int
 
+    def start(self, what: str) -> bytes:
+        """Enough of its first bytes to recognise a format. Raises StorageError."""
+        with storage_errors(f"reading {what}"):
+            return os.pread(self.descriptor, min(START, self.size), self.offset)
+
     def pieces(self, what: str) -> Iterator[bytes]:
-        """Raises ContentError if the file ends before the region does."""
+        """All of it. Raises ContentError if the file ends before the region does, StorageError if it cannot be read."""
         position, end = self.offset, self.offset + self.size
         while position < end:
             with storage_errors(f"reading {what}"):

@@ -7,7 +7,6 @@ same (docs/adr/0060-gzip-of-pushed-layers.md). Layers that are compressed alread
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -113,7 +112,7 @@ class _Packer:
         region = self._archive.region(name)
         if region is None:
             raise ContentError(f"{what} is missing")
-        media_type = _LAYER_TYPES.get(compression_of(os.pread(region.descriptor, 4, region.offset)))
+        media_type = _LAYER_TYPES.get(compression_of(region.start(what)))
         if media_type:
             stored = hashlib.sha256()
             tar = decompress(_hashing(region.pieces(what), stored), what)
