@@ -15,7 +15,7 @@ from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
 from registry_image.progress import Silence
 from registry_image.storage.detect import open_image
-from registry_image.transfer.select import select_within
+from registry_image.transfer.select import select_image
 from tests.support import parts, tar
 from tests.support.clients import a_repository
 from tests.support.images import Content, blob, image, index, manifest_of, on, push
@@ -47,7 +47,7 @@ def written(registry: Registry, name: str, content: Content, directory: Path, *f
     push(registry, name, content, "v1")
     repository = a_repository(registry, name)
     root = repository.manifest(Digest.parse(content.digest))
-    image = select_within(repository, root, Platform("linux", "amd64"))
+    image = select_image(repository, root, Platform("linux", "amd64"))
     version = {"tag": "v1", "digest": content.digest}
     source = {"repository": f"{registry.host}/{name}", "max_concurrent_downloads": 2}
     document = {"source": source, "version": version, "params": {"formats": formats}}

@@ -16,6 +16,7 @@ from registry_image.errors import (
     UnsupportedMediaType,
 )
 from registry_image.oci.digest import Digest
+from registry_image.oci.image import Image
 from registry_image.oci.platform import Platform
 from registry_image.transfer import select
 from registry_image.transfer.select import select_image
@@ -30,15 +31,20 @@ def image(name: str = "", architecture: str = "amd64") -> images.Content:
     return images.image(LAYER, config={"Env": [f"NAME={name}"]}, architecture=architecture)
 
 
+def selected(
+    reader: MemoryReader, content: images.Content, platform: Platform = AMD64, ear: Ear | None = None
+) -> Image:
+    return select_image(reader, reader.manifest(Digest.parse(content.digest)), platform, ear or Ear())
+
+
 def name_of(content: images.Content, platform: Platform = AMD64, ear: Ear | None = None) -> str:
-    found = select_image(MemoryReader(content), Digest.parse(content.digest), platform, ear or Ear())
-    (name,) = found.config.env
+    (name,) = selected(MemoryReader(content), content, platform, ear).config.env
     return name.removeprefix("NAME=")
 
 
 def test_a_single_manifest_is_taken_with_its_config_and_layers() -> None:
     content = image("it")
-    found = select_image(MemoryReader(content), Digest.parse(content.digest), AMD64)
+    found = selected(MemoryReader(content), content)
     assert found.manifest.raw == content.manifest.data
     assert found.config.raw == content.blobs[0].data
     assert [str(layer.diff_id) for layer in found.layers] == [images.digest_of(LAYER)]
@@ -136,13 +142,13 @@ def test_a_wrong_config_or_manifest_is_an_error() -> None:
     reader = MemoryReader(content)
     reader.blobs[content.blobs[0].digest] = content.blobs[0].data.replace(b"NAME", b"MANE")
     with pytest.raises(DigestMismatch, match="config of"):
-        select_image(reader, Digest.parse(content.digest), AMD64)
+        selected(reader, content)
     reader.blobs[content.blobs[0].digest] = content.blobs[0].data + b" "
     with pytest.raises(SizeMismatch, match="config of"):
-        select_image(reader, Digest.parse(content.digest), AMD64)
+        selected(reader, content)
     reader.manifests[content.digest] += b" "
     with pytest.raises(DigestMismatch):
-        select_image(reader, Digest.parse(content.digest), AMD64)
+        selected(reader, content)
 
 
 def test_a_child_of_another_size_than_its_index_says_is_an_error() -> None:
@@ -157,7 +163,7 @@ def test_a_child_that_is_missing_is_an_error() -> None:
     reader = MemoryReader(content)
     del reader.manifests[content.children[0].digest]
     with pytest.raises(NotFound):
-        select_image(reader, Digest.parse(content.digest), AMD64)
+        selected(reader, content)
 
 
 def listed(*entries: tuple[images.Content, dict[str, object]]) -> images.Content:

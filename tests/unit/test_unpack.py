@@ -47,7 +47,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def unpacked(reader: MemoryReader, content: images.Content, into: Path, listener: Ear | None = None) -> Unpacked:
     """``content`` unpacked to ``into``/rootfs; checks that nothing else is left in ``into``, even after an error."""
-    image = select_image(reader, Digest.parse(content.digest), Platform.of_this_machine())
+    image = select_image(reader, reader.manifest(Digest.parse(content.digest)), Platform.of_this_machine())
     ear = listener or Ear()
     (into / "rootfs").mkdir(parents=True)
     try:
@@ -175,7 +175,7 @@ def test_layers_and_diff_ids_that_do_not_pair_up_are_found_before_anything_is_fe
     broken = images.manifest_of(content.blobs[0], [*content.blobs[1:], *content.blobs[1:]])
     reader = MemoryReader(broken)
     with pytest.raises(InvalidManifest):
-        select_image(reader, Digest.parse(broken.digest), Platform.of_this_machine())
+        select_image(reader, reader.manifest(Digest.parse(broken.digest)), Platform.of_this_machine())
     assert reader.opened == [content.blobs[0].digest]
 
 

@@ -22,7 +22,7 @@ from registry_image.progress import Listener
 from registry_image.rootfs.layer_errors import DESTINATION_HINTS
 from registry_image.rootfs.root import Root
 from registry_image.rootfs.staging import Staging
-from registry_image.transfer.select import select_within
+from registry_image.transfer.select import select_image
 from registry_image.transfer.unpack import Unpacked, unpack
 
 #: Who signed the version (`concourse.signatures.verify_version`).
@@ -103,7 +103,7 @@ def _get(
 def _image(reader: ContentReader, root: Manifest | Index, request: GetRequest, listener: Listener) -> Image | None:
     """The platform's image. None if no format needs one: a layout may hold an artifact such as a Helm chart."""
     try:
-        return select_within(reader, root, request.platform, listener)
+        return select_image(reader, root, request.platform, listener)
     except (NoMatchingPlatform, UnsupportedMediaType) as error:
         if request.skip_download or request.formats == ("oci-layout",):
             return None

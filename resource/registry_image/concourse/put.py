@@ -26,7 +26,7 @@ from registry_image.progress import Listener, Silence
 from registry_image.record import replace
 from registry_image.registry.upload import RepositoryWriter
 from registry_image.transfer.copy import Copied, Graph, copy_graph, graph_of, put_tags, verify_graph
-from registry_image.transfer.select import select_within
+from registry_image.transfer.select import select_image
 
 if TYPE_CHECKING:
     from registry_image.concourse.put_signatures import ImageSigner
@@ -311,5 +311,5 @@ def _taken(request: PutRequest, connection: Connection, image: ImageToPush, plan
     selected = None
     if plan.pointing:
         with suppress(NoMatchingPlatform, UnsupportedMediaType):
-            selected = select_within(image.reader, image.root, request.source.platform, Silence())
+            selected = select_image(image.reader, image.root, request.source.platform, Silence())
     return Taken(name=connection.name, version=version, root=image.root, image=selected)

@@ -15,7 +15,6 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
-from registry_image.progress import Silence
 from registry_image.transfer.workers import parallel_map
 
 #: Look-ups at once. At some 40 ms each that is 400 a second, which registries bear. The connection pool is as large.
@@ -58,7 +57,7 @@ def creation_times(reader: ContentReader, digests: Iterable[Digest], platform: P
 
     def created(source: ContentReader, digest: Digest) -> Moment:
         try:
-            text = select_image(source, digest, platform, Silence()).config.created
+            text = select_image(source, source.manifest(digest), platform).config.created
         except (NoMatchingPlatform, UnsupportedMediaType):
             return NEVER
         return parse_moment(text, f"image {digest}: created") if text else NEVER

@@ -1,4 +1,4 @@
-"""Selects an image by digest and platform: through indexes, nested ones too, to the manifest and its config."""
+"""Selects a platform's image: through indexes, nested ones too, to the manifest and its config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.content import ContentReader, Manifests, read_child, read_small_blob
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Digest
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform, choose
@@ -32,19 +31,14 @@ _KNOWN = mediatype.MANIFESTS | mediatype.INDEXES
 _SILENCE = Silence()
 
 
-def select_image(reader: ContentReader, digest: Digest, platform: Platform, listener: Listener = _SILENCE) -> Image:
-    """The image for ``platform`` at ``digest``, manifest and config verified.
+def select_image(
+    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _SILENCE
+) -> Image:
+    """The image for ``platform`` in ``root``, which was read from ``reader``; manifest and config are verified.
 
     A single manifest is taken whatever its platform, with a note. Raises NoMatchingPlatform; UnsupportedMediaType for
     an artifact; InvalidManifest; what ``reader`` raises.
     """
-    return select_within(reader, reader.manifest(digest), platform, listener)
-
-
-def select_within(
-    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _SILENCE
-) -> Image:
-    """The same for a manifest or index that has been read."""
     search = _Search(reader, root, platform)
     manifest = search.descend(root, 0) or search.artifact
     if manifest is None:
