@@ -143,6 +143,12 @@ def test_the_token_is_kept_until_shortly_before_the_end_it_names(client: Client,
     assert len(web.calls) == 2
 
 
+def test_the_end_of_a_token_may_be_beyond_any_number(client: Client, web: Internet) -> None:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": 10**400}).encode()).decode().rstrip("=")
+    web.routes = {".*": lambda _: reply({"refresh_token": f"ey.{claims}.x"})}
+    assert ACRLogin(client, HOST, AzureSettings(tenant_id=TENANT))().password == f"ey.{claims}.x"
+
+
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +167,12 @@ def test_an_identity_that_the_machine_does_not_have_is_named(client: Client, azu
     assert "Identity not found" in error.message
     assert error.hint is not None
     assert "assign the managed identity" in error.hint
+
+
+def test_a_token_that_no_header_can_carry_is_refused(client: Client, web: Internet) -> None:
+    web.routes = {".*": lambda _: reply({"refresh_token": "\ud800"})}
+    with pytest.raises(AuthError, match="UTF-8 cannot encode"):
+        ACRLogin(client, HOST, AzureSettings(tenant_id=TENANT))()
 
 
 def test_a_machine_without_metadata_service_says_so_soon(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

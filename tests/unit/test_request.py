@@ -21,7 +21,7 @@ from registry_image.concourse.request.put import PutRequest, parse_put
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.validation import load_schema
 from registry_image.decode import JSON
-from registry_image.errors import RequestError
+from registry_image.errors import AuthError, RequestError
 from registry_image.oci.platform import Platform
 from registry_image.oci.reference import RepositoryName
 
@@ -443,6 +443,14 @@ def test_auths_override_a_pasted_docker_config() -> None:
             "acr.example.com": Credentials(username="00000000", identity_token="t"),
         }
         assert found.warnings == ("source.docker_config_json: credential helpers are not run",)
+
+
+def test_a_pasted_password_that_no_header_can_carry_is_refused() -> None:
+    """An escape inside the pasted text is none of the request's own."""
+    config = {"auths": {"ghcr.io": {"username": "u", "password": f"{SECRET}\ud800"}}}
+    with pytest.raises(AuthError, match="UTF-8 cannot encode") as refusal:
+        source(docker_config_json=json.dumps(config))
+    assert SECRET not in refusal.value.message
 
 
 def test_an_invalid_digest_in_the_cursor_counts_as_missing() -> None:

@@ -15,7 +15,8 @@ from registry_image.record import Hidden, record
 class Credentials:
     """A name and a password, or an identity (refresh) token (distribution, oauth.md); ``repr`` shows no secret.
 
-    Raises AuthError for a name without a password or the reverse: an anonymous request would hide the mistake.
+    Raises AuthError for a name without a password or the reverse, because an anonymous request would hide the mistake,
+    and for half of a surrogate pair, which JSON may hold and no header can carry.
     """
 
     username: str = ""
@@ -27,6 +28,10 @@ class Credentials:
         if not self.identity_token and not (self.username and self.password):
             missing = "password" if self.username else "username"
             raise AuthError(f"credentials: the {missing} is missing", hint="give both, or neither")
+        try:
+            f"{self.username}{self.password}{self.identity_token}".encode()
+        except UnicodeEncodeError:
+            raise AuthError("credentials: a character that UTF-8 cannot encode") from None
 
     @property
     def login(self) -> str:
