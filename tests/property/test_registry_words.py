@@ -56,7 +56,9 @@ KEYS = st.sampled_from(
         "variant",
     ]
 )
-VALUES = SCALARS | st.sampled_from([*mediatype.ACCEPT, mediatype.DOCKER_SCHEMA1, "sha256:" + "a" * 64, "sha512:x"])
+VALUES = SCALARS | st.sampled_from(
+    [*mediatype.ACCEPT, mediatype.DOCKER_SCHEMA1, "sha256:" + "a" * 64, "sha512:x", "half of a surrogate pair: \ud800"]
+)
 DOCUMENTS = st.recursive(
     VALUES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=25
 )
