@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
@@ -28,11 +29,38 @@ _PATH_OVERHEAD = 250
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
+class _Umask:
+    """The process's umask: 0 while any root is under construction, because the layers decide modes (layers.md 43).
+
+    All threads of the process have the same one, so it comes back with the end of the last root.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._roots = 0
+        self._before = 0
+
+    def clear(self) -> None:
+        with self._lock:
+            if not self._roots:
+                self._before = os.umask(0)
+            self._roots += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._roots -= 1
+            if not self._roots:
+                os.umask(self._before)
+
+
+_UMASK = _Umask()
+
+
 class Root:
     """The root filesystem under construction at ``path``, an empty directory that nobody else writes to.
 
-    As a context manager it sets the process's umask to 0, because the layers decide modes (layers.md 43). OSError and
-    LayerError pass through to the caller, which knows what was being done.
+    A context manager, which clears the process's umask. OSError and LayerError pass through to the caller, which knows
+    what was being done.
     """
 
     def __init__(self, path: str | bytes) -> None:
@@ -42,7 +70,6 @@ class Root:
         self._last: tuple[bytes, OpenDirectory] | None = None  # the last path looked up, and its directory
         self._settling = Settling()  # what is set on directories when all is in them
         self._removed: set[int] = set()  # hashes of paths: of records whose path may no longer be a directory
-        self._umask: int | None = None
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
             self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
             self._prepare_top()
@@ -63,14 +90,13 @@ class Root:
         self.settle_later(b"", IMPLIED_TIME_NS, None)
 
     def __enter__(self) -> Root:
-        self._umask = os.umask(0)
+        _UMASK.clear()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._umask is not None:
-            os.umask(self._umask)
+        _UMASK.restore()
         self._handles.close()
         self._last = None
 
