@@ -7,6 +7,7 @@ must say that the signature existed in that time.
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from registry_image.signing.trust import Authority, Log, TrustedRoot
 _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 _ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _UTF8_STRING = 0x0C
+#: Held while the filters of warnings are changed: they are the process's, and the library may verify in many threads.
+_FILTERS = threading.Lock()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What `cryptography` raises for a certificate that breaks its format, when that part is read; its warning of what it
 #: will refuse some day; and what `datetime` raises for a time after the year 9999.
@@ -87,7 +90,7 @@ def verify_identity(signature: Signature, root: TrustedRoot) -> Identity:
 @contextmanager
 def _wellformed() -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("error", CryptographyDeprecationWarning)
             yield
     except _MALFORMED as error:
