@@ -54,6 +54,8 @@ def pull(
     parsed = Reference.parse(reference)
     if parsed.digest is None:
         raise RequestError(f"pull {quote(reference)}: expected a digest, as in name@sha256:…")
+    if not os.path.isdir(directory):
+        raise RequestError(f"pull: {quote(os.fspath(directory))} is not a directory")
     fields: dict[str, object] = {**(source or {}), "repository": parsed.name}
     if credentials is not None:
         fields["username"], fields["password"] = credentials

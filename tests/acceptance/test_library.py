@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 import signal
 import threading
@@ -90,6 +92,26 @@ def test_pulls_run_in_any_thread_and_leave_signals_alone(reference: str, tmp_pat
         thread.join()
     assert {pulled.rootfs for pulled in results} == {str(directory / "rootfs") for directory in directories}
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_pull_leaves_no_connection_open(reference: str, tmp_path: Path) -> None:
+    def sockets() -> list[str]:
+        names = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+        return sorted(os.readlink(name) for name in names if os.path.lexists(name) and "socket" in os.readlink(name))
+
+    before = sockets()
+    gc.disable()  # which would close it some time later
+    try:
+        pull(reference, tmp_path)
+        assert sockets() == before
+    finally:
+        gc.enable()
+
+
+def test_a_directory_that_is_not_there_is_not_made(reference: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="is not a directory"):
+        pull(reference, tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_package_exports_the_library_and_no_more() -> None:

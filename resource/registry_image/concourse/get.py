@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from typing import TypeAlias
 
 from registry_image.concourse.connect import Connection, connect
@@ -40,14 +41,15 @@ def get(request: GetRequest, console: Console, before_publishing: Callable[[], N
     renames are left."""
     verify = _verifier(request)
     connection = connect(request.source, console)
-    try:
-        return _get(request, connection, connection.reader(request.version.tag), console, verify, before_publishing)
-    except (DigestMismatch, SizeMismatch) as error:
-        if connection.mirror is None:
-            raise
-        # Only the end of a blob shows that its bytes are wrong, and by then part of it is in the rootfs.
-        console.note(f"warning: {error.message}: starting over without mirror {connection.mirror.name.host}")
-    return _get(request, connection, connection.origin, console, verify, before_publishing)
+    with closing(connection.client.connections):
+        try:
+            return _get(request, connection, connection.reader(request.version.tag), console, verify, before_publishing)
+        except (DigestMismatch, SizeMismatch) as error:
+            if connection.mirror is None:
+                raise
+            # Only the end of a blob shows that its bytes are wrong, and by then part of it is in the rootfs.
+            console.note(f"warning: {error.message}: starting over without mirror {connection.mirror.name.host}")
+        return _get(request, connection, connection.origin, console, verify, before_publishing)
 
 
 def _verifier(request: GetRequest) -> Verify | None:

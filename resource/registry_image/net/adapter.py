@@ -66,8 +66,11 @@ class Connections:
         return response
 
     def close(self) -> None:
+        """Closes idle connections. The adapters' own method leaves them to the garbage collector (urllib3 2)."""
         for adapter in self._adapters.values():
-            adapter.close()
+            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+                for key in manager.pools.keys():  # noqa: SIM118 (it cannot be iterated over itself)
+                    manager.pools[key].close()
 
     def _adapter(self, host: str, *, secure: bool) -> _Adapter:
         certificate = self._tls.certificate_for(host) if secure else None
