@@ -1,4 +1,4 @@
-"""Typed reads of untrusted JSON: every error says where in the document it is.
+"""JSON: typed reads of untrusted documents, whose errors say where in the document they are, and compact writing.
 
 >>> reader = JSONReader({"size": 3}, "manifest layer 2")
 >>> reader.integer("size")
@@ -24,7 +24,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 250_000
 #: Threads parse documents of more bytes than this one after the other (`in_turn`). Real ones have a tenth of it.
 LARGE = 256 * 1024
-#: Bytes that are looked at at once for what lies outside strings.
+#: Bytes in which punctuation outside strings is searched for at once.
 _CHUNK = 64 * 1024
 _NO_PUNCTUATION = bytes(set(range(256)) - set(b"[]{},:"))
 _ALL_SQUARE = bytes.maketrans(b"{}", b"[]")

@@ -10,13 +10,13 @@ STEPS = ("download", "verify", "unpack", "upload")
 
 
 class Listener(Protocol):
-    """Hears of STEPS on parts, each named by a short id such as a layer's digest.
+    """Receives the progress of STEPS on parts, each named by a short id such as a layer's digest.
 
     Calls come from several threads, in the middle of the data path: a listener must be quick and must never raise.
     """
 
     def expect(self, step: str, parts: Mapping[str, int]) -> None:
-        """What is to come, each part with its size in bytes, so that a total can be shown from the start."""
+        """``parts`` are to come, each with its size in bytes, so that a total can be shown from the start."""
 
     def begin(self, step: str, part: str, total: int | None) -> None:
         """Work on ``part`` starts, or starts over; ``total`` is its size in bytes, where known."""

@@ -1,4 +1,4 @@
-"""What every decompressor offers, and how it fails."""
+"""The interface of decompressors, and their error."""
 
 from __future__ import annotations
 

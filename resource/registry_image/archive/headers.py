@@ -1,4 +1,4 @@
-"""One tar header block: v7, ustar, star and GNU (layers.md 10, 13, 14, 18). What follows it is decided elsewhere."""
+"""One tar header block: v7, ustar, star and GNU (layers.md 10, 13, 14, 18). `tarstream` reads what follows it."""
 
 from __future__ import annotations
 

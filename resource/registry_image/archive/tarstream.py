@@ -38,8 +38,8 @@ class TarReader:
     Bodies are views of the pieces, never copies. Raises CorruptLayer and UnsafePath; errors of ``pieces`` pass through.
     The reader cannot be used after an error.
 
-    ``seek`` is for a file: it may pass over that many bytes, from the end of the last piece on, and returns how many it
-    did pass over. Bytes that nobody asked for are then never read; without it all are.
+    ``seek`` is for a file: it may pass over up to that many bytes from the end of the last piece on, and returns how
+    many it passed over. Bodies that are not asked for are then not read; without ``seek`` everything is.
     """
 
     __slots__ = (

@@ -53,7 +53,7 @@ def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
 def read_token(body: bytes, what: str) -> tuple[str, float]:
     """The token in a token server's answer, and its life in seconds.
 
-    Raises AuthError without a word of the answer, which may hold a part of a token.
+    Raises AuthError, which repeats nothing of the answer: it may hold a part of a token.
     """
     try:
         reader = JSONReader.parse(body, what)

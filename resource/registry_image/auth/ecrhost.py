@@ -46,7 +46,7 @@ class ECRHost:
             return None
         account, separator, fips, region, suffix = match.groups()
         registry = cls(account=account, region=region.lower(), fips=bool(fips), dual_stack=separator == "-")
-        # Another suffix than the partition's belongs to somebody else, who must not get our token.
+        # Any other suffix than the partition's is not Amazon's, and must not get our token.
         return registry if registry.suffix == suffix.lower() else None
 
     @property

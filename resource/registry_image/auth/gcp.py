@@ -126,7 +126,7 @@ def _innermost_message(error: BaseException) -> str:
 
 
 def _read_key(text: str) -> Mapping[str, str]:
-    """A service account's key. Raises RequestError without a word of its secret."""
+    """A service account's key. Raises RequestError, which never shows its secret."""
     what = "source.gcp.service_account_json"
     try:
         key = json.loads(text)

@@ -39,7 +39,7 @@ def _read_config(raw: bytes, what: str) -> ImageConfig:
     reader = JSONReader.parse(raw, what)
     run = reader.child("config") if reader.has("config") else JSONReader({}, what)
     rootfs = reader.child("rootfs")
-    # Nothing here is of use to us. It is read so that two keys which differ in case only are refused in it too.
+    # Read only to refuse keys that differ in case only, here too: nothing in it is used.
     for _ in reader.children("history"):
         pass
     if run.has("Healthcheck"):

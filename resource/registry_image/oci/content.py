@@ -33,7 +33,7 @@ class Manifests(Protocol):
 
 
 class ContentReader(BlobSource, Manifests, Protocol):
-    """Has all of an image."""
+    """Reads all of an image."""
 
 
 class RepositoryReader(ContentReader, Protocol):

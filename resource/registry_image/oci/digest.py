@@ -84,8 +84,8 @@ class Verifier:
             raise DigestMismatch(self._what, expected=str(self._digest), actual=actual)
 
 
-def verify(data: Buffer, digest: Digest, what: str, *, size: int | None = None) -> None:
-    """Raises SizeMismatch or DigestMismatch unless ``data`` is what ``digest`` (and ``size``, in bytes) promise."""
-    verifier = Verifier(digest, size, what)
+def verify(data: Buffer, digest: Digest, what: str) -> None:
+    """Raises DigestMismatch, naming ``what``, unless ``data`` hashes to ``digest``."""
+    verifier = Verifier(digest, None, what)
     verifier.update(data)
     verifier.finish()

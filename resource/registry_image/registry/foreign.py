@@ -18,8 +18,8 @@ def open_foreign(
 ) -> StreamingReply:
     """Sends ``request``, for a blob that the registry ``home`` does not have, to the layer's addresses in turn.
 
-    No credentials go along, and an image cannot make us ask an address inside our network: ``insecure`` speaks of the
-    registry, so it allows plain HTTP there, but no other address. Raises the error of the last address.
+    No credentials are sent. An image cannot make us ask an address inside our network, not even with ``insecure``,
+    which only allows plain HTTP. Raises the error of the last address.
     """
 
     def check(url: str) -> None:

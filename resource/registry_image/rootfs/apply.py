@@ -66,9 +66,7 @@ class Applier:
         self._swept = PathSet()  # directories without anything of lower layers
         self._missing: dict[tuple[bytes, bytes], bytes] = {}  # sources of hard links, by directory and name
         self._missing_size = 0
-        self._left_out: set[int] = (
-            set()
-        )  # hashes of the paths of devices that the kernel refused, and hard links to them
+        self._left_out: set[int] = set()  # hashes of paths: of devices that the kernel refused, and links to them
         self._stashed = False
         self._at = b""
 

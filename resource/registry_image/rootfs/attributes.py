@@ -1,7 +1,7 @@
 """Owner, mode, extended attributes and times, set in the one right order (layers.md 41 to 48).
 
 The order is chown, chmod, xattrs, times: chown takes away setuid, setgid (umoci#169) and ``security.capability``
-(buildah#3320), even from root and even when the owner stays; and what comes before must not move the time again.
+(buildah#3320), even from root and even when the owner stays. Times are last, because the others change them.
 """
 
 from __future__ import annotations

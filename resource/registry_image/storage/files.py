@@ -1,6 +1,6 @@
-"""Files by name, in a directory or inside a tar, readable by many threads at once.
+"""Files by name, in a directory or inside a tar, which many threads may read at once.
 
-Their content is not verified here: readers check it against a digest.
+Their content is not verified here: readers compare it with a digest.
 """
 
 from __future__ import annotations

@@ -27,14 +27,11 @@ _MARKER = b'{"imageLayoutVersion": "1.0.0"}'
 
 
 class LayoutReader:
-    """Reads a layout. Its ``index.json`` is content too: it may be the index that was fetched."""
+    """A ContentReader of a layout. ``index.json`` is content too: it may be the index that was fetched."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
-
-    @property
-    def what(self) -> str:
-        return self._files.what
+        self.what = files.what
 
     def index(self) -> Index:
         """``index.json``. Raises ContentError if it is missing or not an index."""
@@ -124,7 +121,7 @@ def _why_not_one_image(index: Index) -> str:
 
 
 class LayoutDirectory(LayoutReader):
-    """Writes a layout into the new directory ``path``, and reads it. `seal` completes it."""
+    """A ContentWriter of a layout in the new directory ``path``, and its reader. `seal` completes it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(Directory(path, f"OCI layout {path!r}"))

@@ -51,13 +51,15 @@ class Graph:
 
         Written by its digest alone, it would be an untagged image for as long as no tag is written, or for ever.
         """
-        # What refers to it comes after it.
+        # A manifest that refers to it would come after it.
         if next(reversed(self.manifests)) == root:
             del self.manifests[root]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
+    """What a copy sent. ``blobs_reused`` counts blobs that the writer had already or got by a mount."""
+
     bytes_uploaded: int = 0
     blobs_uploaded: int = 0
     blobs_reused: int = 0
@@ -195,7 +197,7 @@ def for_each_blob(
 ) -> list[_Result]:
     """``act`` on every blob, large ones first, so that none of them runs alone at the end. Raises the first error."""
     blobs = sorted(graph.blobs.values(), key=lambda blob: -blob.size)
-    # A signal leaves the group too: no thread may then write to files that the caller removes.
+    # A signal ends the group too, so that no thread writes to files that the caller removes.
     with WorkerGroup() as group:
         cancellable = Cancellable(source, group.cancelled)
         return list(group.map(lambda blob: act(blob, cancellable), blobs, parallel, ahead=len(blobs)))

@@ -27,11 +27,11 @@ LITTLE_MEMORY = 1024 * 1024
 #: Bytes in memory of all blobs that are ahead of their turn: eight large ones wait, or 250 small ones. Threads have
 #: heaps of their own, so the process takes up to three times as much.
 MAX_IN_MEMORY = 16 * 1024 * 1024
-#: What a waiting blob counts in memory beside its bytes, so that their number is bounded too.
+#: Added to the bytes of each waiting blob in memory, so that the number of blobs is bounded too.
 OVERHEAD = 64 * 1024
 #: Bytes of all blobs that are ahead of their turn, wherever they wait. A larger blob is begun when its turn comes.
 MAX_AHEAD = 4 * 1024 * 1024 * 1024
-#: Bytes of all blobs that are kept because the image lists them again; what is over is downloaded again.
+#: Bytes of all blobs that are kept because the image lists them again; further ones are downloaded again.
 MAX_KEPT = 1024 * 1024 * 1024
 
 _Blob: TypeAlias = tuple[Digest, int]
@@ -51,7 +51,7 @@ class Downloads:
         self._directory = directory
         self._kept = _Kept(layers, directory)
         self._left = deque(layer for layer in layers if not self._kept.has_before(layer))
-        self._changed = threading.Condition()  # for the following
+        self._changed = threading.Condition()  # guards what follows
         self._turn = 0  # the number of the layer being read
         self._spools: dict[int, Spool] = {}
         self._ahead: dict[int, tuple[int, int]] = {}  # sizes, whole and in memory, of blobs begun and not being read
@@ -201,5 +201,5 @@ class _Kept:
 
 
 def _blob(layer: Layer) -> _Blob:
-    """The size belongs to it: a descriptor that lies about it is found out by a download of its own."""
+    """Digest and size: a descriptor with another size is another blob, whose own download shows that it is wrong."""
     return layer.descriptor.digest, layer.descriptor.size

@@ -98,8 +98,10 @@ class Inflation:
                 return self._begun.get(timeout=POLL)
 
     def _begin(self, layer: Layer) -> tuple[Spool, SharedVerifier]:
-        """Where the bytes of ``layer`` go, as soon as the layer before it is being read: many small layers would
-        otherwise wait in memory, each of which inflates to MEMORY."""
+        """The spool and the verifier of ``layer``, as soon as the layer before it is being read.
+
+        Without that wait, many small layers would be inflated in memory at once, each up to MEMORY.
+        """
         begun = (
             Spool(self._group.cancelled, MEMORY),
             SharedVerifier(Verifier(layer.diff_id, None, f"{layer}: uncompressed")),
