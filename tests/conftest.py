@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from registry_image.net.secrets import SECRETS
+from tests.support.clients import Ear, Time
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 
@@ -89,6 +90,16 @@ def token_registry(start_registry: StartRegistry) -> Registry:
 def cache_registry(registry: Registry, start_registry: StartRegistry) -> Registry:
     """A real pull-through cache of `registry`."""
     return start_registry(Config(proxy=registry.url))
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
 
 
 @pytest.fixture

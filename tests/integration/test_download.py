@@ -44,16 +44,6 @@ def registry() -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def ear() -> Ear:
-    return Ear()
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-@pytest.fixture
 def repository(registry: FakeRegistry, ear: Ear, time: Time) -> Repository:
     return a_repository(registry, NAME, client=a_client(ear=ear, time=time))
 

@@ -56,11 +56,6 @@ def registry() -> Iterator[FakeRegistry]:
         yield registry
 
 
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
 def a_reader(registry: FakeRegistry, time: Time, credentials: Credentials | None = None) -> Repository:
     return a_repository(registry, NAME, client=a_client(time=time), credentials=credentials)
 

@@ -61,11 +61,6 @@ def registry() -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-@pytest.fixture
 def repository(registry: FakeRegistry, time: Time) -> Repository:
     return a_repository(registry, NAME, client=a_client(time=time))
 

@@ -16,9 +16,6 @@ from registry_image.auth.settings import AzureSettings
 from registry_image.errors import AuthError, RequestError
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
-from registry_image.net.retry import ONCE
-from registry_image.net.tls import TLS
-from registry_image.progress import Silence
 from tests.support.clouds import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -50,13 +47,6 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, azure: Azure) -> Iterat
         monkeypatch.setenv("http_proxy", running.url)
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine)
         yield running
-
-
-@pytest.fixture
-def client(web: Internet) -> Iterator[Client]:
-    made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
-    yield made
-    made.connections.close()
 
 
 def test_the_machine_s_own_identity_logs_in(client: Client, azure: Azure) -> None:

@@ -59,13 +59,6 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]:
         yield running
 
 
-@pytest.fixture
-def client(web: Internet) -> Iterator[Client]:
-    made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
-    yield made
-    made.connections.close()
-
-
 def keys(aws: AWS) -> Keys:
     return Keys(access_key_id=aws.access_key, secret_access_key=aws.secret_key)
 

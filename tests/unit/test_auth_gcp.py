@@ -17,7 +17,7 @@ from registry_image.auth.settings import GCPSettings
 from registry_image.errors import AuthError, RequestError
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
-from registry_image.net.retry import ONCE, RetryPolicy
+from registry_image.net.retry import RetryPolicy
 from registry_image.net.tls import TLS
 from registry_image.progress import Silence
 from tests.support.clouds import GOOGLE_TOKEN, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, Google, on
@@ -39,13 +39,6 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, google: Google) -> Iter
         monkeypatch.setenv("http_proxy", running.url)
         at(monkeypatch, machine.removeprefix("http://"))
         yield running
-
-
-@pytest.fixture
-def client(web: Internet) -> Iterator[Client]:
-    made = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
-    yield made
-    made.connections.close()
 
 
 def at(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
