@@ -111,22 +111,27 @@ def test_nothing_in_the_environment_or_the_directory_reaches_the_interpreter(
     assert len(json.loads(done.stdout)) == 1
 
 
-def test_what_a_library_prints_goes_to_stderr(tmp_path: Path) -> None:
+def a_check_that(does: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs a check with the body ``does``, on one line, in place of its own."""
     program = (
         "import os, sys; sys.path[:0] = [sys.argv[1]]\n"
         "from registry_image.concourse import check, main\n"
-        "def noisy(request, listener):\n"
-        "    print('printed'); os.write(1, b'written'); os.system('echo from a child')\n"
-        "    return []\n"
-        "check.check = noisy\n"
+        f"def replaced(request, listener): {does}\n"
+        "check.check = replaced\n"
         "main.main('check', [])\n"
     )
-    done = subprocess.run(
-        [str(runner.ASSETS.parent / ".venv" / "bin" / "python"), "-c", program, str(runner.ASSETS.parent / "resource")],
+    root = runner.ASSETS.parent
+    return subprocess.run(
+        [str(root / ".venv" / "bin" / "python"), "-c", program, str(root / "resource")],
         input=json.dumps({"source": NOWHERE}).encode(),
         capture_output=True,
-        check=True,
+        check=False,
     )
+
+
+def test_what_a_library_prints_goes_to_stderr() -> None:
+    done = a_check_that("print('printed'); os.write(1, b'written'); os.system('echo from a child'); return []")
+    assert done.returncode == 0
     assert json.loads(done.stdout) == []
     for words in (b"written", b"from a child"):
         assert words in done.stderr
@@ -172,20 +177,7 @@ def test_a_signal_ends_a_step_that_waits_for_a_silent_registry(number: signal.Si
 
 
 def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:
-    program = (
-        "import sys; sys.path[:0] = [sys.argv[1]]\n"
-        "from registry_image.concourse import check, main\n"
-        "def broken(request, listener):\n"
-        "    raise KeyError('nobody thought of this')\n"
-        "check.check = broken\n"
-        "main.main('check', [])\n"
-    )
-    done = subprocess.run(
-        [str(runner.ASSETS.parent / ".venv" / "bin" / "python"), "-c", program, str(runner.ASSETS.parent / "resource")],
-        input=json.dumps({"source": NOWHERE}).encode(),
-        capture_output=True,
-        check=False,
-    )
+    done = a_check_that("raise KeyError('nobody thought of this')")
     assert (done.returncode, done.stdout) == (70, b"")
     assert b"Traceback" in done.stderr
     assert b"nobody thought of this" in done.stderr

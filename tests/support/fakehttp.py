@@ -65,12 +65,21 @@ def serve(handle: Callable[[Ask], Reply], pair: KeyPair | None = None, *, client
             context.load_verify_locations(clients)
         # The connection's own thread does the handshake, at its first read.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with in_background(server) as host:
+        try:
+            yield host
+        finally:
+            server.closing.set()
+
+
+@contextlib.contextmanager
+def in_background(server: ThreadingHTTPServer) -> Iterator[str]:
+    """Runs ``server`` in a thread until the block is left; yields its ``host:port``."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_address[1]}"
     finally:
-        server.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -21,6 +21,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.certificates import Authority
+from tests.support.fakehttp import in_background
 
 TIMEOUT_SECONDS = 30
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
@@ -146,14 +147,8 @@ def serving(site: Site, proxy: Internet | None = None) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with in_background(server) as host:
+        yield f"http://{host}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.fakehttp import in_background
+
 
 @dataclass(slots=True, kw_only=True)
 class Proxy:
@@ -43,15 +45,9 @@ def tunnelling_proxy(routes: Mapping[str, str]) -> Iterator[Proxy]:
             """Prints nothing: `asked` is the log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy = Proxy(url=f"http://127.0.0.1:{server.server_address[1]}", routes=routes)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with in_background(server) as host:
+        proxy = Proxy(url=f"http://{host}", routes=routes)
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

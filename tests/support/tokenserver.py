@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.support.certificates import Authority
+from tests.support.fakehttp import in_background
 
 ISSUER = "tests"
 LIFETIME_SECONDS = 300
@@ -56,15 +56,9 @@ def token_server(directory: Path, *, service: str, accounts: Mapping[str, str]) 
         accounts=accounts,
     )
     _Handler.known[server.server_address[1]] = (state, key)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with in_background(server):
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        del _Handler.known[server.server_address[1]]
+    del _Handler.known[server.server_address[1]]
 
 
 def signed(claims: Mapping[str, object], key: ec.EllipticCurvePrivateKey) -> str:
