@@ -143,6 +143,14 @@ def test_a_registry_that_hangs_is_waited_for_once_also_with_credentials(registry
     assert len(registry.log) == 1
 
 
+def test_a_connection_that_breaks_at_the_question_how_to_log_in_is_retried(registry: FakeRegistry) -> None:
+    registry.script("GET", "/v2/$", drop, always=True)
+    time = Time()
+    repository = a_check(registry, time, credentials=Credentials(username="me", password="secret"))
+    assert repository.resolve("latest") is not None
+    assert time.waits == [0.5]
+
+
 def test_an_answer_to_a_check_that_drips_has_an_end(registry: FakeRegistry) -> None:
     time = Time()
 

@@ -14,7 +14,6 @@ from registry_image.errors import AuthError, InvalidManifest, RegistryError, Res
 from registry_image.net.http import Reply, Request
 from registry_image.net.origin import internal_problem, is_address, origin_of, over_tls, redirect_problem, show_url
 from registry_image.net.retry import ONCE
-from registry_image.net.transport_error import Stalled
 from registry_image.record import replace
 
 if TYPE_CHECKING:
@@ -99,16 +98,17 @@ class Account:
         """The challenge to ``GET /v2/``, which is sent once, and only if there are credentials.
 
         Some registries challenge there only, and answer other requests without a login as if there were nothing
-        (containerd#3291, keppel#522, zot#3869). A broken connection, or another answer, says nothing about logins. The
-        scope is left out: ghcr.io names a placeholder, repository:user/image:pull. Raises Stalled.
+        (containerd#3291, keppel#522, zot#3869). Another answer says nothing about logins. The scope is left out:
+        ghcr.io names a placeholder, repository:user/image:pull. Raises TransportError.
         """
         with self._lock:
             if not self._asked:
                 self._asked = True
                 try:
                     self._challenge = self._ask()
-                except Stalled:
-                    raise  # the registry hangs: what is asked next would wait as long again
+                except TransportError as error:
+                    if error.retryable:
+                        raise  # what is asked next would wait as long again; the request as a whole is retried
                 except ResourceError:
                     pass
             return self._challenge

@@ -30,10 +30,6 @@ class NoTLS(TransportError):
     """The server does not seem to speak TLS; plain HTTP may work, and is tried only where that is allowed."""
 
 
-class Stalled(NoTLS):
-    """The server took the connection and did not answer in time."""
-
-
 class Untrusted(TransportError):
     """The server's certificate leads to no authority that was loaded."""
 
@@ -146,7 +142,7 @@ def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts 
     if among(ConnectTimeoutError):  # after its subclass NewConnectionError
         return NoTLS(f"{prefix}: no connection{connect}", hint="is a firewall in between, or a proxy needed?")
     if among(TimeoutError):
-        return Stalled(
+        return NoTLS(
             f"{prefix}: stalled: no byte came{stall}",
             hint="the host took the connection and then said nothing: see its load, and proxies or firewalls before it",
         )
