@@ -91,6 +91,13 @@ def test_an_invalid_request_is_refused_in_one_sentence(data: bytes, words: str) 
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(("data", "hinted"), [(b"", True), (b"\n", True), (b"{", False)])
+def test_of_an_empty_stdin_alone_the_hint_is_docker_s_option(data: bytes, hinted: bool) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_check(data)
+    assert ("with `docker run`, add -i" in str(caught.value.hint)) is hinted
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

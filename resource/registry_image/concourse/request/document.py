@@ -12,6 +12,7 @@ from registry_image.decode import JSON, JSONReader, key_of, load_json
 from registry_image.errors import RequestError
 
 _HINT = "`--help` shows an example; Concourse itself always sends JSON"
+_NOTHING_HINT = "with `docker run`, add -i: without it a container's stdin is empty; `--help` shows an example"
 
 Step: TypeAlias = Literal["check", "get", "put"]
 
@@ -48,7 +49,7 @@ def _parse(raw: bytes) -> JSON:
         raise RequestError(f"request on stdin: not UTF-8: {error.reason} at byte {error.start}") from None
     except ValueError as error:
         if not raw.strip():
-            raise RequestError("request on stdin: expected a JSON object: got nothing", hint=_HINT) from None
+            raise RequestError("request on stdin: expected a JSON object: got nothing", hint=_NOTHING_HINT) from None
         reason = str(error).partition("; use sys.")[0]  # Python's advice to programmers
         raise RequestError(f"request on stdin: it is not valid JSON: {reason}", hint=_HINT) from None
     if b"\\u" in raw:
