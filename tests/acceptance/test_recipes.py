@@ -1,4 +1,7 @@
-"""The recipes of docs/recipes.md, played with the real executables against real registries."""
+"""The recipes of docs/recipes.md, played with the real executables against real registries.
+
+In the recipe for a cloud, moto answers for Amazon's services, and a real registry for ECR's.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,15 @@ from typing import cast
 import pytest
 import yaml
 
-from tests.support import examples, images, runner, tables, tar
+from tests.conftest import StartRegistry
+from tests.support import aws, examples, images, runner, tables, tar
+from tests.support.clouds import OIDC_TOKEN
 from tests.support.concourse import Json, Others, Player
-from tests.support.registry import Registry
+from tests.support.internet import forward, internet
+from tests.support.registry import HTPASSWD, Config, Registry
 from tests.support.signed import COSIGN
 
 RECIPES = examples.by_heading((tables.TOP / "docs" / "recipes.md").read_text())
-CLOUD = "A cloud with identity tokens"
-"""tests/acceptance/test_clouds.py plays what is in it, with moto as AWS."""
 IMAGE = images.image(
     tar.archive(tar.directory("etc"), tar.file("etc/os-release", b"NAME=test\n")), config={"Entrypoint": ["/app"]}
 )
@@ -39,6 +43,7 @@ class Stage:
             **login("registry", registry),
             **login("staging", staging),
         }
+        self.environment: dict[str, str] = {}
 
     def play(self, recipe: str, others: Others | None = None) -> Player:
         return self.play_text(RECIPES[recipe], others)
@@ -55,6 +60,7 @@ class Stage:
             directory=Path(tempfile.mkdtemp(dir=self.directory)),
             others=others or {},
             variables=dict(self.variables),
+            environment=self.environment,
         )
         player.play()
         return player
@@ -195,6 +201,28 @@ def test_sign_and_verify(private: Stage) -> None:
     private.variables["cosign.pub"] = COSIGN["keys"]["other"]["public"]
     with pytest.raises(AssertionError, match="no signature that counts"):
         private.play(recipe, {"image": built()})
+
+
+def test_a_cloud(start_registry: StartRegistry, registry: Registry, repository_name: str, tmp_path: Path) -> None:
+    ecr = start_registry(Config(auth="htpasswd", htpasswd=HTPASSWD + aws.HTPASSWD))
+    stage = Stage(ecr, registry, tmp_path, repository_name)
+    stage.has_builder()
+    region = "eu-central-1.amazonaws.com"
+    text = RECIPES["A cloud with identity tokens"]
+    ours = "repository: team/app"
+    assert ours in text
+    text = text.replace(ours, f"repository: {repository_name}/team/app\n    ca_certs: [((proxy.ca))]")
+    with aws.moto(checking=False) as amazon, internet(tmp_path / "internet") as web:
+        web.routes[rf"{aws.ACCOUNT}\.dkr\.ecr\.{region}"] = forward(ecr.url)
+        web.routes[rf"(sts|api\.ecr)\.{region}"] = forward(amazon.url)
+        stage.environment = {**web.environment, "AWS_EC2_METADATA_DISABLED": "true"}
+        stage.variables |= {"aws:token": OIDC_TOKEN, "proxy.ca": web.authority.pem}
+        played = stage.play_text(text, {"image": built()})
+    assert played.steps == ["get image of build", "task build", "put app"]
+    assert stage.digest_at("team/app", "latest") != IMAGE.digest
+    asked = [call.headers["x-amz-target"].split(".")[1] for call in web.calls if call.host == f"api.ecr.{region}"]
+    assert asked == ["GetAuthorizationToken", "CreateRepository"]
+    assert {call.host for call in web.calls if OIDC_TOKEN in call.body.decode(errors="replace")} == {f"sts.{region}"}
 
 
 def test_docker_load(stage: Stage) -> None:

@@ -24,12 +24,14 @@ VARIABLE = re.compile(r"\(\(([^()]+)\)\)")
 
 @dataclass(slots=True, kw_only=True)
 class Player:
-    """``variables`` fill in ``((name))``; artifacts are made in ``directory``. ``steps`` are those that were played."""
+    """``variables`` fill in ``((name))``; artifacts are made in ``directory``. ``steps`` are those that were played.
+    ``environment`` is the worker's."""
 
     pipeline: Json
     directory: Path
     others: Others = field(default_factory=dict)
     variables: dict[str, object] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
 
     def play(self) -> None:
@@ -55,13 +57,13 @@ class Player:
             return
         source = self._filled(resource["source"])
         assert isinstance(source, dict)
-        versions = runner.check({"source": source}).versions
+        versions = runner.check({"source": source}, self.environment).versions
         assert versions, f"{name}: check found no version"
         self._fetch(name, source, versions[-1], step.get("params"))
 
     def _fetch(self, name: str, source: Json, version: Mapping[str, str], params: object) -> None:
         request = {"source": source, "version": version, **({"params": self._filled(params)} if params else {})}
-        outcome = runner.get(request, self.directory / name)
+        outcome = runner.get(request, self.directory / name, environment=self.environment)
         assert outcome.version == version
         self.variables |= {f".:{name}.{key}": value for key, value in outcome.metadata.items()}
         self.steps.append(f"get {name}")
@@ -72,7 +74,8 @@ class Player:
             return
         source, params = self._filled(resource["source"]), self._filled(step.get("params", {}))
         assert isinstance(source, dict)
-        outcome = runner.put({"source": source, "params": params}, self.directory)
+        request = {"source": source, "params": params}
+        outcome = runner.put(request, self.directory, environment=self.environment)
         assert outcome.status == 0, outcome.stderr
         self.steps.append(f"put {name}")
         if not step.get("no_get"):
