@@ -43,6 +43,9 @@ def main() -> None:
         results = {}
         for name in names:
             rivals = _rivals(registry, engine, name, digests) | {"start-up": start}
+            if options.rival:
+                program = options.rival.resolve()
+                rivals["rival"] = contenders.other_in(program, registry.host, _repository(name), digests[name])
             costs = in_turn(rivals, directory, options.rounds)
             results[name] = {rival: middle(each).as_json() for rival, each in costs.items()}
             for rival in costs:
@@ -58,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", default="", help="images whose name contains this")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rival", type=Path, help="another `in`, such as registry-image's")
     parser.add_argument("--quick", action="store_true", help="only the pipes, no other tools")
     return parser.parse_args()
 

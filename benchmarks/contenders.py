@@ -26,13 +26,18 @@ def blobs(layout: Path) -> list[Path]:
 
 def ours(host: str, repository: str, digest: str, **source: object) -> Contender:
     """A whole verified get from a registry."""
+    return other_in(IN, host, repository, digest, **source)
+
+
+def other_in(program: Path, host: str, repository: str, digest: str, **source: object) -> Contender:
+    """The same get by another `in`: of another checkout, or registry-image's."""
     request = {
         "source": {"repository": f"{host}/{repository}", "insecure": True, **source},
-        "version": {"digest": digest},
+        "version": {"tag": "latest", "digest": digest},
     }
 
     def get(directory: Path) -> Cost:
-        return run([str(IN), str(directory)], stdin=json.dumps(request).encode())
+        return run([str(program), str(directory)], stdin=json.dumps(request).encode())
 
     return get
 
