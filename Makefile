@@ -19,6 +19,7 @@ setup: $(STAMP) ## Make .venv with everything needed to run, test and develop
 # 23.3 takes the newest version of a package that is needed with an extra, and refuses it for not being pinned.
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
+	@echo "Installing packages into $(VENV): a minute or two, once" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 	  --only-binary=:all: --requirement requirements-dev.txt
@@ -84,6 +85,7 @@ ARCH ?= $(subst aarch64,arm64,$(subst x86_64,amd64,$(shell uname -m)))
 
 DOWNLOAD = $(PY) -m pip download --quiet --disable-pip-version-check --no-deps --dest wheelhouse
 wheelhouse: setup ## Gather the image's packages beforehand, so that its build needs no index
+	@echo "Gathering packages in wheelhouse/: about a minute" >&2
 	@rm -rf wheelhouse
 	@printf '%s\n' requirements-dev.txt .ci/requirements-sbom.txt | xargs --max-procs=2 --max-args=1 \
 	  $(DOWNLOAD) --only-binary=:all: --python-version $(IMAGE_PYTHON) --require-hashes --requirement
