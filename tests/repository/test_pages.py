@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from registry_image.concourse.request.check import parse_check
 from tests.support import examples, tables
 
 
@@ -17,6 +18,12 @@ def test_every_example_is_understood() -> None:
     for example in examples.objects(examples.of(tables.README.read_text())):
         found |= examples.understood(example)
     assert found == {"source", "get", "put"}
+
+
+def test_every_request_that_readme_pipes_into_a_step_is_understood() -> None:
+    requests = re.findall(r"^echo '(.*)' \| .*check$", tables.README.read_text(), re.M)
+    assert len(requests) == 2
+    assert {parse_check(request.encode()).source.tag for request in requests} == {"3"}
 
 
 def test_every_example_of_signatures_is_understood() -> None:
