@@ -99,6 +99,22 @@ def test_check_and_in_run_in_a_container_and_their_result_runs_a_task(
     assert engine.docker(*run, "/bin/sh", "-c", "echo $GREETING; id -u; id -g").split() == [b"hello", b"1234", b"5678"]
 
 
+def test_a_step_by_hand_needs_the_option_i_and_says_so(
+    engine: Engine, image: str, registry: Registry, repository_name: str
+) -> None:
+    content = images.image(archive(file("hello")))
+    images.push(registry, repository_name, content, "latest")
+    request = json.dumps({"source": registry.source(repository_name)}).encode()
+    start, command = (parts.need("docker"), f"--host={engine.url}", "run", "--rm"), (image, "/opt/resource/check")
+    with_it, without = (
+        subprocess.run([*start, *option, "--network=host", *command], input=request, capture_output=True, check=False)
+        for option in (["-i"], [])
+    )
+    assert json.loads(with_it.stdout) == [{"tag": "latest", "digest": content.digest}]
+    assert (without.returncode, without.stdout) == (1, b"")
+    assert b"hint: with `docker run`, add -i" in without.stderr
+
+
 def test_out_runs_in_a_container(
     engine: Engine, image: str, registry: Registry, repository_name: str, tmp_path: Path
 ) -> None:
