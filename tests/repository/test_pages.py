@@ -33,6 +33,63 @@ def test_every_example_of_signatures_is_understood() -> None:
     assert found == {"source", "put"}
 
 
+def test_figures_of_readme_stand_on_the_pages_that_it_links_for_them() -> None:
+    rows = [row for row in readme_rows("## Why change") if "](docs/" in row[-1]]
+    assert len(rows) > 7
+    missing = []
+    for what, *cells, seen in rows:
+        there = {float(number.replace(",", "")) for number in re.findall(NUMBER, linked(seen))}
+        there |= {1 / number for number in there if number}
+        said = re.findall(NUMBER, f"{what} {' '.join(cells)}")
+        missing += [(what, number) for number in said if not is_among(number, there) and number not in COUNTED]
+    assert missing == []
+
+
+#: Numbers in the table, and decimals; not the digit of a name such as ``v1``.
+NUMBER = r"(?<![\w.,])\d[\d,]*(?:\.\d+)?"
+#: Figures of README that count the rows of a table.
+COUNTED = {"13", "7", "4"}
+
+
+def is_among(number: str, there: set[float]) -> bool:
+    """Whether ``number`` is one of ``there``, rounded as it is."""
+    decimals = len(number.partition(".")[2])
+    return float(number.replace(",", "")) in {round(each, decimals) for each in there}
+
+
+def readme_rows(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading of README."""
+    lines = section(tables.README.read_text(), heading).splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+
+
+def linked(cell: str) -> str:
+    """What a link leads to: a section, or a whole page."""
+    path, _, anchor = re.findall(r"\]\(([^)]+)\)", cell)[0].partition("#")
+    page = (tables.TOP / path).read_text()
+    headings = [line for line in page.splitlines() if line.startswith("#") and anchors(line) == {anchor}]
+    return section(page, headings[0]) if anchor else page
+
+
+def section(page: str, heading: str) -> str:
+    return page.split(f"{heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_readme_counts_the_damaged_layers_of_their_table() -> None:
+    table = section((tables.TOP / "docs" / "robustness.md").read_text(), "## Content").splitlines()
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table if re.match(r"\| \d", line)]
+    refused = [theirs for _, _, ours, _, theirs, _ in rows if ours.startswith("refused")]
+    accepted, again = (sum(each.startswith(word) for each in refused) for word in ("accepted", "tries again"))
+    words = f"damaged layers, {len(refused)} ways | all refused | {accepted} accepted"
+    words += f"; on {again} it tries for up to an hour"
+    assert words in tables.README.read_text()
+
+
+def test_readme_counts_the_promises_of_security() -> None:
+    promises = re.findall(r"^\d\. \*\*", (tables.TOP / "SECURITY.md").read_text(), re.M)
+    assert f"[{ {6: 'Six', 7: 'Seven', 8: 'Eight'}[len(promises)] } promises](SECURITY.md)" in tables.README.read_text()
+
+
 def test_links_between_our_pages_lead_somewhere() -> None:
     pages = [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)", page.read_text())]

@@ -42,6 +42,16 @@ def test_a_recipe_names_the_concourse_that_it_needs(recipe: str) -> None:
     assert max(needed, default=(0, 0)) <= max(named, default=(0, 0))
 
 
+def test_a_page_names_the_concourse_that_its_examples_need() -> None:
+    silent = []
+    for page in (tables.README, *(tables.TOP / "docs").glob("*.md")):
+        text = page.read_text()
+        needed = max((version for word, version in NEEDS.items() if re.search(word, text)), default=(0, 0))
+        named = {(int(major), int(minor)) for major, minor in re.findall(r"(?:Concourse\s\(?|\*\*)(\d)\.(\d+)", text)}
+        silent += [page.name] if needed not in {(0, 0), *named} else []
+    assert silent == []
+
+
 def runs(config: object) -> bool:
     return isinstance(config, dict) and ("run" in config or "platform" not in config)
 
