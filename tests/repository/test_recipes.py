@@ -62,6 +62,10 @@ def test_the_example_that_readme_sets_as_a_pipeline_is_valid() -> None:
     assert command in tables.README.read_text()
 
 
+def test_the_pipeline_that_readme_shows_is_valid() -> None:
+    require_valid(examples.by_heading(tables.README.read_text())["Use it"])
+
+
 ONE = RECIPES["The image of a task"]
 
 
