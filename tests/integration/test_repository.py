@@ -229,7 +229,7 @@ def test_a_web_page_is_no_registry(registry: FakeRegistry, repository: Repositor
     registry.script("GET", ".", page)
     with pytest.raises(ContentError) as caught:
         repository.resolve("1")
-    assert "does not look like a registry" in (caught.value.hint or "")
+    assert "web page" in (caught.value.hint or "")
     assert registry.host in caught.value.message
 
 
@@ -239,7 +239,7 @@ def test_a_web_page_that_says_not_found_is_warned_of(registry: FakeRegistry) -> 
         registry.script(method, ".", status(404, "<html>nginx</html>", content_type="text/html"))
     assert a_repository(registry, NAME, client=a_client(ear=ear)).resolve("1") is None
     assert len(ear.notes) == 1
-    assert "does not look like a registry" in ear.notes[0]
+    assert "web page" in ear.notes[0]
 
 
 # Lists of tags.
@@ -380,7 +380,7 @@ def test_a_host_that_does_not_resolve_says_dns(time: Time, monkeypatch: pytest.M
     repository = Repository(a_client(time=time), RepositoryName.parse("registry.invalid/a/b"))
     with pytest.raises(TransportError, match=r"registry\.invalid: DNS: the resolver's words") as caught:
         repository.resolve("1")
-    assert "repository" in (caught.value.hint or "")
+    assert "spelled right" in (caught.value.hint or "")
     assert bool(time.waits) == (number == socket.EAI_AGAIN)  # only one of them may pass
 
 

@@ -21,7 +21,7 @@ from registry_image.net.head import POOLS
 from registry_image.net.http import Request
 from registry_image.net.origin import is_loopback_name, origin_of, show_host
 from registry_image.net.tls import TLS, trust_bundle
-from registry_image.net.transport_error import LIBRARY_ERRORS, Untrusted, transport_error
+from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, Untrusted, transport_error
 
 if TYPE_CHECKING:
     import ssl
@@ -60,7 +60,13 @@ class Connections:
             response: BaseHTTPResponse = adapter.send(prepared, stream=True, timeout=timeout, proxies=proxies).raw
         except LIBRARY_ERRORS as error:
             named = show_host(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
-            problem = transport_error(error, request.what, host, proxy=named, timeout=timeout)
+            setting = Setting(
+                proxy=named,
+                timeout=timeout,
+                has_authorities=bool(self._tls.ca_certs),
+                has_certificate=self._tls.certificate_for(host) is not None,
+            )
+            problem = transport_error(error, request.what, host, setting)
             if bundle_unread and isinstance(problem, Untrusted):
                 adapter.trust_bundle()
                 return self.send(request, url, headers, timeout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from registry_image.errors import ContentError, TransportError
 from registry_image.net.origin import show_host
 from registry_image.net.retry import RetryPolicy
-from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
+from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, transport_error
 from registry_image.record import EMPTY, Hidden, record
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ class Auth(Protocol):
     def login(self) -> str:
         """The user, for error texts; "" if there is none."""
 
-    @property
-    def advice(self) -> str:
-        """What a refused user could look at, for the hint of a 401; "" if nothing."""
+    def refusal(self, status: int) -> str:
+        """The hint for a 401 or 403 from ``home``: what became of the login, and what to look at; "" for none."""
 
     def authorization(self) -> str:
         """The header's value for the next request, renewed if about to expire; "" before the first challenge.
@@ -164,7 +163,7 @@ class StreamingReply:
             try:
                 piece = read(PIECE, decode_content=False)
             except LIBRARY_ERRORS as error:
-                raise transport_error(error, self._what, show_host(self.url), timeout=self._timeout) from error
+                raise transport_error(error, self._what, show_host(self.url), Setting(timeout=self._timeout)) from error
             if not piece:
                 return
             yield piece
