@@ -53,10 +53,62 @@ def test_what_only_the_values_show_is_told_at_once_too() -> None:
     source = {"repository": "UPPER", "tag": "a/b", "platform": "linux", "auths": {"h": {"username": "x"}}}
     version = {"digest": "sha256:short"}
     lines = told(get, {"source": source, "version": version, "params": {"format": "oci", "formats": ["oci"]}})
-    starts = ("repository 'UPPER'", "source.tag: 'a/b'", "source: auths: h", "platform 'linux'", "params: `format`")
+    starts = ("source.repository: ", "source.tag: 'a/b'", "source: auths: h", "source.platform: ", "params: `format`")
     for start in (*starts, "version.digest: not a digest"):
         assert len([line for line in lines if line.startswith(start)]) == 1, lines
     assert len(lines) == 6
+
+
+def test_what_the_schema_shows_and_what_only_the_values_show_is_told_in_one_run() -> None:
+    source: dict[str, object] = {"repository": "UPPER", "tag": "a/b", "insecure": "yes", "insecur": SECRET}
+    source |= {"username": "robot", "password": [SECRET], "auths": {"h": {"username": "x", "password": 1}}}
+    params: dict[str, object] = {"format": "oci", "formats": ["oci"], "platform": "linux", "skip_downlod": True}
+    request = {"source": source, "params": params, "version": {"digest": "short"}}
+    lines = told(get, request)
+    assert [line.partition(" | ")[0].partition(": expected")[0] for line in lines] == [
+        "params: unknown field 'skip_downlod': did you mean skip_download?",
+        "source: unknown field 'insecur': did you mean insecure?",
+        "source.auths.h.password",
+        "source.insecure",
+        "source.password",
+        "source.repository: repository 'UPPER': 'library/UPPER' is not a repository name",
+        "source.tag: 'a/b' is not a tag",
+        "params: `format` and `formats` are both set",
+        "params.platform: platform 'linux'",
+        "version.digest: not a digest: 'short'",
+    ]
+    assert lines == told(get, request)
+    assert not any("hunter2" in line for line in lines)
+
+
+@pytest.mark.parametrize("parse", [parse_check, get, put])
+@pytest.mark.parametrize("document", [{}, [], {"source": []}, {"source": {"tag": 1.5}}, {"source": {}, "params": ""}])
+def test_a_part_that_is_missing_or_wrong_is_told_once_and_nothing_is_made_up(
+    parse: Callable[[bytes], object], document: object
+) -> None:
+    lines = told(parse, document)
+    assert len(lines) == len(set(lines))
+    for line in lines:
+        assert "'unknown'" not in line
+        assert "0000" not in line
+
+
+def test_a_field_that_cannot_be_read_does_not_count_as_absent() -> None:
+    verify = {"cosign": {"keys": ["x"]}}
+    (line,) = told(put, {"source": {"repository": "x"}, "params": {"from": 5, "verify": verify}})
+    assert line.startswith("params.from: expected a string")
+    (line,) = told(put, {"source": {"repository": "x"}, "params": {"verify": verify}})
+    assert line.startswith("params.verify: only what `from` promotes")
+
+
+@pytest.mark.parametrize("field", ["from", "mount_from", "platforms", "images", "repository", "platform"])
+def test_a_mistake_in_a_value_names_the_field(field: str) -> None:
+    values: dict[str, object] = {"mount_from": ["UP"], "platforms": ["x"], "images": [{"path": "a", "platform": "x"}]}
+    where = "source" if field in ("repository", "platform") else "params"
+    document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {}}
+    document[where][field] = values.get(field, "UP")
+    (line,) = told(put, document)
+    assert line.startswith(f"{where}.{field}: ")
 
 
 def test_a_long_list_of_mistakes_ends() -> None:
@@ -138,3 +190,56 @@ def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
         fields = known.get("properties", {})
         assert isinstance(fields, dict)
         assert not table.keys() & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("where", "field", "words"),
+    [
+        ("source", "format", "it belongs to params of get"),
+        ("source", "skip_download", "it belongs to params of get"),
+        ("source", "additional_tags", "it belongs to params of put"),
+        ("params", "username", "it belongs to source"),
+        ("params", "ca_certs", "it belongs to source"),
+    ],
+)
+def test_a_field_of_another_part_of_the_pipeline_is_sent_there(where: str, field: str, words: str) -> None:
+    document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {"image": "x"}}
+    document[where][field] = "x"
+    (line,) = told(put, document)
+    assert line.startswith(f"{where}: unknown field {field!r}: {words}")
+    assert "did you mean" not in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "end"),
+    [
+        ("insecure", "true", "expected true or false: got a string: write it without quotes"),
+        ("insecure", "False", "expected true or false: got a string: write it without quotes"),
+        ("insecure", "y", "expected true or false: got a string"),
+        ("insecure", 1, "expected true or false: got a whole number"),
+        ("semver_constraint", 1.2, "expected a string: got a number: put it in quotes"),
+        ("semver_constraint", True, "expected a string: got true or false: put it in quotes"),
+        ("ca_certs", "x", "expected an array: got a string: write it as a list, also if it is only one"),
+        ("ca_certs", {"a": "b"}, "expected an array: got an object"),
+    ],
+)
+def test_a_value_of_another_type_says_how_yaml_writes_it(field: str, value: object, end: str) -> None:
+    (line,) = told(parse_check, {"source": {"repository": "x", field: value}})
+    assert line == f"source.{field}: {end} | "
+
+
+@pytest.mark.parametrize("source", [{"repository": "x", "tag": "1"}, {"repository": "x:1"}])
+def test_a_regular_expression_beside_a_tag_is_said_to_be_of_no_use(source: dict[str, object]) -> None:
+    def warned(**more: object) -> bool:
+        request = parse_check(json.dumps({"source": {**source, **more}}).encode())
+        return any("`tag_regex` is not used" in warning for warning in request.source.warnings)
+
+    assert warned(tag_regex=".*")
+    assert not warned()
+
+
+def test_a_name_that_only_looks_a_little_alike_is_not_offered() -> None:
+    (line,) = told(parse_check, {"source": {"repository": "x", "imagee": "x"}})
+    assert "did you mean" not in line
+    (line,) = told(parse_check, {"source": {"repository": "x", "platfrom": "x"}})
+    assert "did you mean platform?" in line

@@ -85,7 +85,7 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack, policy:
     if given != 1:
         raise RequestError(
             f"params: expected exactly one of `image`, `images` and `from`, got {'several' if given else 'none'}",
-            hint="`image` is the path of a tarball or an OCI layout in an artifact of the build",
+            hint=None if given else "`image` is the path of a tarball or an OCI layout in an artifact of the build",
         )
     if request.platforms and request.from_reference is None:
         raise RequestError("params.platforms: only valid together with `from`")
@@ -111,7 +111,10 @@ def _promoted(request: PutRequest, connection: Connection, reference: Reference,
     if digest is None:
         tag = reference.tag or "latest"
         if (descriptor := source.resolve(tag)) is None:
-            raise NotFound(f"params.from: {reference.repository} has no tag {tag!r}", status=404)
+            from registry_image.concourse.check import suggestion
+
+            near = suggestion(source, tag)
+            raise NotFound(f"params.from: {reference.repository} has no tag {quote(tag)}{near}", status=404)
         digest = descriptor.digest
     if policy is not None:
         from registry_image.signing.policy import verify
@@ -159,7 +162,7 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
         manifest = read_child(image.reader, entry)
         if isinstance(manifest, Index):
             raise ContentError(f"{field}: {quote(part.path)} holds nested indexes: expected one image")
-        platform = entry.platform or _config_platform(image.reader, manifest, field)
+        platform = entry.platform or part.platform or _config_platform(image.reader, manifest, field)
         if not platform.is_unknown:
             real.append(platform)
             platform = part.platform or platform

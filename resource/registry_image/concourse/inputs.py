@@ -27,7 +27,9 @@ def find_one(directory: str, pattern: str, field: str) -> str:
         if not matches:
             raise RequestError(
                 f"{field}: nothing matches {quote(pattern)}: {_holdings(directory, parents, field)}",
-                hint="a path begins with the name of an artifact of the build, such as `image/image.tar`",
+                hint="a path begins with the name of an artifact of the build, such as `image/image.tar`"
+                if parents == [""]
+                else None,
             )
     if len(matches) > 1:
         raise RequestError(f"{field}: {len(matches)} files match {quote(pattern)}, expected one: {_list(matches)}")
@@ -40,7 +42,8 @@ def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
     path = "/".join(_parts(path, field))
     real = _within(directory, path, field)
     if not os.path.lexists(real):
-        raise RequestError(f"{field}: there is no file {quote(path)}")
+        head = posixpath.dirname(path)
+        raise RequestError(f"{field}: there is no file {quote(path)}: {_holdings(directory, [head], field)}")
     label = f"{field}: {quote(path)}"
     with closing_descriptor(real, label) as descriptor:
         return b"".join(Region(descriptor, 0, min(os.fstat(descriptor).st_size, limit + 1)).pieces(label))

@@ -30,6 +30,8 @@ MAX_REDIRECTS = 10
 #: too little.
 MAX_CHALLENGES = 2
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_ELSEWHERE = "the registry sent us on to this host, which gets no login: the registry's operators must look at it"
 #: Redirects that repeat the method and the body (RFC 9110, 15.4).
 _REPEATING_REDIRECTS = frozenset({307, 308})
 #: Request headers that a redirect to another host keeps; the others may hold secrets, as the clouds' do.
@@ -66,6 +68,8 @@ class Client:
         self._lock = threading.Lock()
         #: Gets a line about each request, without secrets: what `debug` shows.
         self.trace: Callable[[str], None] | None = None
+        #: The hosts that `trace` calls mirrors.
+        self.mirrors: tuple[str, ...] = ()
         self._paused_until: dict[Origin, float] = {}
         self.traffic = Traffic()
 
@@ -95,14 +99,19 @@ class Client:
     def _retrying(self, request: Request, act: Callable[[], _Result]) -> _Result:
         attempts = self.attempts(request.policy)
         origin = origin_of(request.url)
-        while True:
-            self._wait_for_rate_limit(origin, (request.policy or self._policy).budget)
-            try:
-                return act()
-            except ResourceError as error:
-                if isinstance(error, RateLimited):
-                    self._paused_until[origin] = self.clock.monotonic() + (error.retry_after or _DEFAULT_PAUSE)
-                attempts.failed(error)
+        try:
+            while True:
+                self._wait_for_rate_limit(origin, (request.policy or self._policy).budget)
+                try:
+                    return act()
+                except ResourceError as error:
+                    if isinstance(error, RateLimited):
+                        self._paused_until[origin] = self.clock.monotonic() + (error.retry_after or _DEFAULT_PAUSE)
+                    attempts.failed(error)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a signal: `main` says what was being done
+                error.add_note(f"{request.what}: waiting for {show_host(request.url)}")
+            raise
 
     def _wait_for_rate_limit(self, origin: Origin, budget: float) -> None:
         """Waits if another thread has just got a 429 from ``origin``, unless that takes longer than ``budget``."""
@@ -143,11 +152,11 @@ class Client:
             body = _decoded(body, reply, MAX_ERROR_BODY, request.what)
         full = Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
-        login = (request.auth.login if self._is_home(request.auth, reply.url) else None) if request.auth else ""
-        error = registry_error(prefix, full, login=login, now=self.clock.now())
-        if reply.status == HTTPStatus.UNAUTHORIZED and request.auth and request.auth.advice:
-            error.hint = f"{error.hint}; {request.auth.advice}"
-        return error
+        refusal = ""
+        if request.auth and reply.status in _REFUSALS:
+            at_home = self._is_home(request.auth, reply.url)
+            refusal = request.auth.refusal(reply.status) if at_home else _ELSEWHERE
+        return registry_error(prefix, full, refusal=refusal, now=self.clock.now())
 
     def _follow(self, request: Request, authorization: str) -> StreamingReply:
         url = request.url
@@ -201,7 +210,8 @@ class Client:
         if self.trace is not None:
             now = time.strftime("%H:%M:%S", time.gmtime(self.clock.now()))
             login = f" as {quote(request.auth.login)}" if request.auth and "Authorization" in headers else ""
-            self.trace(f"{now} {request.method} {show_url(url)}{login}: {outcome}")
+            mirror = ", the mirror" if show_host(request.url) in self.mirrors else ""
+            self.trace(f"{now} {request.method} {show_url(url)}{login}{mirror}: {outcome}")
 
     def _headers(self, request: Request, url: str, authorization: str) -> dict[str, str]:
         """The headers that may go to ``url``, which may be the target of a redirect."""
@@ -237,9 +247,10 @@ def _naming(request: Request) -> Iterator[None]:
 
 
 def _answered(reply: StreamingReply, seconds: float) -> str:
-    """Such as ``307, 0 bytes, 12 ms, redirected to cdn.example, 98 pulls left``."""
+    """Such as ``307, 0 bytes announced, 12 ms, redirected to cdn.example, 98 pulls left``."""
     length, quota = reply.headers.count("content-length"), reply.headers.count("ratelimit-remaining")
-    parts = [str(reply.status), "bytes not announced" if length is None else f"{length} bytes", _milliseconds(seconds)]
+    parts = [str(reply.status), "no length announced" if length is None else f"{length} bytes announced"]
+    parts.append(_milliseconds(seconds))
     if reply.status in _REDIRECTS and reply.headers.get("location"):
         location = reply.headers.get("location")
         parts.append(f"redirected to {show_host(location) if '://' in location else 'itself'}")

@@ -15,7 +15,15 @@ from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.certificate import ClientCertificate
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
-from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, is_host, is_tag, registry_host
+from registry_image.oci.reference import (
+    DOCKER_HUB,
+    TAG_GRAMMAR,
+    Reference,
+    RepositoryName,
+    is_host,
+    is_tag,
+    registry_host,
+)
 from registry_image.record import EMPTY, record
 
 if TYPE_CHECKING:
@@ -92,9 +100,11 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
     is of no use then."""
     warnings: list[str] = []
     keep = mistakes.keep
-    reference = keep(lambda: Reference.parse(reader.text("repository")), _NOWHERE)
+    reference = keep(lambda: Reference.parse(reader.text("repository")), _NOWHERE, "source.repository")
     machine = Platform.of_this_machine()
     digest, tag = keep(lambda: _digest(reader), None), keep(lambda: _tag(reader, warnings), None)
+    if (tag or reference.tag) and reader.has("tag_regex"):
+        warnings.append("source: one tag is set: `tag_regex` is not used")
     return Source(
         name=reference.name,
         repository=reference.repository,
@@ -116,7 +126,7 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
             for entry in reader.children("client_certs")
         ),
         clouds=keep(lambda: read_clouds(reader, warnings), None),
-        platform=keep(lambda: read_platform(reader), machine) if reader.has("platform") else machine,
+        platform=keep(lambda: read_platform(reader), machine, "source.platform") if reader.has("platform") else machine,
         label_regex=reader.text("label_regex", ""),
         annotation_regex=reader.text("annotation_regex", ""),
         registry_mirrors=keep(lambda: _mirrors(reader, warnings), {}),
@@ -140,7 +150,7 @@ def _tag(reader: JSONReader, warnings: list[str]) -> str | None:
     if isinstance(tag, InexactText):
         warnings.append(f"source.tag: {tag} is a number in the pipeline: {advice(tag)}")
     if tag is not None and not is_tag(tag):
-        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
+        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
     return tag
 
 
