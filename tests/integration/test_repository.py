@@ -32,7 +32,8 @@ from registry_image.oci.mediatype import OCI_CONFIG
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import Time, a_client, a_repository
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import (
     Action,

@@ -25,8 +25,9 @@ from registry_image.transfer.copy import Copied, copy_graph, graph_of, put_tags
 from tests.conftest import StartRegistry
 from tests.support import fakeregistry, parts, tar
 from tests.support.certificates import Authority
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import Time, a_client, a_repository
 from tests.support.cutproxy import cut_proxy
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
 from tests.support.images import Content, blob, image, index, manifest_of, on, write_layout

@@ -13,7 +13,7 @@ from registry_image.errors import StorageError
 from registry_image.progress import Silence
 from registry_image.rootfs.staging import CLEANING_SECONDS, STAGING_PREFIX, Staging
 from tests.support import filesystem
-from tests.support.layers import Notes
+from tests.support.ear import Ear
 from tests.support.tree import snapshot
 
 pytestmark = pytest.mark.rule(49)
@@ -89,8 +89,8 @@ def test_a_destination_that_is_not_a_directory_is_an_error(tmp_path: Path) -> No
 
 
 def test_a_failed_removal_is_reported_and_hides_no_error(tmp_path: Path) -> None:
-    notes = Notes()
-    staging = Staging(tmp_path, notes)
+    ear = Ear()
+    staging = Staging(tmp_path, ear)
     stubborn = Path(staging.path) / "rootfs/stubborn"
 
     def work(guards: contextlib.ExitStack) -> None:
@@ -106,16 +106,16 @@ def test_a_failed_removal_is_reported_and_hides_no_error(tmp_path: Path) -> None
             work(guards)
         assert os.listdir(tmp_path) == [staging.name]
         assert os.listdir(stubborn.parent) == ["stubborn"]
-        assert len(notes.lines) == 1
-        assert "stubborn" in notes.lines[0]
+        assert len(ear.notes) == 1
+        assert "stubborn" in ear.notes[0]
 
 
 def test_cleaning_up_ends_in_time(tmp_path: Path) -> None:
     times = iter([0.0, 0.0, CLEANING_SECONDS - 1, CLEANING_SECONDS + 1])
-    notes = Notes()
-    with Staging(tmp_path, notes, clock=lambda: next(times)) as staging:
+    ear = Ear()
+    with Staging(tmp_path, ear, clock=lambda: next(times)) as staging:
         for number in range(9):
             (Path(staging.path) / str(number)).mkdir()
     assert len(os.listdir(staging.path)) == 6
     assert os.listdir(tmp_path) == [staging.name]
-    assert "8 s" in notes.lines[0]
+    assert "8 s" in ear.notes[0]
