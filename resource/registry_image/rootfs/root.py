@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 
 from registry_image.errors import CorruptLayer, InvalidWhiteout, StorageError, quote, storage_errors
 from registry_image.rootfs import whiteout
@@ -72,9 +71,7 @@ class Root:
     def __enter__(self) -> Root:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._handles.close()
         self._last = None
 
