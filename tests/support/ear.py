@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 
 
-class Ear(Silence):
+class Ear(Listener):
     """A listener that records ``notes``, and for each (step, part) what was begun, advanced and finished."""
 
     def __init__(self) -> None:

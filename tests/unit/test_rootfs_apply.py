@@ -13,7 +13,7 @@ import pytest
 
 from registry_image.archive.tarstream import TarReader
 from registry_image.errors import CorruptLayer, ExtractionError, InvalidWhiteout, StorageError, UnsafePath
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.rootfs import apply as applying
 from registry_image.rootfs import root as roots
 from registry_image.rootfs.apply import Applier
@@ -373,7 +373,7 @@ def test_a_whiteout_of_a_missing_name_does_nothing(mark: bytes, root: Path) -> N
 def test_a_failed_removal_ends_the_layer(mark: bytes, root: Path) -> None:
     root.mkdir()
     with Root(str(root)) as opened, contextlib.ExitStack() as guards:
-        applier = Applier(opened, Silence())
+        applier = Applier(opened, Listener())
         applier.apply(TarReader([archive(file("d/f", "stays"))], "layer 1"), "layer 1")
         guards.enter_context(filesystem.immutable(root / "d/f"))
         with pytest.raises(StorageError, match=r"layer 2: unpack '.*': Operation not permitted") as caught:

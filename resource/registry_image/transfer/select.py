@@ -13,7 +13,7 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform, choose
-from registry_image.progress import Listener, Silence
+from registry_image.progress import Listener
 
 #: How deep indexes may nest. Tools make two levels.
 MAX_DEPTH = 8
@@ -28,11 +28,11 @@ DEFAULT_PLATFORM = Platform("linux", "amd64")
 #: What a pipeline can do about content that is no image.
 ARTIFACT_HINT = "use `format: oci-layout` or `skip_download: true` to get artifacts"
 _KNOWN = mediatype.MANIFESTS | mediatype.INDEXES
-_SILENCE = Silence()
+_NO_LISTENER = Listener()
 
 
 def select_image(
-    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _SILENCE
+    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _NO_LISTENER
 ) -> Image:
     """The image for ``platform`` in ``root``, which was read from ``reader``; manifest and config are verified.
 
