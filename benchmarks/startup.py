@@ -41,7 +41,7 @@ class OneTag(BaseHTTPRequestHandler):
     do_GET = do_HEAD  # noqa: N815 - http.server's name
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Listener."""
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 
 from registry_image.net.secrets import SECRETS
-from tests.support.clients import Ear, Time
+from tests.support.clients import Time
+from tests.support.ear import Ear
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 

@@ -1,16 +1,15 @@
-"""How long work reports its progress. Nothing here draws: `concourse.console` does."""
+"""The progress of long work. Nothing here draws: `concourse.console` does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 #: Every step, in the order in which a part goes through those that it needs.
 STEPS = ("download", "verify", "unpack", "upload")
 
 
-class Listener(Protocol):
-    """Receives the progress of STEPS on parts, each named by a short id such as a layer's digest.
+class Listener:
+    """Receives the progress of STEPS on parts, each named by a short id such as a layer's digest. This one ignores it.
 
     Calls come from several threads, in the middle of the data path: a listener must be quick and must never raise.
     """
@@ -29,22 +28,3 @@ class Listener(Protocol):
 
     def note(self, message: str) -> None:
         """A line for the reader of the log: a wait, a warning, a fallback."""
-
-
-class Silence:
-    """The listener that does nothing."""
-
-    def expect(self, step: str, parts: Mapping[str, int]) -> None:
-        pass
-
-    def begin(self, step: str, part: str, total: int | None) -> None:
-        pass
-
-    def advance(self, step: str, part: str, count: int) -> None:
-        pass
-
-    def finish(self, step: str, part: str) -> None:
-        pass
-
-    def note(self, message: str) -> None:
-        pass

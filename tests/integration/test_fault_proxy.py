@@ -17,7 +17,8 @@ from registry_image.oci.reference import RepositoryName
 from registry_image.registry.mirror import MirroredRepository
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import Ear, a_client
+from tests.support.clients import a_client
+from tests.support.ear import Ear
 from tests.support.faultproxy import FaultProxy, How, fault_proxy
 from tests.support.registry import Registry
 

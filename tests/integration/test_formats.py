@@ -13,7 +13,7 @@ from registry_image.concourse.request.get import Format, parse_get
 from registry_image.oci.content import read_small_blob
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.storage.detect import open_image
 from registry_image.transfer.select import select_image
 from tests.support import parts, tar
@@ -27,7 +27,7 @@ ATTESTATION = manifest_of(blob(b"{}", "application/vnd.oci.image.config.v1+json"
 BOTH = index(on(ONE, "amd64"), index(on(TWO, "arm64")), on(ATTESTATION, "unknown", "unknown"))
 
 
-class Ledger(Silence):
+class Ledger(Listener):
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
         self.bytes = 0

@@ -21,7 +21,8 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import Time, a_client, a_repository
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import (
     Action,

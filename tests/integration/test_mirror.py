@@ -15,7 +15,8 @@ from registry_image.oci.reference import RepositoryName
 from registry_image.registry.mirror import MirroredRepository
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import Ear, Time, a_client
+from tests.support.clients import Time, a_client
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, cut, drop, fake_registry, status
 

@@ -20,7 +20,8 @@ from registry_image.oci.reference import RepositoryName
 from registry_image.record import replace
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import STALL, Ear, Time, a_client, a_repository
+from tests.support.clients import STALL, Time, a_client, a_repository
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, drop, fake_registry, stall, status
 from tests.support.silent import silent_host

@@ -32,7 +32,8 @@ from registry_image.oci.mediatype import OCI_CONFIG
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import Time, a_client, a_repository
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import (
     Action,
@@ -318,6 +319,15 @@ def test_the_referrers_api_is_asked_first(registry: FakeRegistry, repository: Re
     assert [ask.target for ask in registry.log] == [f"/v2/{NAME}/referrers/{DIGEST}"]
 
 
+def test_a_list_of_tags_without_its_second_page_is_not_taken_for_a_missing_repository(
+    registry: FakeRegistry, repository: Repository
+) -> None:
+    """A put would move aliases back, and a check would hide versions."""
+    registry.script("GET", "/tags/", _linked(b'{"tags": ["1"]}', "?last=1"), status(404))
+    with pytest.raises(InvalidManifest, match="a further page is missing"):
+        list(repository.tags())
+
+
 def test_referrers_come_in_pages(registry: FakeRegistry, repository: Repository) -> None:
     def page(number: int) -> bytes:
         entry = {"mediaType": "m", "digest": str(Digest.of(b"%d" % number)), "size": number}
@@ -334,6 +344,16 @@ def test_registries_without_the_referrers_api_say_so_in_their_ways(
     registry.script("GET", "/referrers/", status(code))
     assert repository.referrers(DIGEST) == ()
     assert [ask.target.rpartition("/")[2] for ask in registry.log][1:] == [str(DIGEST).replace(":", "-")]
+
+
+@pytest.mark.parametrize("second", [status(404), status(200, b"<html></html>", content_type="text/html")])
+def test_a_list_of_referrers_without_its_second_page_is_an_error(
+    registry: FakeRegistry, repository: Repository, second: Action
+) -> None:
+    """Taken for a registry without the API, it would hide the referrers of the first page."""
+    registry.script("GET", "/referrers/", _linked(b'{"manifests": []}', "?page=2"), second)
+    with pytest.raises(ResourceError):
+        repository.referrers(DIGEST)
 
 
 def test_a_page_for_browsers_is_no_list_of_referrers(registry: FakeRegistry, repository: Repository) -> None:

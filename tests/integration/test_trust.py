@@ -26,7 +26,8 @@ from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support import images, parts
 from tests.support.certificates import Authority
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import Time, a_client, a_repository
+from tests.support.ear import Ear
 from tests.support.fakehttp import Reply, serve
 from tests.support.fakeregistry import FakeRegistry, drop, fake_registry
 from tests.support.faultproxy import accepting, fault_proxy, talker, tunnelling_proxy

@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from registry_image.auth.credentials import Credentials
-from registry_image.errors import DigestMismatch, RegistryError, ResourceError, TransportError, Unauthorized
+from registry_image.errors import DigestMismatch, NotFound, RegistryError, ResourceError, TransportError, Unauthorized
 from registry_image.net.tls import TLS
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Digest
+from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.referrers import fallback_tag
@@ -25,8 +26,9 @@ from registry_image.transfer.copy import Copied, copy_graph, graph_of, put_tags
 from tests.conftest import StartRegistry
 from tests.support import fakeregistry, parts, tar
 from tests.support.certificates import Authority
-from tests.support.clients import Ear, Time, a_client, a_repository
+from tests.support.clients import Time, a_client, a_repository
 from tests.support.cutproxy import cut_proxy
+from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, FakeRegistry, fake_registry
 from tests.support.images import Content, blob, image, index, manifest_of, on, write_layout
@@ -281,6 +283,25 @@ def test_every_status_that_means_done_is_accepted(fake: FakeRegistry, tmp_path: 
     fake.script("PUT", "/uploads/", done, always=True)
     push(tmp_path / "layout", ONE, writer_to(fake, "some/name"), "latest")
     assert fake.repositories["some/name"].tags == {"latest": ONE.digest}
+
+
+@pytest.mark.parametrize("error", [NotFound("get blob x: 404", status=404), TransportError("get blob x: no answer")])
+def test_a_source_that_fails_is_not_a_session_that_is_lost(
+    fake: FakeRegistry, error: ResourceError, time: Time
+) -> None:
+    """The other registry of a promotion has been tried again already, as often as its own failure deserves."""
+    opened = []
+
+    class Source:
+        def blob(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[Buffer]]:
+            opened.append(descriptor)
+            raise error
+
+    writer = RepositoryWriter(a_repository(fake, "some/image", client=a_client(time=time)), Ear())
+    with pytest.raises(type(error)):
+        writer.put_blob(Descriptor(media_type="x", digest=Digest.of(b"a"), size=1), Source())
+    assert len(opened) == 1
+    assert time.waits == []
 
 
 def test_a_registry_that_keeps_something_else_is_an_error(fake: FakeRegistry, tmp_path: Path) -> None:

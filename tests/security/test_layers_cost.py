@@ -14,7 +14,7 @@ import pytest
 from registry_image.archive.entry import CHARACTER, DIRECTORY, HARDLINK, NO_XATTRS, REGULAR, SYMLINK, Entry
 from registry_image.errors import CorruptLayer, ExtractionError, UnsafePath
 from registry_image.oci.digest import Buffer
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.rootfs import apply, handles, paths
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.handles import MAX_HANDLES
@@ -55,7 +55,7 @@ def seconds(place: Path, *layers: list[Entry]) -> float:
     """CPU time for the last of ``layers``, the kernel's included."""
     place.mkdir()
     with Root(str(place)) as root:
-        applier = Applier(root, Silence())
+        applier = Applier(root, Listener())
         for layer in layers[:-1]:
             applier.apply(Members(layer), "below")
         begun = time.process_time()
@@ -206,7 +206,7 @@ def apply_and_tell(name: str, n: str, place: str) -> str:
     """Runs in the measured process. The entries are made before, and take some memory themselves."""
     layers = BOOKS[name](int(n))
     with Root(place) as root:
-        applier = Applier(root, Silence())
+        applier = Applier(root, Listener())
         for layer in layers:
             applier.apply(Members(layer), "layer")
         applier.finish()
@@ -355,7 +355,7 @@ def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
             return super().next()
 
     with Root(_made(tmp_path / "rootfs")) as root:
-        Applier(root, Silence()).apply(Watching(entry(f"{k}/a/b") for k in range(500)), "layer")
+        Applier(root, Listener()).apply(Watching(entry(f"{k}/a/b") for k in range(500)), "layer")
     assert most - before < MAX_HANDLES + 10
 
 
@@ -363,7 +363,7 @@ def test_few_files_are_open_at_a_time(tmp_path: Path) -> None:
 def test_the_first_layer_takes_no_memory_for_each_file(tmp_path: Path) -> None:
     def peak(n: int, place: Path) -> int:
         with Root(_made(place)) as root:
-            applier = Applier(root, Silence())
+            applier = Applier(root, Listener())
             tracemalloc.start()
             applier.apply(Members(entry(f"d/{k}") for k in range(n)), "layer")
             most = tracemalloc.get_traced_memory()[1]

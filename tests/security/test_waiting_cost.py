@@ -25,7 +25,7 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Manifest, parse_manifest
 from registry_image.oci.platform import Platform
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.rootfs.root import Root
 from registry_image.transfer import fetch
 from registry_image.transfer.unpack import unpack
@@ -151,7 +151,7 @@ def unpack_and_tell(name: str) -> str:
     with tempfile.TemporaryDirectory(prefix="waiting-") as place:
         Path(place, "rootfs").mkdir()
         with Root(f"{place}/rootfs") as root:
-            unpack(registry, registry.image, root, Silence())
+            unpack(registry, registry.image, root, Listener())
     return str(len(registry.opened))
 
 
@@ -183,7 +183,7 @@ def begun_before_the_first(monkeypatch: pytest.MonkeyPatch, layers: list[Made], 
 
     monkeypatch.setattr(registry, "_pieces", counting)
     with Root(str(place / "rootfs")) as root:
-        unpack(registry, registry.image, root, Silence())
+        unpack(registry, registry.image, root, Listener())
     assert sorted(registry.opened) == sorted(str(layer.descriptor.digest) for layer in registry.image.layers)
     return begun
 
@@ -210,7 +210,7 @@ def test_a_layer_that_is_listed_again_is_fetched_again_if_there_is_no_room_to_ke
     registry = Registry([one, two, one, two, one])
     (tmp_path / "rootfs").mkdir()
     with Root(str(tmp_path / "rootfs")) as root:
-        unpack(registry, registry.image, root, Silence())
+        unpack(registry, registry.image, root, Listener())
     digests = [str(layer.descriptor.digest) for layer in registry.image.layers[:2]]
     assert sorted(registry.opened) == sorted([digests[0], digests[1], digests[1]])
     assert (tmp_path / "rootfs/file").stat().st_size == MIB - 2048

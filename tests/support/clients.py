@@ -10,21 +10,11 @@ from registry_image.net.client import Client
 from registry_image.net.retry import RetryPolicy, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
-from registry_image.progress import Silence
 from registry_image.registry.repository import Repository
+from tests.support.ear import Ear
 
 STALL = 0.3
 """Seconds: long enough for a loopback answer on a busy machine, short enough to wait for."""
-
-
-class Ear(Silence):
-    """A listener that keeps the notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 class Time:

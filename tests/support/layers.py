@@ -6,20 +6,10 @@ import os
 from pathlib import Path
 
 from registry_image.archive.tarstream import TarReader
-from registry_image.progress import Silence
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.root import Root
 from tests.support import jail
-
-
-class Notes(Silence):
-    """A listener that records the notes."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.lines.append(message)
+from tests.support.ear import Ear
 
 
 def unpack(path: Path, *layers: bytes, umask: int = 0o022) -> list[str]:
@@ -32,14 +22,14 @@ def unpack(path: Path, *layers: bytes, umask: int = 0o022) -> list[str]:
 
 def lay_out(path: str, layers: tuple[bytes, ...], umask: int) -> list[str]:
     """`unpack` without a jail: for layers that could not lead out of ``path`` if all checks failed."""
-    notes = Notes()
+    ear = Ear()
     os.mkdir(path)
     os.umask(umask)
     with Root(path) as root:
-        applier = Applier(root, notes)
+        applier = Applier(root, ear)
         for number, layer in enumerate(layers, 1):
             what = f"layer {number}"
             applier.apply(TarReader([layer], what), what)
         applier.finish()
     assert os.umask(umask) == umask
-    return notes.lines
+    return ear.notes

@@ -10,7 +10,6 @@ from registry_image.errors import NotFound
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
-from registry_image.progress import Silence
 from tests.support import images
 
 Pieces = Callable[[bytes], Iterator[Buffer]]
@@ -61,26 +60,3 @@ class MemoryReader:
     def _in_pieces(self, data: bytes) -> Iterator[Buffer]:
         view = memoryview(data)
         return (view[at : at + self._piece] for at in range(0, len(view), self._piece))
-
-
-class Ear(Silence):
-    """A listener that records ``notes``, and for each (step, part) what was begun, advanced and finished."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.totals: dict[tuple[str, str], int | None] = {}
-        self.counts: dict[tuple[str, str], int] = {}
-        self.finished: list[tuple[str, str]] = []
-
-    def begin(self, step: str, part: str, total: int | None) -> None:
-        self.totals[step, part] = total
-        self.counts[step, part] = 0
-
-    def advance(self, step: str, part: str, count: int) -> None:
-        self.counts[step, part] += count
-
-    def finish(self, step: str, part: str) -> None:
-        self.finished.append((step, part))
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)

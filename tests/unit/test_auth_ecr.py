@@ -19,7 +19,7 @@ from registry_image.errors import AuthError, RequestError
 from registry_image.net.client import Client
 from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from tests.support.aws import ACCOUNT, AWS, FARTHER_ROLE, OTHER_ACCOUNT, POOR_ROLE, REGION, ROLE, moto
 from tests.support.internet import Call, Internet, Reply, Site, black_hole, forward, internet, reply, serving
 
@@ -405,7 +405,7 @@ def test_a_container_s_role_is_asked_for_with_its_token(
 
 def test_an_untrusted_certificate_is_refused(client: Client, web: Internet) -> None:
     web.routes[".*"] = granting()
-    trusting_nobody = Client(tls=TLS(), policy=ONCE, listener=Silence())
+    trusting_nobody = Client(tls=TLS(), policy=ONCE, listener=Listener())
     with pytest.raises(AuthError, match=r"asking for an ECR token: .*certificate is not trusted"):
         ECRLogin(trusting_nobody, HOST + "/image", AWSSettings(**KEYS))()
     assert web.calls == []

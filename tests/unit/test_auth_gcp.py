@@ -19,7 +19,7 @@ from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
 from registry_image.net.retry import RetryPolicy
 from registry_image.net.tls import TLS
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from tests.support.clouds import GOOGLE_TOKEN, OIDC_TOKEN, PROVIDER, SERVICE_ACCOUNT, Google, on
 from tests.support.internet import Internet, black_hole, internet, reply, serving
 
@@ -114,7 +114,7 @@ def failing(client: Client, settings: GCPSettings, oidc_token: str = "") -> tupl
 
 def test_a_machine_without_metadata_server_says_so_soon(web: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    patient = Client(tls=TLS(), policy=RetryPolicy(), listener=Silence(), clock=Clock(sleep=waits.append))
+    patient = Client(tls=TLS(), policy=RetryPolicy(), listener=Listener(), clock=Clock(sleep=waits.append))
     with black_hole() as nowhere:
         at(monkeypatch, nowhere[7:])
         began = time.monotonic()

@@ -32,10 +32,10 @@ import sys
 sys.path.insert(0, {str(SOURCE)!r})
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.connect import connect
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 
 request = parse_check(b'{{"source": {{"repository": "ghcr.io/org/image", "tag": "1"}}}}')
-connect(request.source, Silence())
+connect(request.source, Listener())
 print(*sys.modules, sep='\\n')
 """
     done = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)

@@ -13,7 +13,8 @@ from registry_image.oci.digest import Digest
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.storage.layout import LayoutDirectory
 from tests.support import images
-from tests.support.memory import Ear, MemoryReader
+from tests.support.ear import Ear
+from tests.support.memory import MemoryReader
 
 IMAGE = images.image(images.layer(b"layer" * 1000, "none"))
 BLOB = IMAGE.blobs[1]

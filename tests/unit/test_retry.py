@@ -7,7 +7,8 @@ import pytest
 from registry_image.errors import NotFound, RateLimited, TransportError
 from registry_image.net.attempts import Attempts
 from registry_image.net.retry import MAX_ASKED_WAIT, ONCE, RetryPolicy, parse_retry_after
-from tests.support.clients import Ear, Time
+from tests.support.clients import Time
+from tests.support.ear import Ear
 
 POLICY = RetryPolicy(budget=60.0, first=0.5, longest=20.0)
 NOW = 1_800_000_000.0

@@ -13,7 +13,7 @@ import pytest
 
 from registry_image.archive.tarstream import TarReader
 from registry_image.errors import CorruptLayer, ExtractionError, InvalidWhiteout, StorageError, UnsafePath
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.rootfs import apply as applying
 from registry_image.rootfs import root as roots
 from registry_image.rootfs.apply import Applier
@@ -373,7 +373,7 @@ def test_a_whiteout_of_a_missing_name_does_nothing(mark: bytes, root: Path) -> N
 def test_a_failed_removal_ends_the_layer(mark: bytes, root: Path) -> None:
     root.mkdir()
     with Root(str(root)) as opened, contextlib.ExitStack() as guards:
-        applier = Applier(opened, Silence())
+        applier = Applier(opened, Listener())
         applier.apply(TarReader([archive(file("d/f", "stays"))], "layer 1"), "layer 1")
         guards.enter_context(filesystem.immutable(root / "d/f"))
         with pytest.raises(StorageError, match=r"layer 2: unpack '.*': Operation not permitted") as caught:
@@ -531,9 +531,11 @@ def test_setting_owners_keeps_setuid_capabilities_and_times(root: Path) -> None:
 
 
 @pytest.mark.rule(43)
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 @pytest.mark.parametrize("bits", [0o000, 0o777, 0o4000, 0o7777, 0o1644])
-def test_the_low_twelve_bits_of_the_mode_are_set(bits: int, root: Path) -> None:
-    unpack(root, archive(file("a", mode=0o100000 | bits), directory("d", mode=bits), fifo("p", mode=bits)))
+def test_the_low_twelve_bits_of_the_mode_are_set_whatever_the_umask(bits: int, umask: int, root: Path) -> None:
+    entries = archive(file("a", mode=0o100000 | bits), directory("d", mode=bits), fifo("p", mode=bits))
+    unpack(root, entries, umask=umask)
     tree = snapshot(root) if os.geteuid() == 0 else None
     assert {mode(root / name) for name in ("a", "d", "p")} == {bits}
     assert tree is None or tree[b"a"].mode == bits

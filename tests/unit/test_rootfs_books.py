@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,20 +14,16 @@ from registry_image.rootfs.root import Root
 from registry_image.rootfs.settling import Last, Settling
 
 
-def test_the_umask_comes_back_when_the_last_of_several_roots_is_done(tmp_path: Path) -> None:
+def test_a_root_leaves_the_umask_alone(tmp_path: Path) -> None:
     """The library lays out images in several threads, and the umask is the whole process's."""
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-    first, second = Root(bytes(tmp_path / "first")), Root(bytes(tmp_path / "second"))
     before = os.umask(0o027)
     try:
-        with ExitStack() as stack:
-            with first:
-                stack.enter_context(second)
-            assert os.umask(0) == 0
+        with Root(bytes(tmp_path)):
+            assert os.umask(0o027) == 0o027
         assert os.umask(before) == 0o027
     finally:
         os.umask(before)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_path_set_knows_what_was_added_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from registry_image.errors import StorageError
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.rootfs.staging import CLEANING_SECONDS, STAGING_PREFIX, Staging
 from tests.support import filesystem
-from tests.support.layers import Notes
+from tests.support.ear import Ear
 from tests.support.tree import snapshot
 
 pytestmark = pytest.mark.rule(49)
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.rule(49)
 
 def test_published_files_appear_under_their_names_and_the_rest_is_removed(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("stays")
-    with Staging(tmp_path, Silence()) as staging:
+    with Staging(tmp_path, Listener()) as staging:
         staged = Path(staging.path)
         assert (staged.parent, staged.name.startswith(STAGING_PREFIX)) == (tmp_path, True)
         assert staged.stat().st_mode & 0o777 == 0o700
@@ -40,7 +40,7 @@ def test_however_it_ends_nothing_is_left(error: type[BaseException], tmp_path: P
     before = snapshot(tmp_path / "mine")
 
     def work() -> None:
-        with Staging(tmp_path, Silence()) as staging:
+        with Staging(tmp_path, Listener()) as staging:
             (Path(staging.path) / "rootfs/a/b").mkdir(parents=True)
             (Path(staging.path) / "rootfs/a/out").symlink_to(tmp_path / "mine")
             raise error
@@ -55,7 +55,7 @@ def test_a_final_name_that_is_taken_is_never_written_over(tmp_path: Path) -> Non
     makers: list[Callable[[Path], None]] = [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")]
     for number, make in enumerate(makers):
         make(tmp_path / "rootfs")
-        with Staging(tmp_path, Silence()) as staging:
+        with Staging(tmp_path, Listener()) as staging:
             (Path(staging.path) / "rootfs").mkdir()
             with pytest.raises(StorageError, match="already"):
                 staging.require_absent("rootfs")
@@ -66,7 +66,7 @@ def test_a_final_name_that_is_taken_is_never_written_over(tmp_path: Path) -> Non
 
 
 def test_modes_and_times_survive_publication(tmp_path: Path) -> None:
-    with Staging(tmp_path, Silence()) as staging:
+    with Staging(tmp_path, Listener()) as staging:
         source = Path(staging.path) / "rootfs"
         source.mkdir()
         source.chmod(0o555)
@@ -77,20 +77,20 @@ def test_modes_and_times_survive_publication(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_does_not_exist_is_made(tmp_path: Path) -> None:
-    with Staging(tmp_path / "a/b", Silence()):
+    with Staging(tmp_path / "a/b", Listener()):
         pass
     assert os.listdir(tmp_path / "a/b") == []
 
 
 def test_a_destination_that_is_not_a_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="staging directory"), Staging(tmp_path / "file", Silence()):
+    with pytest.raises(StorageError, match="staging directory"), Staging(tmp_path / "file", Listener()):
         pass
 
 
 def test_a_failed_removal_is_reported_and_hides_no_error(tmp_path: Path) -> None:
-    notes = Notes()
-    staging = Staging(tmp_path, notes)
+    ear = Ear()
+    staging = Staging(tmp_path, ear)
     stubborn = Path(staging.path) / "rootfs/stubborn"
 
     def work(guards: contextlib.ExitStack) -> None:
@@ -106,16 +106,16 @@ def test_a_failed_removal_is_reported_and_hides_no_error(tmp_path: Path) -> None
             work(guards)
         assert os.listdir(tmp_path) == [staging.name]
         assert os.listdir(stubborn.parent) == ["stubborn"]
-        assert len(notes.lines) == 1
-        assert "stubborn" in notes.lines[0]
+        assert len(ear.notes) == 1
+        assert "stubborn" in ear.notes[0]
 
 
 def test_cleaning_up_ends_in_time(tmp_path: Path) -> None:
     times = iter([0.0, 0.0, CLEANING_SECONDS - 1, CLEANING_SECONDS + 1])
-    notes = Notes()
-    with Staging(tmp_path, notes, clock=lambda: next(times)) as staging:
+    ear = Ear()
+    with Staging(tmp_path, ear, clock=lambda: next(times)) as staging:
         for number in range(9):
             (Path(staging.path) / str(number)).mkdir()
     assert len(os.listdir(staging.path)) == 6
     assert os.listdir(tmp_path) == [staging.name]
-    assert "8 s" in notes.lines[0]
+    assert "8 s" in ear.notes[0]

@@ -21,7 +21,8 @@ from registry_image.oci.platform import Platform
 from registry_image.transfer import select
 from registry_image.transfer.select import select_image
 from tests.support import images, tar
-from tests.support.memory import Ear, MemoryReader
+from tests.support.ear import Ear
+from tests.support.memory import MemoryReader
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 LAYER = tar.archive(tar.file("a"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry_image.errors import StorageError
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from registry_image.rootfs.staging import Staging
 
 
@@ -17,7 +17,7 @@ def make(staging: Staging, *names: str) -> None:
 
 
 def test_what_was_published_stays(tmp_path: Path) -> None:
-    with Staging(tmp_path, Silence()) as staging:
+    with Staging(tmp_path, Listener()) as staging:
         make(staging, "a", "b")
         staging.publish("a")
         staging.publish("b")
@@ -26,7 +26,7 @@ def test_what_was_published_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, StorageError])
 def test_a_failure_takes_back_what_was_published(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), Staging(tmp_path, Silence()) as staging:  # noqa: PT012 - the order is what matters
+    with pytest.raises(error), Staging(tmp_path, Listener()) as staging:  # noqa: PT012 - the order is what matters
         make(staging, "a")
         staging.publish("a")
         raise error("between two names")
@@ -34,7 +34,7 @@ def test_a_failure_takes_back_what_was_published(tmp_path: Path, error: type[Bas
 
 
 def test_what_somebody_else_put_there_is_not_ours_to_take(tmp_path: Path) -> None:
-    with pytest.raises(StorageError), Staging(tmp_path, Silence()) as staging:  # noqa: PT012
+    with pytest.raises(StorageError), Staging(tmp_path, Listener()) as staging:  # noqa: PT012
         make(staging, "a", "b")
         staging.publish("a")
         (tmp_path / "b").write_text("theirs")

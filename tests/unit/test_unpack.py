@@ -32,7 +32,8 @@ from registry_image.transfer import fetch, inflate
 from registry_image.transfer.select import select_image
 from registry_image.transfer.unpack import Unpacked, unpack
 from tests.support import images, tar
-from tests.support.memory import Ear, MemoryReader
+from tests.support.ear import Ear
+from tests.support.memory import MemoryReader
 
 #: Seconds after which a test that waits has failed.
 TIMEOUT = 30.0

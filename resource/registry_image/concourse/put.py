@@ -22,7 +22,7 @@ from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.oci.reference import RepositoryName
-from registry_image.progress import Listener, Silence
+from registry_image.progress import Listener
 from registry_image.record import replace
 from registry_image.registry.upload import RepositoryWriter
 from registry_image.transfer.copy import Copied, Graph, copy_graph, graph_of, put_tags, verify_graph
@@ -254,7 +254,7 @@ def _print_plan(connection: Connection, image: ImageToPush, plan: Plan, console:
         graph = _graph(image, console)
         _verify(image, graph, console)
         console.close()
-        writer = RepositoryWriter(connection.origin, Silence())
+        writer = RepositoryWriter(connection.origin, Listener())
         missing = [blob for blob in graph.blobs.values() if not writer.has(blob)]
         note(
             f"dry run: would upload {len(missing)} of {len(graph.blobs)} blobs "
@@ -311,5 +311,5 @@ def _taken(request: PutRequest, connection: Connection, image: ImageToPush, plan
     selected = None
     if plan.pointing:
         with suppress(NoMatchingPlatform, UnsupportedMediaType):
-            selected = select_image(image.reader, image.root, request.source.platform, Silence())
+            selected = select_image(image.reader, image.root, request.source.platform, Listener())
     return Taken(name=connection.name, version=version, root=image.root, image=selected)

@@ -209,13 +209,14 @@ class Repository:
         from registry_image.registry.referrers import MAX_REFERRERS_SIZE, fallback_tag, read_referrers
         from registry_image.registry.tags import pages
 
-        what = f"referrers of {self.name}@{digest}"
+        what, first = f"referrers of {self.name}@{digest}", self.url(f"referrers/{digest}")
+
+        def get(url: str) -> Reply:
+            ask = self._first_referrers if url == first else self._list
+            return ask(url, what, MAX_MANIFEST_SIZE)
+
         try:
-            first = self.url(f"referrers/{digest}")
-            replies = pages(
-                first, lambda url: self._list_referrers(url, what, MAX_MANIFEST_SIZE), what, MAX_REFERRERS_SIZE
-            )
-            return read_referrers((reply.body for reply in replies), what)
+            return read_referrers((reply.body for reply in pages(first, get, what, MAX_REFERRERS_SIZE)), what)
         except _NoReferrersAPI:
             pass
         try:
@@ -224,8 +225,8 @@ class Repository:
         except NotFound:
             return ()
 
-    def _list_referrers(self, url: str, what: str, limit: int) -> Reply:
-        """Raises _NoReferrersAPI where the answer says that the registry does not know the question."""
+    def _first_referrers(self, url: str, what: str, limit: int) -> Reply:
+        """The first page. Raises _NoReferrersAPI for an answer by which the registry does not know the question."""
         try:
             reply = self._list(url, what, limit)
         except RegistryError as error:

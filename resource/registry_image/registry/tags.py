@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from registry_image.decode import JSONReader
-from registry_image.errors import InvalidManifest
+from registry_image.errors import InvalidManifest, NotFound
 from registry_image.net.http import Reply
 from registry_image.net.origin import resolve_location
 
@@ -46,16 +46,22 @@ def next_page(reply: Reply, what: str = "list tags") -> str | None:
 
 
 def pages(first: str, get: Callable[[str], Reply], what: str, limit: int = MAX_LIST_SIZE) -> Iterator[Reply]:
-    """Follows Links from ``first`` on. Raises InvalidManifest for a list without an end, and for pages that have more
-    than ``limit`` bytes in total."""
+    """Follows Links from ``first`` on. Raises what ``get`` raises, and InvalidManifest for a list without an end, for a
+    further page that is missing, and for pages that have more than ``limit`` bytes in total."""
     url: str | None = first
     seen: set[int] = set()  # hashes: a registry may send addresses of 64 KiB
     size = 0
     while url is not None:
         if hash(url) in seen or len(seen) >= MAX_PAGES:
             raise InvalidManifest(f"{what}: the list has no end: its pages go in a circle or are more than {MAX_PAGES}")
+        try:
+            reply = get(url)
+        except NotFound as error:
+            if not seen:
+                raise
+            # The first page was there, so this does not say that there is nothing to list.
+            raise InvalidManifest(f"{what}: a further page is missing: {error.message}") from error
         seen.add(hash(url))
-        reply = get(url)
         size += len(reply.body)
         if size > limit:
             raise InvalidManifest(f"{what}: the pages of the list have more than {limit} bytes in total")

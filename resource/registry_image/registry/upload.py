@@ -43,6 +43,14 @@ _CREATED = 201
 _SESSION_LOST = (404, 416)
 
 
+class _SourceFailed(Exception):
+    """``error`` came while the blob was read, not while it was sent: the source tries again by itself, or need not."""
+
+    def __init__(self, error: ResourceError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class RepositoryWriter:
     """A ContentWriter into ``repository``. Threads may share it.
 
@@ -85,6 +93,8 @@ class RepositoryWriter:
                 if session is None:
                     session = self._start(descriptor)
                 self._send(session, descriptor, source)
+            except _SourceFailed as failure:
+                raise failure.error from None
             except (RegistryError, TransportError) as error:
                 if session is not None and restarts_left:
                     # An upload may take longer than the retry budget of one request.
@@ -152,12 +162,15 @@ class RepositoryWriter:
         """The blob, its last piece withheld until all of it is verified: a wrong blob never becomes complete."""
         part = descriptor.digest.short
         withheld = b""
-        with open_verified(source, descriptor, f"blob {descriptor.digest}") as pieces:
-            for piece in pieces:
-                if withheld:
-                    yield withheld
-                    self._listener.advance("upload", part, len(withheld))
-                withheld = bytes(piece)
+        try:
+            with open_verified(source, descriptor, f"blob {descriptor.digest}") as pieces:
+                for piece in pieces:
+                    if withheld:
+                        yield withheld
+                        self._listener.advance("upload", part, len(withheld))
+                    withheld = bytes(piece)
+        except ResourceError as error:
+            raise _SourceFailed(error) from error
         yield withheld
         self._listener.advance("upload", part, len(withheld))
 

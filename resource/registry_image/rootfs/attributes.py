@@ -51,12 +51,14 @@ class Skipped:
 class Attributes:
     """Sets an entry's attributes on a new inode, or on a directory that exists already.
 
-    Only root sets owners (layers.md 48). Attributes that the kernel refuses are added to ``skipped``.
+    Only root sets owners (layers.md 48). Attributes that the kernel refuses are added to ``skipped``. ``umask`` is the
+    process's, which takes bits from new files.
     """
 
-    def __init__(self, skipped: Skipped) -> None:
+    def __init__(self, skipped: Skipped, umask: int) -> None:
         self.sets_owners = os.geteuid() == 0
         self._skipped = skipped
+        self._missing_bits = _SPECIAL_BITS | umask
 
     def set_on_file(self, fd: int, entry: Entry) -> None:
         """On a regular file that was created with the low nine bits of its mode, and written."""
@@ -68,7 +70,7 @@ class Attributes:
                 self._refuse_owner(error, entry)
                 # The file stays owned by root, so keeping setuid would make it setuid root.
                 mode &= ~(stat.S_ISUID | stat.S_ISGID)
-        if mode & _SPECIAL_BITS:
+        if mode & self._missing_bits:
             os.fchmod(fd, mode)
         if entry.xattrs:
             locked = not self.sets_owners and not entry.mode & stat.S_IWUSR

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 
 from registry_image.errors import CorruptLayer, InvalidWhiteout, StorageError, quote, storage_errors
 from registry_image.rootfs import whiteout
@@ -26,61 +24,35 @@ MAX_REMOVED = 100_000
 MAX_LOCKING = 32 * 1024 * 1024
 _PATH_OVERHEAD = 250
 
+_PROBE = b"umask"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-
-
-class _Umask:
-    """The process's umask: 0 while any root is under construction, because the layers decide modes (layers.md 43).
-
-    All threads of the process have the same one, so it comes back with the end of the last root.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._roots = 0
-        self._before = 0
-
-    def clear(self) -> None:
-        with self._lock:
-            if not self._roots:
-                self._before = os.umask(0)
-            self._roots += 1
-
-    def restore(self) -> None:
-        with self._lock:
-            self._roots -= 1
-            if not self._roots:
-                os.umask(self._before)
-
-
-_UMASK = _Umask()
 
 
 class Root:
     """The root filesystem under construction at ``path``, an empty directory that nobody else writes to.
 
-    A context manager, which clears the process's umask. OSError and LayerError pass through to the caller, which knows
-    what was being done.
+    A context manager, which closes its handles. OSError and LayerError pass through to the caller, which knows what was
+    being done.
     """
 
     def __init__(self, path: str | bytes) -> None:
         self.path = os.path.abspath(os.fsencode(path))
         self.skipped = Skipped()
-        self.attributes = Attributes(self.skipped)
         self._last: tuple[bytes, OpenDirectory] | None = None  # the last path looked up, and its directory
         self._settling = Settling()  # what is set on directories when all is in them
         self._removed: set[int] = set()  # hashes of paths: of records whose path may no longer be a directory
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
             self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
             self._prepare_top()
+            self.attributes = Attributes(self.skipped, self._umask())
+            self.attributes.set_on_implied_directory(self.top.fd)
         self._handles = Handles(self.top)
         self.exact = self._handles.exact
 
     def _prepare_top(self) -> None:
-        """Undoes the effect of the destination's setgid bit, default ACL and umask on this directory."""
+        """Undoes the effect of the destination's default ACL on this directory."""
         if os.listdir(self.top.fd):
             raise StorageError("open the root filesystem: it is not empty: expected a fresh directory")
-        self.attributes.set_on_implied_directory(self.top.fd)
         for name in ("system.posix_acl_default", "system.posix_acl_access"):
             try:
                 os.removexattr(self.top.fd, name)
@@ -89,14 +61,17 @@ class Root:
                     raise
         self.settle_later(b"", IMPLIED_TIME_NS, None)
 
+    def _umask(self) -> int:
+        """The process's umask, by its effect: reading it changes it, also for other threads, for a moment."""
+        os.mkdir(_PROBE, 0o777, dir_fd=self.top.fd)
+        mode = os.stat(_PROBE, dir_fd=self.top.fd).st_mode
+        os.rmdir(_PROBE, dir_fd=self.top.fd)
+        return 0o777 & ~mode
+
     def __enter__(self) -> Root:
-        _UMASK.clear()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _UMASK.restore()
+    def __exit__(self, *_: object) -> None:
         self._handles.close()
         self._last = None
 

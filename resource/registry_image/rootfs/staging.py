@@ -7,7 +7,6 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 
 from registry_image.errors import StorageError, quote, storage_error, storage_errors
 from registry_image.progress import Listener
@@ -74,9 +73,7 @@ class Staging:
             doing = f"rename {quote(name)} to its place in {quote(self.destination)}"
             raise storage_error(error, doing, DESTINATION_HINTS) from error
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         deadline = self._clock() + CLEANING_SECONDS
         if kind is not None:
             for name in self._published:

@@ -10,7 +10,6 @@ import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from types import TracebackType
 
 from registry_image.archive.compression import decompress
 from registry_image.decode import dump_json
@@ -76,9 +75,7 @@ class LoadableTarball:
     def __enter__(self) -> LoadableTarball:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._open:
             if kind is None:
                 self._finish()

@@ -13,7 +13,7 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.image import Image
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform, choose
-from registry_image.progress import Listener, Silence
+from registry_image.progress import Listener
 
 #: How deep indexes may nest. Tools make two levels.
 MAX_DEPTH = 8
@@ -26,11 +26,11 @@ MAX_CANDIDATES = 10
 #: The platform of an index's child that names none, as in the first indexes.
 DEFAULT_PLATFORM = Platform("linux", "amd64")
 _KNOWN = mediatype.MANIFESTS | mediatype.INDEXES
-_SILENCE = Silence()
+_NO_LISTENER = Listener()
 
 
 def select_image(
-    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _SILENCE
+    reader: ContentReader, root: Manifest | Index, platform: Platform, listener: Listener = _NO_LISTENER
 ) -> Image:
     """The image for ``platform`` in ``root``, which was read from ``reader``; manifest and config are verified.
 

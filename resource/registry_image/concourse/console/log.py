@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 from registry_image.net.secrets import SECRETS
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 
 #: The longest line, in characters: a list of platforms may quote an index of 4 MiB.
 MAX_LINE = 4000
@@ -55,7 +55,7 @@ def scaled(size: float, *, of: float | None = None) -> tuple[str, str]:
     return f"{int(size * 10 // 1000**power) / 10:.1f}", _UNITS[power]
 
 
-class Lines(Silence):
+class Lines(Listener):
     """Writes notes, and no progress."""
 
     def note(self, message: str) -> None:
