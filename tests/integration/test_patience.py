@@ -23,7 +23,7 @@ from tests.support import images
 from tests.support.clients import STALL, Time, a_client, a_repository
 from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
-from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, drop, fake_registry, stall, status
+from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, drop, fake_registry, redirect, stall, status
 from tests.support.silent import silent_host
 
 NAME = "some/name"
@@ -166,6 +166,25 @@ def test_an_answer_to_a_check_that_drips_has_an_end(registry: FakeRegistry) -> N
     registry.script("GET", "/tags/list", body(drip()))
     with pytest.raises(TransportError, match="no end after 300 s"):
         list(a_check(registry, time).tags())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [redirect("/v2/some/name/manifests/latest"), status(401, www_authenticate='Basic realm="x"')],
+    ids=["redirect", "login"],
+)
+def test_redirects_and_logins_that_are_each_slow_have_an_end(registry: FakeRegistry, answer: Action) -> None:
+    time = Time()
+
+    def slow(ask: Ask, as_it_is: Answer) -> Reply:
+        time.seconds += 14.0
+        return answer(ask, as_it_is)
+
+    registry.script("HEAD", "/manifests/", slow, always=True)
+    login = Credentials(username="me", password="secret")
+    with pytest.raises(TransportError, match=r"resolve .*: redirects or logins, and no answer in time"):
+        a_check(registry, time, credentials=login).resolve("latest")
+    assert len(registry.asked("HEAD")) == 2
 
 
 def test_an_address_that_drops_packets_does_not_hold_up_a_request(

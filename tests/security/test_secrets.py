@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -13,6 +14,7 @@ from registry_image.errors import QUOTE_LIMIT
 from tests.support import images, runner, tar
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Action, Answer, FakeRegistry, as_ever, fake_registry, redirect, status
+from tests.support.faultproxy import talker
 from tests.support.registry import Registry
 from tests.support.runner import Outcome, Step
 
@@ -179,6 +181,19 @@ def test_the_password_of_a_proxy_stays_in_its_variable(proxy: str) -> None:
     request = {"source": {"repository": "registry.invalid/some/name", "tag": "latest", "debug": True}}
     environment = {**IMPATIENT, "https_proxy": proxy.replace("SECRET", SECRET)}
     assert SECRET not in runner.failed(runner.check(request, environment), "https_proxy")
+
+
+@pytest.mark.parametrize("login", ["user:SECRET", "SECRET", "SECRET:", "us%65r:SECRET", "user:PERCENT"])
+def test_what_a_proxy_repeats_of_its_login_is_hidden(login: str) -> None:
+    address = login.replace("SECRET", SECRET).replace("PERCENT", percent(SECRET))
+    encoded = base64.b64encode(unquote(address).encode()).decode()
+    request = {"source": {"repository": "registry.invalid/some/name", "tag": "latest", "debug": True}}
+    for said in (SECRET, f"Basic {encoded}"):
+        with talker(f"HTTP/1.1 407 wrong: {said}\r\n\r\n".encode()) as host:
+            outcome = runner.check(request, {**IMPATIENT, "https_proxy": f"http://{address}@{host}"})
+        assert "407 wrong: " in runner.failed(outcome)
+        assert_kept(outcome, Path("/nonexistent"))
+        assert encoded[6:20] not in outcome.stderr
 
 
 FILES: dict[str, tuple[str, str, dict[str, object]]] = {

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
 
 import pytest
 
 from registry_image.errors import RegistryError, TransportError
+from registry_image.net.client import Client
 from registry_image.net.head import MAX_HEAD, MAX_HEADERS, HeadReader, HeadTooLarge, HeadTooSlow
 from registry_image.net.http import Request
-from tests.support.clients import Time, a_client
-from tests.support.faultproxy import talker
+from registry_image.net.retry import ONCE, Timeouts
+from registry_image.net.tls import TLS
+from tests.support.clients import STALL, Ear, Time, a_client
+from tests.support.faultproxy import accepting, talker
 
 #: Seconds for a head.
 TIMEOUT = 60.0
@@ -134,3 +141,55 @@ def test_bounds_are_those_of_the_whole_head() -> None:
     data = io.BufferedReader(io.BytesIO(EARLY * (MAX_HEADERS // 3 + 1)))
     with pytest.raises(HeadTooLarge):
         HeadReader(data, TIMEOUT).head()
+
+
+@contextlib.contextmanager
+def dripping(words: bytes) -> Iterator[str]:
+    """A server that sends ``words``, and then a byte now and then that ends nothing. Yields its ``host:port``."""
+    released = threading.Event()
+
+    def handle(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.recv(65536)
+            client.sendall(words)
+            while not released.wait(STALL / 10):
+                client.sendall(b"1")
+
+    with accepting(handle) as host:
+        yield host
+        released.set()
+
+
+def an_impatient_client() -> Client:
+    return Client(tls=TLS(), policy=ONCE, listener=Ear(), timeouts=Timeouts(connect=STALL, stall=STALL, answer=STALL))
+
+
+@pytest.mark.parametrize("line", [b"", b"1;extension=", b"3\r\nabc\r\n", b"0\r\nTrailer: "], ids=repr)
+def test_the_lines_around_chunks_that_drip_have_an_end(line: bytes) -> None:
+    begin = monotonic()
+    with dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line) as host:
+        request = Request(method="GET", url=f"http://{host}/x", what="ask it")
+        with pytest.raises(TransportError, match="stalled"):
+            an_impatient_client().fetch(request, 1000)
+    assert monotonic() - begin < 20 * STALL
+
+
+@pytest.mark.parametrize(
+    "words", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 900, EARLY], ids=len
+)
+def test_a_proxys_answer_to_connect_that_drips_has_an_end(words: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = monotonic()
+    with dripping(words) as host:
+        monkeypatch.setenv("https_proxy", f"http://{host}")
+        request = Request(method="GET", url="https://registry.example/x", what="ask it")
+        with pytest.raises(TransportError, match=r"ask it: .*stalled"):
+            an_impatient_client().fetch(request, 1000)
+    assert monotonic() - begin < 20 * STALL
+
+
+def test_a_proxys_answer_to_connect_has_the_bounds_of_any_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    with talker(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (MAX_HEADERS + 1)) as host:
+        monkeypatch.setenv("https_proxy", f"http://{host}")
+        request = Request(method="GET", url="https://registry.example/x", what="ask it")
+        with pytest.raises(TransportError, match="the headers are more than"):
+            an_impatient_client().fetch(request, 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from urllib.parse import quote_plus
 
 import pytest
@@ -69,6 +70,12 @@ def test_the_beginning_of_a_secret_is_hidden_where_a_text_was_cut(spelling: str,
 def test_a_quotation_that_ends_inside_a_secret_shows_no_part_of_it(left: int) -> None:
     shown = hidden(f"403 Forbidden: {quote('x' * (QUOTE_LIMIT - left) + SECRET)}")
     assert shown.endswith(f"x{REDACTED}…'")
+
+
+@pytest.mark.parametrize("spell", [quote, quote_plus, str.upper])
+def test_a_secret_of_several_words_is_hidden(spell: Callable[[str], str]) -> None:
+    shown = hidden(f"before {spell('correct horse+battery')} after", "correct horse+battery")
+    assert len(shown) <= len(f"before '{REDACTED}' after")
 
 
 def test_several_secrets_in_one_text_are_hidden_also_where_they_overlap() -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote, urlsplit
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
@@ -21,6 +23,7 @@ from registry_image.net.http import Request
 from registry_image.net.origin import is_loopback_name, origin_of, show_host
 from registry_image.net.pool import POOLS
 from registry_image.net.retry import Timeouts
+from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS, trust_bundle
 from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, Untrusted, transport_error
 
@@ -50,6 +53,8 @@ class Connections:
         direct = not request.proxy or is_loopback_name(hostname) or skips_proxy(hostname, port)
         proxies = {} if direct else get_environ_proxies(url)
         proxy = select_proxy(url, proxies)
+        if proxy:
+            _hide_login(proxy)
         adapter = self._adapter(host, secure=scheme == "https")
         bundle_unread = not adapter.trusts_bundle
         try:
@@ -96,6 +101,13 @@ def skips_proxy(hostname: str, port: int) -> bool:
         if number == str(port) and name and (hostname == name.strip("[]") or hostname.endswith(f".{name}")):
             return True
     return False
+
+
+def _hide_login(proxy: str) -> None:
+    """The proxy gets the login of its address, and may repeat it."""
+    with suppress(ValueError):
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        SECRETS.add(unquote(parts.password or parts.username or ""))
 
 
 def _prepare(request: Request, url: str, headers: Mapping[str, str]) -> PreparedRequest:

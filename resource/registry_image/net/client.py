@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -128,13 +129,15 @@ class Client:
 
     def _log_in(self, request: Request) -> StreamingReply:
         auth = request.auth
+        end = self._end(request)
         authorization = self._authorization(request)
         for challenges_left in range(MAX_CHALLENGES - bool(authorization), -1, -1):
-            reply = self._follow(request, authorization)
+            reply = self._follow(request, authorization, end)
             challenged = reply.status == HTTPStatus.UNAUTHORIZED and challenges_left
             if not challenged or auth is None or not self._is_home(auth, reply.url):
                 break
             error = self._error_of(request, reply)
+            self._check_time(request, end)
             with _naming(request):
                 answered = auth.challenged(authorization, reply.headers.all("www-authenticate"))
             if not answered:
@@ -158,7 +161,18 @@ class Client:
             refusal = request.auth.refusal(reply.status) if at_home else _ELSEWHERE
         return registry_error(prefix, full, refusal=refusal, now=self.clock.now())
 
-    def _follow(self, request: Request, authorization: str) -> StreamingReply:
+    def _end(self, request: Request) -> float:
+        """When to stop following redirects and logging in, as each may take almost as long as an answer may. A body
+        that is a blob takes its time."""
+        timeouts = self._timeouts_of(request)
+        return math.inf if callable(request.body) else self.clock.monotonic() + max(timeouts.stall, timeouts.answer)
+
+    def _check_time(self, request: Request, end: float) -> None:
+        if self.clock.monotonic() > end:
+            host = show_host(request.url)
+            raise TransportError(f"{request.what}: {host}: redirects or logins, and no answer in time")
+
+    def _follow(self, request: Request, authorization: str, end: float) -> StreamingReply:
         url = request.url
         for _ in range(MAX_REDIRECTS):
             reply = self._send_by_scheme(request, url, authorization)
@@ -170,6 +184,7 @@ class Client:
             if request.method not in ("GET", "HEAD") and not repeats:
                 return reply  # the body may hold a secret that no other host may see
             reply.finish()
+            self._check_time(request, end)
             request.check_redirect(url)
         raise TransportError(f"{request.what}: redirected more than {MAX_REDIRECTS} times", retryable=False)
 

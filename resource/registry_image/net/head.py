@@ -1,6 +1,7 @@
-"""The head of an answer, and its trailers, within bounds: http.client takes 100 header lines, and reads on for ever.
+"""The head of an answer, the sizes of its chunks, and its trailers, within bounds: http.client takes 100 header lines,
+and of a proxy's answer to CONNECT any number.
 
-Bytes that drip never let a socket's timeout pass, so a head also has a time.
+Bytes that drip never let a socket's timeout pass, so these also have a time.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class HeadReader:
         The status line is empty, or no such line, at the end of the stream.
         """
         while True:
-            status = self._line()
+            status = self.line()
             code = status.split(b" ", 2)[1:2]
             interim = status.startswith(b"HTTP/1.") and code and code[0].strip().startswith(b"1")
             headers = self.block() if status.startswith(b"HTTP/") else []
@@ -70,14 +71,15 @@ class HeadReader:
     def block(self) -> list[bytes]:
         """Lines up to an empty one. A continuation is part of its line (RFC 9112, 5.2)."""
         lines: list[bytes] = []
-        while (line := self._line()) not in (b"\r\n", b"\n", b""):
+        while (line := self.line()) not in (b"\r\n", b"\n", b""):
             if lines and line[:1] in b" \t":
                 lines[-1] += line
             else:
                 lines.append(line)
         return lines
 
-    def _line(self) -> bytes:
+    def line(self) -> bytes:
+        """One line with its end, which is missing at the end of the stream."""
         line = bytearray()
         while not line.endswith(b"\n"):
             waiting = self._stream.peek(1)
@@ -107,22 +109,33 @@ class Response(HTTPResponse):
         super().__init__(sock, debuglevel, method, url)
         #: A head may take as long as the wait for its first byte.
         self._timeout = sock.gettimeout() or math.inf
+        self._lines: list[bytes] = []
 
     def begin(self) -> None:
-        """http.client gets the lines that frame the body only: it refuses the hundred and first."""
         if self.headers is not None:
             return
         stream = self.fp
-        status, lines = HeadReader(stream, self._timeout).head()
-        framing = [line for line in lines if line.partition(b":")[0].strip().lower() in _FRAMING]
-        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))
         try:
             super().begin()
         finally:
             self.fp = stream
         # A line without a colon would end the headers, and urllib3 would log it.
-        text = b"".join(line for line in lines if b":" in line.partition(b"\n")[0]).decode("latin-1")
+        text = b"".join(line for line in self._lines if b":" in line.partition(b"\n")[0]).decode("latin-1")
         self.headers = self.msg = Parser(_class=HTTPMessage).parsestr(text)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The first that http.client reads, here and of a proxy's answer to CONNECT.
+
+        It gets the lines that frame the body only: it refuses the hundred and first.
+        """
+        status, self._lines = HeadReader(self.fp, self._timeout).head()
+        framing = [line for line in self._lines if line.partition(b":")[0].strip().lower() in _FRAMING]
+        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))
+        return super()._read_status()
+
+    def _read_next_chunk_size(self) -> int:
+        """Raises ValueError for a line that is no size. http.client waits for each byte of it for the whole timeout."""
+        return int(HeadReader(self.fp, self._timeout).line().partition(b";")[0], 16)
 
     def _read_and_discard_trailer(self) -> None:
         HeadReader(self.fp, self._timeout).block()

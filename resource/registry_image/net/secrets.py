@@ -72,6 +72,7 @@ def _spellings(secret: str) -> frozenset[bytes]:
     """What to search for, in lower case: ``secret`` as it is, without its escapes, and as base64 inside other text."""
     raw = secret.encode("utf-8", "surrogatepass")
     found = {level for level, _ in _levels(raw)}
+    found.add(raw.replace(b" ", b"+"))  # as in a form
     for offset in range(3):
         # Three bytes make four characters, so a text in front shifts the secret in one of three ways. Characters that
         # it shares with its neighbours are left out.
