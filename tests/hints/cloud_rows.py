@@ -24,7 +24,7 @@ from registry_image.net.client import Client
 from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
-from registry_image.progress import Silence
+from registry_image.progress import Listener
 from tests.hints.rows import Row, Situation
 from tests.support.clouds import CLIENT_ID, CLIENT_SECRET, OIDC_TOKEN, PROVIDER, Azure, Google
 from tests.support.internet import Reply, Site, internet, reply, serving
@@ -61,7 +61,7 @@ def online(act: Callable[[Client], object], routes: Mapping[str, Site], machine:
             patch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", metadata if machine else "http://127.0.0.1:1")
             host = metadata.removeprefix("http://") if machine else "127.0.0.1:1"
             patch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", host)
-            client = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Silence())
+            client = Client(tls=TLS(ca_certs=(web.authority.pem,)), policy=ONCE, listener=Listener())
             try:
                 act(client)
             finally:
@@ -159,7 +159,7 @@ def own(settings: CloudSettings) -> Situation:
     return lambda: Clouds(OFFLINE, settings, name).own(str(name), anonymous=True)
 
 
-OFFLINE = Client(tls=TLS(), policy=ONCE, listener=Silence())
+OFFLINE = Client(tls=TLS(), policy=ONCE, listener=Listener())
 PRIVATE_KEY = (
     rsa.generate_private_key(public_exponent=65537, key_size=2048)
     .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -40,7 +40,7 @@ from registry_image.storage.detect import open_image
 from registry_image.transfer.mutate import annotate
 from tests.hints.rows import Row, Situation
 from tests.support import images, tar
-from tests.support.clients import Ear
+from tests.support.ear import Ear
 from tests.support.fakeregistry import FakeRegistry, fake_registry, header, status
 from tests.support.signed import COSIGN, SignedImage, by_cosign
 

@@ -17,7 +17,8 @@ from registry_image.net.head import MAX_HEAD, MAX_HEADERS, HeadReader, HeadTooLa
 from registry_image.net.http import Request
 from registry_image.net.retry import ONCE, Timeouts
 from registry_image.net.tls import TLS
-from tests.support.clients import STALL, Ear, Time, a_client
+from tests.support.clients import STALL, Time, a_client
+from tests.support.ear import Ear
 from tests.support.faultproxy import accepting, talker
 
 #: Seconds for a head.

@@ -131,7 +131,7 @@ class Response(HTTPResponse):
         status, self._lines = HeadReader(self.fp, self._timeout).head()
         framing = [line for line in self._lines if line.partition(b":")[0].strip().lower() in _FRAMING]
         self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))
-        return super()._read_status()
+        return super()._read_status()  # type: ignore[misc,no-any-return]  # private to http.client, and not in typeshed
 
     def _read_next_chunk_size(self) -> int:
         """Raises ValueError for a line that is no size. http.client waits for each byte of it for the whole timeout."""
