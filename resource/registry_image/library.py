@@ -64,7 +64,7 @@ def pull(
         fields["platform"] = platform
     document = {"source": fields, "version": {"digest": str(parsed.digest)}}
     request = parse_get(json.dumps(document).encode(), os.path.realpath(directory))
-    console = _Quiet(log or _ignore)
+    console = _Quiet(log or (lambda message: None))
     for warning in request.source.warnings:
         console.note(f"warning: {warning}")
     try:
@@ -88,7 +88,3 @@ class _Quiet(Console):
 
     def done(self, message: str) -> None:
         """The caller has the result."""
-
-
-def _ignore(_message: str) -> None:
-    """The default of ``log``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -43,25 +44,20 @@ class PublicKey:
 
         The hash is SHA-256; with ECDSA and without ``only_sha256``, the curve's own is tried too.
         """
+        sha256 = hashes.SHA256()
         if isinstance(self.key, ec.EllipticCurvePublicKey):
-            digests: tuple[hashes.HashAlgorithm, ...] = (hashes.SHA256(), CURVES[self.key.curve.name])
-            return any(self._ecdsa(self.key, signature, message, each) for each in digests[: 1 if only_sha256 else 2])
-        try:
+            for digest in (sha256,) if only_sha256 else (sha256, CURVES[self.key.curve.name]):
+                with suppress(InvalidSignature):
+                    self.key.verify(signature, message, ec.ECDSA(digest))
+                    return True
+            return False
+        with suppress(InvalidSignature):
             if isinstance(self.key, RSAPublicKey):
-                self.key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+                self.key.verify(signature, message, padding.PKCS1v15(), sha256)
             else:
                 self.key.verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
-
-    @staticmethod
-    def _ecdsa(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes, digest: hashes.HashAlgorithm) -> bool:
-        try:
-            key.verify(signature, message, ec.ECDSA(digest))
-        except InvalidSignature:
-            return False
-        return True
+            return True
+        return False
 
 
 def accept_key(key: object) -> PublicKey:
