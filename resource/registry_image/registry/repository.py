@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
@@ -30,7 +30,7 @@ from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.reference import RepositoryName
-from registry_image.record import replace
+from registry_image.record import EMPTY, replace
 
 if TYPE_CHECKING:
     from registry_image.oci.manifest import Index, Manifest
@@ -183,16 +183,8 @@ class Repository:
         what = f"get blob {self.name}@{descriptor.digest}"
 
         def open_blob(headers: dict[str, str], accept: tuple[int, ...]) -> StreamingReply:
-            request = Request(
-                method="GET",
-                url=self.url(f"blobs/{descriptor.digest}"),
-                what=what,
-                headers=headers,
-                auth=self.auth("pull"),
-                accept=accept,
-                policy=ONCE,
-                check_redirect=self.redirect_check(what),
-            )
+            request = self._request("GET", self.url(f"blobs/{descriptor.digest}"), what, headers, accept)
+            request = replace(request, policy=ONCE)
             try:
                 return self.client.open(request)
             except NotFound:
@@ -266,26 +258,23 @@ class Repository:
         stall_timeout: float | None = None,
     ) -> Reply:
         self.check_address(url, f"{what}: refused to follow a Link to")
-        request = Request(
-            method="GET",
-            url=url,
-            what=what,
-            auth=self.auth("pull"),
-            policy=policy or self._policy,
-            stall_timeout=stall_timeout,
-            check_redirect=self.redirect_check(what),
-        )
-        return self.client.fetch(request, limit)
+        request = self._request("GET", url, what)
+        return self.client.fetch(replace(request, policy=policy or request.policy, stall_timeout=stall_timeout), limit)
 
     def _named(self, tag: str) -> str:
         return f"{self.name}{'@' if ':' in tag else ':'}{tag}"
 
     def _manifest_request(self, method: str, reference: str, what: str, accept: tuple[int, ...] = ()) -> Request:
+        return self._request(method, self.url(f"manifests/{url_quote(reference, safe=':+')}"), what, _ACCEPT, accept)
+
+    def _request(
+        self, method: str, url: str, what: str, headers: Mapping[str, str] = EMPTY, accept: tuple[int, ...] = ()
+    ) -> Request:
         return Request(
             method=method,
-            url=self.url(f"manifests/{url_quote(reference, safe=':+')}"),
+            url=url,
             what=what,
-            headers=_ACCEPT,
+            headers=headers,
             auth=self.auth("pull"),
             accept=accept,
             policy=self._policy,
