@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from registry_image.auth.challenge import Challenge
     from registry_image.net.client import Client
 
-#: The most that is read of a token server's answer, in bytes; the clouds' tokens have up to 10 KiB.
+#: The most that is read of an answer about logging in, in bytes; the clouds' tokens have up to 10 KiB.
 MAX_TOKEN_ANSWER = 256 * 1024
 #: The longest token that is accepted, in bytes; servers refuse headers beyond 8 to 32 KiB.
 MAX_TOKEN = 64 * 1024
