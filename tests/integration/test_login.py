@@ -365,7 +365,7 @@ def test_a_401_without_a_challenge_is_final(registry: FakeRegistry, time: Time) 
         resolves(a_reader(registry, time, USER))
     assert [ask.target for ask in registry.log[1:]] == ["/v2/", f"/v2/{NAME}/manifests/1"]
     assert "'robot'" in (caught.value.hint or "")
-    assert "they were not sent: it did not say how to log in" in (caught.value.hint or "")
+    assert "were not sent: the registry asked for no login that we know" in (caught.value.hint or "")
 
 
 def test_a_netrc_never_interferes(

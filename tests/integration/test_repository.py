@@ -224,7 +224,7 @@ def test_a_web_page_is_no_registry(registry: FakeRegistry, repository: Repositor
     registry.script("GET", ".", page)
     with pytest.raises(ContentError) as caught:
         repository.resolve("1")
-    assert "does not look like a registry" in (caught.value.hint or "")
+    assert "web page" in (caught.value.hint or "")
     assert registry.host in caught.value.message
 
 
@@ -234,7 +234,7 @@ def test_a_web_page_that_says_not_found_is_warned_of(registry: FakeRegistry) -> 
         registry.script(method, ".", status(404, "<html>nginx</html>", content_type="text/html"))
     assert a_repository(registry, NAME, client=a_client(ear=ear)).resolve("1") is None
     assert len(ear.notes) == 1
-    assert "does not look like a registry" in ear.notes[0]
+    assert "web page" in ear.notes[0]
 
 
 # Lists of tags.

@@ -10,7 +10,15 @@ from urllib.parse import urlencode
 
 from registry_image.auth.credentials import CredentialProvider, Credentials
 from registry_image.decode import JSONReader
-from registry_image.errors import AuthError, InvalidManifest, RegistryError, ResourceError, TransportError, quote
+from registry_image.errors import (
+    AuthError,
+    InvalidManifest,
+    RegistryError,
+    ResourceError,
+    TransportError,
+    Unauthorized,
+    quote,
+)
 from registry_image.net.http import Reply, Request
 from registry_image.net.origin import internal_problem, is_address, origin_of, over_tls, redirect_problem, show_url
 from registry_image.net.retry import ONCE
@@ -33,6 +41,7 @@ RENEW_BEFORE = 30.0
 _UNAUTHORIZED = 401
 _EXCHANGE = "/oauth2/exchange"
 _CLIENT_ID = "registry-image-resource"
+_WRONG = "wrong, expired, or of another registry"
 
 
 def merge_scopes(wanted: Iterable[str], challenged: str) -> tuple[str, ...]:
@@ -166,11 +175,16 @@ class Login:
             return credentials.login if credentials else ""
         return ""
 
-    @property
-    def advice(self) -> str:
-        if self._sent is not None:
-            return self._sent.advice
-        return "they were not sent: it did not say how to log in" if self.login else ""
+    def refusal(self, status: int) -> str:
+        user, sent = self.login, self._sent
+        if not user:
+            return _anonymous(self._host)
+        if sent is None:
+            return f"the credentials of {quote(user)} were not sent: the registry asked for no login that we know"
+        if status == _UNAUTHORIZED and self._value.startswith("Basic "):
+            return f"the registry does not take the credentials of {quote(user)}: {_WRONG}{sent.advice}"
+        # A token server knows the credentials before it gives a token.
+        return f"{quote(user)} is logged in but may not do this: see its permissions; the repository may not exist"
 
     def authorization(self) -> str:
         with self._lock:
@@ -222,8 +236,17 @@ class Login:
         except RegistryError as error:
             if error.retryable:
                 raise
-            raise AuthError(error.message, hint=error.hint) from error
+            raise AuthError(error.message, hint=self._refused(error, credentials)) from error
         return read_token(reply.body, what)
+
+    def _refused(self, error: RegistryError, credentials: Credentials | None) -> str | None:
+        if not isinstance(error, Unauthorized):
+            return error.hint
+        if credentials is None:
+            return _anonymous(self._host)
+        # GitLab's answers 403 to a wrong password.
+        why = f"{_WRONG}, or without this right{credentials.advice}"
+        return f"the token server refuses the credentials of {quote(credentials.login)}: {why}"
 
     def _post(self, realm: str, what: str, form: str) -> Reply | None:
         """None if the server knows only the older GET (oauth.md): older Giteas answer 405 to POST (gitea#28457)."""
@@ -267,14 +290,23 @@ class _Basic:
     def __init__(self, home: str, credentials: Credentials) -> None:
         self.home = home
         self.login = credentials.login
-        self.advice = credentials.advice
         self._value = credentials.basic()
+
+    def refusal(self, status: int) -> str:
+        return ""  # `Login` explains it
 
     def authorization(self) -> str:
         return self._value
 
     def challenged(self, refused: str, challenges: list[str]) -> bool:
         return False
+
+
+def _anonymous(host: str) -> str:
+    return (
+        f"no credentials are set for {host}: a private repository needs `username` and `password` (or `auths`, unless "
+        "it is the source's own registry); it may also not exist"
+    )
 
 
 def _query(service: str, scopes: tuple[str, ...]) -> str:

@@ -40,10 +40,10 @@ class Credentials:
 
     @property
     def advice(self) -> str:
-        """What may be wrong with the secret, for the hint of a refused login; "" if nothing shows. It is sent as it is:
-        white space may belong to it."""
+        """What may be wrong with the secret, for the hint of a refused login: "" or a clause after "; ". The secret is
+        sent as it is: white space may belong to it."""
         name, secret = ("password", self.password) if self.password else ("identity token", self.identity_token)
-        return f"the {name} ends in white space" if secret != secret.rstrip() else ""
+        return f"; the {name} ends in white space" if secret != secret.rstrip() else ""
 
     def basic(self) -> str:
         """The value of an Authorization header (RFC 7617), in UTF-8.

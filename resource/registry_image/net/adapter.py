@@ -22,7 +22,7 @@ from registry_image.net.origin import is_loopback_name, origin_of, show_host
 from registry_image.net.pool import POOLS
 from registry_image.net.retry import Timeouts
 from registry_image.net.tls import TLS, trust_bundle
-from registry_image.net.transport_error import LIBRARY_ERRORS, Untrusted, transport_error
+from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, Untrusted, transport_error
 
 if TYPE_CHECKING:
     import ssl
@@ -58,7 +58,13 @@ class Connections:
             ).raw
         except LIBRARY_ERRORS as error:
             named = show_host(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
-            problem = transport_error(error, request.what, host, proxy=named, timeouts=timeouts)
+            setting = Setting(
+                proxy=named,
+                timeouts=timeouts,
+                has_authorities=bool(self._tls.ca_certs),
+                has_certificate=self._tls.certificate_for(host) is not None,
+            )
+            problem = transport_error(error, request.what, host, setting)
             if bundle_unread and isinstance(problem, Untrusted):
                 adapter.trust_bundle()
                 return self.send(request, url, headers, timeouts)

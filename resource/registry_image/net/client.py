@@ -30,6 +30,8 @@ MAX_REDIRECTS = 10
 #: too little.
 MAX_CHALLENGES = 2
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_ELSEWHERE = "the registry sent us on to this host, which gets no login: the registry's operators must look at it"
 #: Redirects that repeat the method and the body (RFC 9110, 15.4).
 _REPEATING_REDIRECTS = frozenset({307, 308})
 #: Request headers that a redirect to another host keeps; the others may hold secrets, as the clouds' do.
@@ -143,11 +145,11 @@ class Client:
             body = _decoded(body, reply, MAX_ERROR_BODY, request.what)
         full = Reply(status=reply.status, headers=reply.headers, body=body, url=reply.url)
         prefix = f"{request.what}: {show_host(reply.url)}"
-        login = (request.auth.login if self._is_home(request.auth, reply.url) else None) if request.auth else ""
-        error = registry_error(prefix, full, login=login, now=self.clock.now())
-        if reply.status == HTTPStatus.UNAUTHORIZED and request.auth and request.auth.advice:
-            error.hint = f"{error.hint}; {request.auth.advice}"
-        return error
+        refusal = ""
+        if request.auth and reply.status in _REFUSALS:
+            at_home = self._is_home(request.auth, reply.url)
+            refusal = request.auth.refusal(reply.status) if at_home else _ELSEWHERE
+        return registry_error(prefix, full, refusal=refusal, now=self.clock.now())
 
     def _follow(self, request: Request, authorization: str) -> StreamingReply:
         url = request.url

@@ -19,17 +19,17 @@ from registry_image.net.http import Reply
 from registry_image.net.retry import parse_retry_after
 
 _HINTS = {
-    "NAME_UNKNOWN": "there is no such repository, or this login may not see it",
+    "NAME_UNKNOWN": "there is no such repository, or it is hidden from whoever lacks the right to see it",
     "MANIFEST_UNKNOWN": "the repository has no such tag or digest",
     "BLOB_UNKNOWN": "the registry lost a part of this image: push it again",
-    "TOOMANYREQUESTS": "wait, use a `registry_mirror`, or log in with an account that has a higher limit",
+    "TOOMANYREQUESTS": "wait, or ask less often; another account, or any login at all, may have a higher limit",
 }
 _STATUS_HINTS = {
     402: "the registry wants to be paid: see the plan and the quota of the account",
     407: "the proxy wants a login: put it into the worker's variables http_proxy and https_proxy",
 }
-_UNWELL = "the registry or a proxy in front of it has a problem of its own: its operators or its status page know more"
-_ELSEWHERE = "the registry sent us on to this host, which gets no login: its operators must look at it"
+_UNWELL = "this host, or a proxy on the way to it, has a problem of its own: its operators or a status page know more"
+_TOO_LARGE = "the registry, or a proxy in front of it (nginx: `client_max_body_size`), limits the size of what it takes"
 _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 404: NotFound, 429: RateLimited}
 _KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
 #: The longest Retry-After in seconds (a year) that is shown as a date too.
@@ -41,12 +41,15 @@ _PERMANENT = frozenset(
 )
 #: The most errors of one answer that are told.
 MAX_ERRORS = 5
-NOT_A_REGISTRY = "the host answered with a web page: it does not look like a registry"
+NOT_A_REGISTRY = (
+    "the answer is a web page, which registries do not send: is it the right host, or does a proxy or firewall answer "
+    "in its place?"
+)
 
 
-def registry_error(prefix: str, reply: Reply, *, login: str | None = "", now: float = 0.0) -> RegistryError:
-    """``prefix`` says what was being done, and where; ``login`` is the user, "" for none, and None at a host that
-    gets no login: the target of a redirect. ``now`` is the Unix time, for a Retry-After that is a date."""
+def registry_error(prefix: str, reply: Reply, *, refusal: str = "", now: float = 0.0) -> RegistryError:
+    """``prefix`` says what was being done, and where; ``refusal`` is the hint for a 401 or 403, if there is one.
+    ``now`` is the Unix time, for a Retry-After that is a date."""
     errors = _errors(reply.body)
     status = reply.status
     message = f"{prefix}: {status} {_phrase(status)}"
@@ -61,7 +64,8 @@ def registry_error(prefix: str, reply: Reply, *, login: str | None = "", now: fl
     if retry_after is not None:
         message += f": it may be asked again in {_span(retry_after, now)}"
     kind = RegistryError if final else _KINDS.get(status, RegistryError)
-    return kind(message, status=status, code=code, hint=_hint(reply, code, login), retry_after=retry_after)
+    hint = _HINTS.get(code) if final else _hint(reply, code, refusal)
+    return kind(message, status=status, code=code, hint=hint, retry_after=retry_after)
 
 
 def _span(seconds: float, now: float) -> str:
@@ -74,30 +78,20 @@ def _span(seconds: float, now: float) -> str:
     return text
 
 
-def _hint(reply: Reply, code: str, login: str | None) -> str | None:
+def _hint(reply: Reply, code: str, refusal: str) -> str | None:
     is_html = reply.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
     page = is_html or reply.headers.get("content-type").startswith("text/html")
     if reply.status in (401, 403):
-        return _login_hint(reply.status, login) + (f"; {NOT_A_REGISTRY}" if page else "")
+        return "; ".join(filter(None, (refusal, NOT_A_REGISTRY if page else ""))) or None
     if reply.status == 429:
         return _HINTS["TOOMANYREQUESTS"]
     if reply.status == 413:
-        return "a proxy in front of the registry limits the size of a body (nginx: `client_max_body_size`)"
+        return _TOO_LARGE
     if page and reply.status < 500:  # a proxy in front of a failing registry may answer with a page, too
         return NOT_A_REGISTRY
     if reply.status in (500, 502, 503, 504):
         return _UNWELL
     return _HINTS.get(code) or _STATUS_HINTS.get(reply.status)
-
-
-def _login_hint(status: int, login: str | None) -> str:
-    if login is None:
-        return _ELSEWHERE
-    if not login:
-        return "no credentials are set: if the repository is private, give `username` and `password`; it may not exist"
-    if status == 401:
-        return f"the registry does not take the credentials of {quote(login)}: wrong, expired, or of another registry"
-    return f"{quote(login)} is logged in but may not do this: see its permissions; the repository may not exist"
 
 
 def _phrase(status: int) -> str:

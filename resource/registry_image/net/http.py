@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from registry_image.errors import ContentError, TransportError
 from registry_image.net.origin import show_host
 from registry_image.net.retry import BUILD, RetryPolicy, Timeouts
-from registry_image.net.transport_error import LIBRARY_ERRORS, transport_error
+from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, transport_error
 from registry_image.record import EMPTY, Hidden, record
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ class Auth(Protocol):
     def login(self) -> str:
         """The user, for error texts; "" if there is none."""
 
-    @property
-    def advice(self) -> str:
-        """What a refused user could look at, for the hint of a 401; "" if nothing."""
+    def refusal(self, status: int) -> str:
+        """The hint for a 401 or 403 from ``home``: what became of the login, and what to look at; "" for none."""
 
     def authorization(self) -> str:
         """The header's value for the next request, renewed if about to expire; "" before the first challenge.
@@ -162,7 +161,9 @@ class StreamingReply:
             try:
                 piece = read(PIECE, decode_content=False)
             except LIBRARY_ERRORS as error:
-                raise transport_error(error, self._what, show_host(self.url), timeouts=self._timeouts) from error
+                raise transport_error(
+                    error, self._what, show_host(self.url), Setting(timeouts=self._timeouts)
+                ) from error
             if not piece:
                 return
             yield piece

@@ -16,13 +16,16 @@ _TIMEOUT = 5.0
 _SHOWN = 5
 
 
-def validity(host: str, port: int) -> str:
-    """Such as ``valid from 2026-01-01 to 2026-04-01; it is now 2026-05-02 09:30 UTC``; "" if it cannot be had."""
+def validity(host: str, port: int) -> str | None:
+    """Such as ``valid from 2026-01-01 to 2026-04-01; it is now 2026-05-02 09:30 UTC``; "" if it is valid now, None if
+    it cannot be had."""
     certificate = _certificate(host, port)
     if certificate is None:
+        return None
+    first, now, last = certificate.not_valid_before_utc, datetime.now(UTC), certificate.not_valid_after_utc
+    if first <= now <= last:
         return ""
-    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return f"valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}; it is now {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}; it is now {now:%Y-%m-%d %H:%M} UTC"
 
 
 def names(host: str, port: int) -> str:

@@ -63,9 +63,11 @@ def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None
         context.load_cert_chain(f"/proc/self/fd/{handle}", password=_no_password)
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
+        if reason == "KEY_VALUES_MISMATCH":
+            raise RequestError("source.client_certs: the key does not belong to the certificate") from error
         raise RequestError(
             "source.client_certs: the certificate or its key cannot be used" + (f": {reason}" if reason else ""),
-            hint="both are PEM texts, the key without a password",
+            hint="`cert` and `key` are PEM texts, BEGIN lines and all, the key without a password",
         ) from error
     finally:
         os.close(handle)

@@ -12,17 +12,33 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 from registry_image.errors import TransportError, quote
 from registry_image.net.head import HeadTooLarge
 from registry_image.net.retry import Timeouts
+from registry_image.record import record
 
 #: The errors of requests (an OSError), urllib3, http.client, ssl and socket; ValueError is for an invalid URL.
 LIBRARY_ERRORS = (OSError, HTTPError, HTTPException, ValueError)
 
 _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_REFUSED = (
+    "nothing listens there, or a firewall refuses: is the port right? Without one it is 443, and 80 for plain HTTP"
+)
 _PROXY_HINT = "see the variables http_proxy, https_proxy and no_proxy of the worker"
 #: OpenSSL's X509_V_ERR_…, by what is wrong with a certificate.
-_DATES = (9, 10)
+_EXPIRED = 10
+_DATES = (9, _EXPIRED)
 _NAMES = (62, 64)
-_CLIENT_CERTIFICATE_HINT = "the server may want a certificate of yours: `client_certs`"
-_EOF_HINT = f"{_CLIENT_CERTIFICATE_HINT}; or it speaks plain HTTP only: `insecure: true`"
+#: No authority that is trusted vouches for it. Other certificates are unfit, whoever vouches for them.
+_AUTHORITY = (2, 18, 19, 20, 21, 27)
+_NO_AUTHORITY = "if it is of a private certificate authority, or self-signed, add that certificate to `ca_certs`"
+_OTHER_AUTHORITY = "the certificates in `ca_certs` do not vouch for it: add the one of its authority"
+_NOT_INSECURE = "`insecure: true` does not help: it allows plain HTTP, and TLS is verified all the same"
+_UNFIT = "the server needs another certificate: this one would not do with any `ca_certs`"
+_DATES_HINT = "either the server needs a new certificate, or the worker's clock is wrong"
+_DATES_ABOVE = (
+    "the server must send newer certificates of its authority, or `ca_certs` have them; or the clock is wrong"
+)
+_CERTIFICATE_MISSING = "the server may want a certificate of yours: `client_certs`"
+_CERTIFICATE_SENT = "the server may not accept the certificate that `client_certs` has for it"
+_PLAIN_HTTP = "if this is the registry itself, and it speaks plain HTTP only, set `insecure: true`"
 _CLIENT_CERTIFICATE = "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "HANDSHAKE_FAILURE", "UNKNOWN_CA"
 
 
@@ -34,12 +50,24 @@ class Untrusted(TransportError):
     """The server's certificate leads to no authority that was loaded."""
 
 
-def transport_error(
-    error: BaseException, what: str, host: str, *, proxy: str = "", timeouts: Timeouts | None = None
-) -> TransportError:
-    """``proxy`` is the host and port of the proxy in between, if there is one; ``timeouts`` are what was waited."""
+@record(kw_only=True)
+class Setting:
+    """What is known of a connection. ``proxy`` is the host and port of the proxy in between, if there is one;
+    ``timeouts`` are what was waited. ``has_authorities`` says whether `ca_certs` are set, ``has_certificate`` whether
+    `client_certs` has one for the host."""
+
+    proxy: str = ""
+    timeouts: Timeouts | None = None
+    has_authorities: bool = False
+    has_certificate: bool = False
+
+
+_UNKNOWN = Setting()
+
+
+def transport_error(error: BaseException, what: str, host: str, setting: Setting = _UNKNOWN) -> TransportError:
     chain = list(_causes(error))
-    prefix = f"{what}: {host}"
+    prefix, proxy = f"{what}: {host}", setting.proxy
     if any(isinstance(cause, LocationParseError) for cause in chain):
         # The library's text has the whole address, for a proxy with its password.
         return TransportError(f"{prefix}: invalid address, or invalid proxy", hint=_PROXY_HINT, retryable=False)
@@ -47,54 +75,58 @@ def transport_error(
         reason = _reason(chain) or _last_message(chain)
         return TransportError(f"{prefix}: the proxy {proxy or '(unknown)'} failed: {reason}", hint=_PROXY_HINT)
     tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return _explain_certificate(tls, prefix, host, setting)
     if tls is not None:
-        return _explain_tls(tls, prefix, "" if proxy else host)
-    return _explain_socket(chain, prefix, timeouts) or TransportError(
+        return _explain_tls(tls, prefix, setting)
+    return _explain_socket(chain, prefix, setting.timeouts) or TransportError(
         f"{prefix}: the connection broke: {_last_message(chain)}"
     )
 
 
-def _explain_tls(cause: ssl.SSLError, prefix: str, host: str) -> TransportError:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return _explain_certificate(cause, prefix, host)
+def _explain_tls(cause: ssl.SSLError, prefix: str, setting: Setting) -> TransportError:
     reason = cause.reason or ""
     if reason in _PLAIN_REASONS:
-        return NoTLS(
-            f"{prefix}: TLS: the server answered without it",
-            hint="if this registry speaks plain HTTP only, set `insecure: true`",
-            retryable=False,
-        )
+        return NoTLS(f"{prefix}: TLS: the server answered without it", hint=_PLAIN_HTTP, retryable=False)
+    certificate = _CERTIFICATE_SENT if setting.has_certificate else _CERTIFICATE_MISSING
     if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "EOF" in reason:
-        return NoTLS(f"{prefix}: TLS: the server closed the connection", hint=_EOF_HINT)
-    hint = _CLIENT_CERTIFICATE_HINT if reason.endswith(_CLIENT_CERTIFICATE) else None
+        return NoTLS(f"{prefix}: TLS: the server closed the connection", hint=f"{certificate}; {_PLAIN_HTTP}")
+    hint = certificate if reason.endswith(_CLIENT_CERTIFICATE) else None
     return TransportError(f"{prefix}: TLS: {reason.replace('_', ' ').lower() or cause}", hint=hint, retryable=False)
 
 
-def _explain_certificate(cause: ssl.SSLCertVerificationError, prefix: str, host: str) -> TransportError:
-    """``host`` is "" if it cannot be asked directly."""
-    if cause.verify_code not in _DATES + _NAMES:
+def _explain_certificate(
+    cause: ssl.SSLCertVerificationError, prefix: str, host: str, setting: Setting
+) -> TransportError:
+    # Behind a proxy the host cannot be asked for its certificate.
+    name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "443")
+    address = None if setting.proxy else (name.strip("[]"), int(port))
+    if cause.verify_code in _DATES:
+        problem, hint = _explain_dates(cause, address)
+    elif cause.verify_code in _NAMES:
+        from registry_image.net import peer  # imports cryptography: only to explain
+
+        problem = f"is for another host: {(address and peer.names(*address)) or cause.verify_message}"
+        hint = "use a host that the certificate is for, or have one issued for this host"
+    else:
+        own = _OTHER_AUTHORITY if setting.has_authorities else _NO_AUTHORITY
         return Untrusted(
             f"{prefix}: TLS: the certificate is not trusted: {cause.verify_message}",
-            hint="if it is of a private certificate authority, or self-signed, add that certificate to `ca_certs`; "
-            "`insecure: true` does not help: it allows plain HTTP, and TLS is verified all the same",
+            hint=f"{own}; {_NOT_INSECURE}" if cause.verify_code in _AUTHORITY else _UNFIT,
             retryable=False,
         )
+    return TransportError(f"{prefix}: TLS: the certificate {problem}", hint=hint, retryable=False)
+
+
+def _explain_dates(cause: ssl.SSLCertVerificationError, address: tuple[str, int] | None) -> tuple[str, str]:
+    """The problem and its hint."""
     from registry_image.net import peer  # imports cryptography: only to explain
 
-    name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "443")
-    address = name.strip("[]"), int(port)
-    if cause.verify_code in _DATES:
-        problem, says = (
-            "has expired" if cause.verify_code == 10 else "is not valid yet",
-            host and peer.validity(*address),
-        )
-        hint = "either the server needs a new certificate, or the worker's clock is wrong"
-    else:
-        problem, says = "is for another host", host and peer.names(*address)
-        hint = "use a host that the certificate is for, or have one issued for this host"
-    return TransportError(
-        f"{prefix}: TLS: the certificate {problem}: {says or cause.verify_message}", hint=hint, retryable=False
-    )
+    problem = "has expired" if cause.verify_code == _EXPIRED else "is not valid yet"
+    dates = peer.validity(*address) if address else None
+    if dates == "":
+        return f"itself is valid, but one that vouches for it {problem}", _DATES_ABOVE
+    return f"{problem}: {dates or cause.verify_message}", _DATES_HINT
 
 
 def _never_connected(chain: list[BaseException]) -> bool:
@@ -122,13 +154,13 @@ def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts 
         unknown = lookup.errno == socket.EAI_NONAME
         return TransportError(
             f"{prefix}: DNS: {lookup.strerror}",
-            hint="is the host in `repository` spelled right, and does the worker resolve it?"
+            hint="does the worker's DNS know this host? If it is from your pipeline, is it spelled right?"
             if unknown
             else "do the worker's name servers answer? They are in its /etc/resolv.conf",
             retryable=not unknown,
         )
     if among(ConnectionRefusedError):
-        return NoTLS(f"{prefix}: connection refused", hint="nothing listens there: is the port right?")
+        return NoTLS(f"{prefix}: connection refused", hint=_REFUSED)
     if among(ConnectionResetError, BrokenPipeError):
         return NoTLS(f"{prefix}: the connection was reset")
     large = next((cause for cause in chain if isinstance(cause, HeadTooLarge | LineTooLong)), None)
@@ -144,7 +176,7 @@ def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts 
     if among(TimeoutError):
         return NoTLS(
             f"{prefix}: stalled: no byte came{stall}",
-            hint="the host took the connection and then said nothing: see its load, and proxies or firewalls before it",
+            hint="there is a connection, but nothing comes: see the host's load, and proxies or firewalls on the way",
         )
     return None
 
