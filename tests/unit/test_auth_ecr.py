@@ -292,7 +292,7 @@ def test_a_role_without_the_right_to_a_token_says_which_right(client: Client, we
     [
         ("ExpiredTokenException", "expired"),
         ("UnrecognizedClientException", "does not know this access key"),
-        ("InvalidSignatureException", "does not belong to `aws_access_key_id`"),
+        ("InvalidSignatureException", "does not belong to the access key"),
         ("AccessDeniedException", "ecr:GetAuthorizationToken"),
     ],
 )

@@ -187,7 +187,7 @@ class ACRLogin(RefreshableCredentials):
         except RegistryError as error:
             kind = _AudienceRefused if error.status in (400, 401, 403) else AuthError
             hint = f"{_PERMISSION}; `azure_tenant_id` is the registry's tenant, not the worker's"
-            raise kind(error.message, hint=hint) from error
+            raise kind(error.message, hint=hint if kind is _AudienceRefused else error.hint) from error
         except TransportError as error:
             raise AuthError(error.message, hint=error.hint) from error
 
@@ -221,8 +221,9 @@ def _transport_error(error: BaseException | None) -> TransportError | None:
     return None
 
 
-def _token_hint(message: str) -> str:
+def _token_hint(message: str) -> str | None:
     hints = {
+        "AADSTS90002": "`azure_tenant_id` is not a tenant of this cloud",
         "AADSTS700016": "is `azure_client_id` an application of this tenant? `azure_tenant_id` says which tenant",
         "AADSTS7000215": "`azure_client_secret` is wrong: it is the secret's value, not its ID",
         "AADSTS7000222": "`azure_client_secret` has expired: make a new one",
@@ -232,4 +233,4 @@ def _token_hint(message: str) -> str:
         "Identity not found": "assign the managed identity to the worker's machine, or correct `azure_client_id`",
         "No identity": "assign a managed identity to the worker's machine, or set `azure_client_id` to the one it has",
     }
-    return next((hint for words, hint in hints.items() if words in message), _PERMISSION)
+    return next((hint for words, hint in hints.items() if words in message), None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from registry_image.auth.sdkhttp import METADATA_CONNECT_TIMEOUT, SDKTransport, quieten
@@ -31,16 +32,23 @@ _WHAT = "AWS login"
 _TRUST = "the trust policy of"
 _WEB_IDENTITY = "sts:AssumeRoleWithWebIdentity to the token's issuer and subject"
 
-_UNKNOWN_KEY = "AWS does not know this access key: is it deleted, mistyped or of another partition?"
-_WRONG_SECRET = "`aws_secret_access_key` does not belong to `aws_access_key_id`"  # noqa: S105 (a hint)
+_UNKNOWN_KEY = (
+    "AWS does not know this access key: is it deleted, mistyped, of another partition, or a temporary one without its "
+    "session token?"
+)
+_WRONG_PAIR = "the secret key does not belong to the access key: see `aws_secret_access_key`, or the worker's keys"
+_WRONG_CLOCK = "the worker's clock is wrong: AWS takes requests of the last minutes only"
+#: The codes that say that a right is missing.
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 _HINTS = {
     "ExpiredToken": "the session token has expired: the keys of the source or of the worker must be renewed",
     "ExpiredTokenException": "the token has expired: it must be newer than the step, see its lifetime where it is made",
     "InvalidClientTokenId": _UNKNOWN_KEY,
     "UnrecognizedClientException": _UNKNOWN_KEY,
-    "SignatureDoesNotMatch": _WRONG_SECRET,
-    "InvalidSignatureException": _WRONG_SECRET,
+    "SignatureDoesNotMatch": _WRONG_PAIR,
+    "InvalidSignatureException": _WRONG_PAIR,
     "InvalidIdentityToken": "the role's account needs an IAM OIDC provider for the token's issuer, with its audience",
+    "RegionDisabledException": "STS is not active in this region for the account: activate it, or set another region",
     "IDPCommunicationError": "AWS cannot reach the token's issuer to fetch its keys: try again, or make it reachable",
 }
 
@@ -146,7 +154,7 @@ class Identity:
 class AWSError(AuthError):
     """An error that AWS answered; ``code`` is AWS's name of the reason."""
 
-    def __init__(self, message: str, *, code: str, hint: str) -> None:
+    def __init__(self, message: str, *, code: str, hint: str | None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
 
@@ -156,7 +164,7 @@ def call(
 ) -> Mapping[str, object]:
     """Raises AuthError, or AWSError with step, endpoint and status.
 
-    ``permission`` is the hint for errors without one of their own, such as a denied access.
+    ``permission`` is the hint for a denied access.
     """
     from botocore.exceptions import ClientError
 
@@ -170,9 +178,16 @@ def call(
             raise AWSError(
                 f"{_WHAT}: {step}: {endpoint} answered {status} {details['Code']}: {quote(details['Message'])}",
                 code=details["Code"],
-                hint=_HINTS.get(details["Code"], permission),
+                hint=_hint(details["Code"], details["Message"], permission, denied=status == HTTPStatus.FORBIDDEN),
             ) from None
     return answer
+
+
+def _hint(code: str, message: str, permission: str, *, denied: bool) -> str | None:
+    # STS and ECR have one code for a wrong secret and for a request that is signed too early or too late.
+    if _HINTS.get(code) == _WRONG_PAIR and message.startswith(("Signature expired", "Signature not yet current")):
+        return _WRONG_CLOCK
+    return _HINTS.get(code) or (permission if denied or code in _DENIED else None)
 
 
 @contextmanager

@@ -109,9 +109,10 @@ def _check(settings: AWSSettings, region: str) -> None:
             f"source.aws_region: {quote(region)} is not a region of AWS", hint="such as `us-east-1` or `eu-central-1`"
         )
     if settings.account_id and not is_account(settings.account_id):
+        shortened = settings.account_id.isdigit() and len(settings.account_id) < 12
         raise RequestError(
             f"source.aws_account_id: expected twelve digits, got {quote(settings.account_id)}",
-            hint="quote the number: YAML drops leading zeros",
+            hint="did it begin with zeros? Put it in quotes: YAML drops them from a number" if shortened else None,
         )
 
 

@@ -30,7 +30,7 @@ _TOKEN_ADDRESS = re.compile(r"https://(?:[a-z0-9-]+\.)*googleapis\.com(?:/[A-Za-
 _STS = "https://sts.googleapis.com/v1/token"
 _IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken"
 _WHAT = "Google login"
-_KEY_HINT = "make a new key: this one is deleted, disabled or of another account; or the worker's clock is wrong"
+_KEY_HINT = "is the key deleted, disabled or of another account? Then make a new key; or the worker's clock is wrong"
 _TRADE_HINT = "the provider must trust the token's issuer and audience, and its attribute condition the token's subject"
 _HINTS = {
     "impersonated": "the token's principal needs the role iam.workloadIdentityUser on the service account",
@@ -74,13 +74,18 @@ class GCPLogin(RefreshableCredentials):
             raise AuthError(error.message, hint=_METADATA_HINT if metadata else error.hint) from error
         except Exception as error:
             message = _innermost_message(error)
-            hint = next((better for word, better in _HINTS.items() if word in message), hint)
-            raise AuthError(f"{step}: {quote(message, limit=400)}", hint=hint) from error
+            raise AuthError(f"{step}: {quote(message, limit=400)}", hint=self._better(hint, message, error)) from error
         if not credentials.token:
             raise AuthError(f"{step}: the answer holds no token")
         # google-auth's times are in UTC without a time zone (google-auth-library-python#977).
         expires_at = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else 0.0
         return Expiring(credentials=Credentials(username=USERNAME, password=credentials.token), expires_at=expires_at)
+
+    def _better(self, hint: str, message: str, error: Exception) -> str | None:
+        """``hint``, unless Google's ``message`` says more; None for trouble of Google's own."""
+        if getattr(error, "retryable", False):
+            return None
+        return next((told for word, told in _HINTS.items() if self._oidc_token and word in message), hint)
 
     def _step(self) -> tuple[str, str]:
         """The beginning of an error's text, and its likely remedy."""
