@@ -14,6 +14,7 @@
     │   ├── SizeMismatch
     │   ├── InvalidManifest       a manifest, index or config that breaks its specification
     │   ├── UnsupportedMediaType
+    │   │   └── NotAnImage        an artifact, where an image is wanted
     │   └── NoMatchingPlatform
     ├── ExtractionError           the layers cannot be unpacked
     │   ├── UnsafePath            a name or link that climbs out, or is empty
@@ -145,15 +146,16 @@ class UnsupportedMediaType(ContentError):
     """Content of a kind that this operation does not support, such as a Docker schema 1 manifest."""
 
 
+class NotAnImage(UnsupportedMediaType):
+    """An artifact, such as a Helm chart, where an image is wanted."""
+
+
 class NoMatchingPlatform(ContentError):
     """An index has nothing for the wanted platform; the message lists what it has."""
 
     def __init__(self, what: str, *, wanted: str, available: list[str]) -> None:
         listed = ", ".join(available) or "nothing with a platform"
-        super().__init__(
-            f"{what}: no image for platform {wanted}: there is {listed}",
-            hint="set `platform` in source or params to one of these",
-        )
+        super().__init__(f"{what}: no image for platform {wanted}: there is {listed}")
         self.available = available
 
 

@@ -11,9 +11,9 @@ from registry_image.errors import (
     DigestMismatch,
     InvalidManifest,
     NoMatchingPlatform,
+    NotAnImage,
     NotFound,
     SizeMismatch,
-    UnsupportedMediaType,
 )
 from registry_image.oci.digest import Digest
 from registry_image.oci.image import Image
@@ -121,9 +121,8 @@ def test_too_many_nested_indexes_are_an_error() -> None:
 
 def test_an_artifact_is_not_an_image() -> None:
     chart = images.blob(b"{}", "application/vnd.cncf.helm.config.v1+json")
-    with pytest.raises(UnsupportedMediaType, match=r"helm\.config") as caught:
+    with pytest.raises(NotAnImage, match=r"helm\.config"):
         name_of(images.manifest_of(chart, []))
-    assert "oci-layout" in (caught.value.hint or "")
 
 
 def test_layers_and_diff_ids_must_pair_up() -> None:
@@ -222,9 +221,8 @@ def test_an_entry_for_an_artifact_is_taken_where_nothing_else_is_for_the_platfor
 
 
 def test_an_index_of_artifacts_says_what_they_are() -> None:
-    with pytest.raises(UnsupportedMediaType, match="not an image but an artifact of type 'a/disk'") as caught:
+    with pytest.raises(NotAnImage, match="not an image but an artifact of type 'a/disk'"):
         name_of(listed((ARTIFACT, {}), (ARTIFACT, HERE)))
-    assert "oci-layout" in (caught.value.hint or "")
 
 
 def test_the_platforms_of_artifacts_are_not_listed_as_available() -> None:
@@ -238,9 +236,8 @@ def test_a_build_cache_says_that_no_image_is_in_it() -> None:
         images.Content(manifest=images.blob(b"layer", "application/vnd.oci.image.layer.v1.tar+gzip")),
         images.Content(manifest=images.blob(b"{}", "application/vnd.buildkit.cacheconfig.v0")),
     )
-    with pytest.raises(UnsupportedMediaType, match=r"no image in it, but .*vnd\.buildkit\.cacheconfig") as caught:
+    with pytest.raises(NotAnImage, match=r"no image in it, but .*vnd\.buildkit\.cacheconfig"):
         name_of(cache)
-    assert "oci-layout" in (caught.value.hint or "")
 
 
 def test_the_documents_of_one_search_have_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:

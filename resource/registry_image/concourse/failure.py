@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from registry_image.concourse.request.source import Source
-from registry_image.errors import DigestMismatch, RequestError, ResourceError, SizeMismatch
+from registry_image.errors import (
+    DigestMismatch,
+    NoMatchingPlatform,
+    NotAnImage,
+    RateLimited,
+    RequestError,
+    ResourceError,
+    SizeMismatch,
+)
 
 _VERBS = {"in": "get", "out": "put"}
 _SERVED = (
     "try again; if it stays, the registry or a proxy in front of it serves damaged bytes: push the image again, or see "
     "`registry_mirror` and the worker's proxies"
 )
-_GIVEN = "the image to push is damaged: build or save it again, or, with `from`, push it to its repository again"
+_GIVEN = (
+    "the image to push is damaged: build or save it again; with `from`, try again, and if it stays, push the image to "
+    "its repository again"
+)
+_PLATFORM = "set `platform` to one of these: in params of the get, which go before source, or in source"
+_PLATFORMS = "`params.platforms` takes the platforms that are there"
+_ARTIFACT = "to get an artifact, set `format: oci-layout`, or `skip_download: true`"
 
 
 def complete(error: ResourceError, step: str, source: Source) -> None:
@@ -24,5 +38,18 @@ def complete(error: ResourceError, step: str, source: Source) -> None:
         error.args = (f"{verb} {name}: {error.message.removeprefix(f'{verb}: ')}",)
     elif not error.message.startswith((f"{verb}:", f"{verb} ")):
         error.args = (f"{verb}: {error.message}",)
+    error.hint = _hint(error, step, source)
+
+
+def _hint(error: ResourceError, step: str, source: Source) -> str | None:
+    """What only the step and the source tell."""
     if isinstance(error, DigestMismatch | SizeMismatch):
-        error.hint = error.hint or (_GIVEN if step == "out" else _SERVED)
+        return error.hint or (_GIVEN if step == "out" else _SERVED)
+    if isinstance(error, RateLimited) and step != "out" and source.repository.host not in source.registry_mirrors:
+        field = "`registry_mirror`" if source.repository.is_docker_hub else "`registry_mirrors`"
+        return f"{error.hint}; a mirror would take requests off it ({field})"
+    if isinstance(error, NoMatchingPlatform) and error.available:
+        return _PLATFORM if step == "in" else _PLATFORMS
+    if step == "in" and isinstance(error, NotAnImage):
+        return _ARTIFACT
+    return error.hint

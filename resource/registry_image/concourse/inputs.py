@@ -27,7 +27,9 @@ def find_one(directory: str, pattern: str, field: str) -> str:
         if not matches:
             raise RequestError(
                 f"{field}: nothing matches {quote(pattern)}: {_holdings(directory, parents, field)}",
-                hint="a path begins with the name of an artifact of the build, such as `image/image.tar`",
+                hint="a path begins with the name of an artifact of the build, such as `image/image.tar`"
+                if parents == [""]
+                else None,
             )
     if len(matches) > 1:
         raise RequestError(f"{field}: {len(matches)} files match {quote(pattern)}, expected one: {_list(matches)}")

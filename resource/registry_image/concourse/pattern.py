@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -9,6 +10,8 @@ from registry_image.errors import RequestError, quote
 
 #: The most memory for a compiled expression, in bytes: RE2's own default.
 MAX_PROGRAM_SIZE = 8 * 1024 * 1024
+#: What other engines have: look-around and back-references.
+_FOREIGN = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
 
 
 class Match(Protocol):
@@ -40,7 +43,9 @@ def compile_pattern(text: str, field: str) -> Pattern:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         raise RequestError(
             f"{field}: {quote(text)} is not a valid RE2 expression: {reason}{_place(text, reason)}",
-            hint="RE2 has no look-around and no back-references: https://github.com/google/re2/wiki/Syntax",
+            hint="RE2 has no look-around and no back-references: https://github.com/google/re2/wiki/Syntax"
+            if _FOREIGN.search(text)
+            else None,
         ) from None
     return pattern
 

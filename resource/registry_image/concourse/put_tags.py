@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from registry_image.concourse.request.put import PutRequest
 from registry_image.errors import NotFound, RequestError, quote
-from registry_image.oci.reference import is_tag
+from registry_image.oci.reference import TAG_GRAMMAR, is_tag
 from registry_image.semver.version import SemVer
 
 #: Limit of an `additional_tags` file in bytes: some 500 tags of full length, and each takes a request to push.
 MAX_TAGS_FILE = 64 * 1024
-_TAG_HINT = "tags are at most 128 of A-Z a-z 0-9 . _ -"
 
 
 def choose_tags(
@@ -32,16 +31,18 @@ def choose_tags(
         raise RequestError("params.tag_prefix: there are no `tags` or `additional_tags` to put it before")
     tags += [request.tag_prefix + tag for tag in more]
     if not tags:
+        if request.additional_tags:
+            raise RequestError("put: no tag to push: the file that `additional_tags` names is empty")
         raise RequestError(
             "put: no tag to push", hint="set `tag` in source, or `version`, `tags` or `additional_tags` in params"
         )
     for number, tag in enumerate(additional, start=1):
         if not is_tag(request.tag_prefix + tag):
             # Not quoted: it may be any file of the build.
-            raise RequestError(f"params.additional_tags: word {number} of the file is not a tag", hint=_TAG_HINT)
+            raise RequestError(f"params.additional_tags: word {number} of the file is not a tag", hint=TAG_GRAMMAR)
     for tag in tags:
         if not is_tag(tag):
-            raise RequestError(f"put: {quote(tag)} is not a tag", hint=_TAG_HINT)
+            raise RequestError(f"put: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
     return tuple(dict.fromkeys(tags))
 
 

@@ -20,6 +20,8 @@ _HOST = re.compile(
     re.ASCII,
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+#: The grammar of `is_tag`, for hints.
+TAG_GRAMMAR = "a tag is at most 128 of A-Z a-z 0-9 . _ - and begins with neither . nor -"
 #: Length of a repository name without its host, in characters (distribution/reference, NameTotalLengthMax).
 MAX_NAME_LENGTH = 255
 _ALGORITHMS = ("sha256:", "sha384:", "sha512:")
@@ -79,7 +81,9 @@ class RepositoryName:
             host = DOCKER_HUB
             if "/" not in path:
                 path = f"library/{path}"
-        if not _PATH.fullmatch(path) or len(path) > MAX_NAME_LENGTH:
+        if len(path) > MAX_NAME_LENGTH:
+            raise RequestError(f"repository {quote(text)}: a name of more than {MAX_NAME_LENGTH} characters")
+        if not _PATH.fullmatch(path):
             raise RequestError(
                 f"repository {quote(text)}: {quote(path)} is not a repository name",
                 hint="names are lower-case letters, digits and single . _ - or / between them",
@@ -122,5 +126,5 @@ class Reference:
         last, colon, tag = last.partition(":")
         name = f"{head}{slash}{last}"
         if colon and not is_tag(tag):
-            raise RequestError(f"repository {quote(text)}: {quote(tag)} is not a tag")
+            raise RequestError(f"repository {quote(text)}: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
         return cls(name, RepositoryName.parse(name), tag if colon else None, digest)

@@ -112,10 +112,10 @@ def _listed(reasons: list[str]) -> str:
 def _hint(reasons: list[str]) -> str:
     if not reasons:
         return (
-            "sign it: `params.sign.cosign` of put, or `cosign sign`. A signature of an index does not stand for the "
-            "platforms in it: for a version with a platform's digest, `cosign sign --recursive`"
+            "sign it: `params.sign.cosign` of the put that pushes it, or `cosign sign`. A signature of an index does "
+            "not stand for the platforms in it: for a version with a platform's digest, `cosign sign --recursive`"
         )
-    return "`source.verify` names whose signature is wanted, and the message who signed instead"
+    return "`verify` says which signatures count, and the message why those that were found do not"
 
 
 def _fingerprint(hint: str) -> str:

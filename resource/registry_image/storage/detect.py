@@ -61,25 +61,30 @@ def open_image(path: str, shown: str, run: Run = map) -> Iterator[StoredImage]:
 def _directory(path: str, shown: str) -> StoredImage:
     what = f"OCI layout {shown!r}"
     files = Directory(path, what)
-    if files.has("index.json"):
+    # A get writes an index.json too, beside its rootfs.
+    if files.has("index.json") and (files.has("blobs") or files.has("oci-layout")):
         layout = LayoutReader(files)
         return StoredImage(reader=layout, root=layout.directory_root(), form="OCI layout")
     with storage_errors(f"reading {what}"):
         names = sorted(os.listdir(path))
     seems, hint = "", None
-    if "oci" in names and os.path.isdir(os.path.join(path, "oci")):
+    if os.path.exists(os.path.join(path, "oci", "index.json")):
         seems, hint = ": it seems to be what a get with `format: oci-layout` leaves", f"set `image` to {shown}/oci"
     elif "image.tar" in names:
         seems, hint = ": it seems to hold a tarball", f"set `image` to {shown}/image.tar"
     elif "rootfs" in names and "metadata.json" in names:
         seems = ": it seems to be what a get with `format: rootfs` leaves, which has no layers to push"
         hint = "get the image with `params: {format: oci-layout}`"
+    elif "digest" in names and "repository" in names:
+        seems = ": it seems to be what a get with `skip_download: true` leaves, which has no image"
+        hint = "get the image with `params: {format: oci-layout}`"
     elif "manifest.json" in names:
         seems, hint = ": it seems to be an unpacked docker-save tarball", "push the tarball itself"
     elif "blobs" in names or "oci-layout" in names:
         seems = ": it seems to be an OCI layout that is incomplete"
+    missing = "blobs" if "index.json" in names else "index.json"
     raise ContentError(
-        f"image {shown!r}: a directory without index.json{seems}: expected {_FORMS}; it has {_some(names)}", hint=hint
+        f"image {shown!r}: a directory without {missing}{seems}: expected {_FORMS}; it has {_some(names)}", hint=hint
     )
 
 

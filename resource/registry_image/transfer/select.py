@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from registry_image.errors import InvalidManifest, NoMatchingPlatform, ResourceError, UnsupportedMediaType, quote
+from registry_image.errors import InvalidManifest, NoMatchingPlatform, NotAnImage, ResourceError, quote
 from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.content import ContentReader, Manifests, read_child, read_small_blob
@@ -25,8 +25,6 @@ MAX_SEARCHED = 8 * 1024 * 1024
 MAX_CANDIDATES = 10
 #: The platform of an index's child that names none, as in the first indexes.
 DEFAULT_PLATFORM = Platform("linux", "amd64")
-#: What a pipeline can do about content that is no image.
-ARTIFACT_HINT = "use `format: oci-layout` or `skip_download: true` to get artifacts"
 _KNOWN = mediatype.MANIFESTS | mediatype.INDEXES
 _SILENCE = Silence()
 
@@ -36,8 +34,8 @@ def select_image(
 ) -> Image:
     """The image for ``platform`` in ``root``, which was read from ``reader``; manifest and config are verified.
 
-    A single manifest is taken whatever its platform, with a note. Raises NoMatchingPlatform; UnsupportedMediaType for
-    an artifact; InvalidManifest; what ``reader`` raises.
+    A single manifest is taken whatever its platform, with a note. Raises NoMatchingPlatform; NotAnImage for an
+    artifact; InvalidManifest; what ``reader`` raises.
     """
     search = _Search(reader, root, platform)
     manifest = search.descend(root, 0) or search.artifact
@@ -45,9 +43,7 @@ def select_image(
         raise search.nothing()
     if not manifest.is_image:
         kind = manifest.artifact_type or manifest.config.media_type
-        raise UnsupportedMediaType(
-            f"manifest {manifest.digest}: not an image but an artifact of type {quote(kind)}", hint=ARTIFACT_HINT
-        )
+        raise NotAnImage(f"manifest {manifest.digest}: not an image but an artifact of type {quote(kind)}")
     what = f"config of {manifest.digest}"
     config = parse_config(read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE), what=what)
     image = Image(manifest=manifest, config=config)
@@ -115,7 +111,7 @@ class _Search:
         kinds = list(dict.fromkeys(child.media_type for child in root.manifests)) if isinstance(root, Index) else []
         if kinds and not _KNOWN.intersection(kinds):
             # BuildKit's caches are indexes of layers.
-            return UnsupportedMediaType(f"{what}: no image in it, but {quote(', '.join(kinds))}", hint=ARTIFACT_HINT)
+            return NotAnImage(f"{what}: no image in it, but {quote(', '.join(kinds))}")
         return NoMatchingPlatform(what, wanted=str(self._platform), available=list(dict.fromkeys(self._available)))
 
     def _child(self, entry: Descriptor) -> Manifest | Index:

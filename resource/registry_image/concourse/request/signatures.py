@@ -91,7 +91,7 @@ def _wanted(reader: JSONReader, name: str) -> Wanted:
     if exact == by_regex:
         raise RequestError(
             f"{_field(reader)}: expected `{name}` or `{expression}`: {'both are' if exact else 'neither is'} set",
-            hint="an issuer says who vouches for a subject: one means nothing without the other",
+            hint=None if exact else "an issuer says who vouches for a subject: one means nothing without the other",
         )
     chosen = expression if by_regex else name
     return Wanted(where=f"{_field(reader)}.{chosen}", text=reader.text(chosen), is_regex=by_regex)

@@ -15,7 +15,15 @@ from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.certificate import ClientCertificate
 from registry_image.oci.digest import Digest
 from registry_image.oci.platform import Platform
-from registry_image.oci.reference import DOCKER_HUB, Reference, RepositoryName, is_host, is_tag, registry_host
+from registry_image.oci.reference import (
+    DOCKER_HUB,
+    TAG_GRAMMAR,
+    Reference,
+    RepositoryName,
+    is_host,
+    is_tag,
+    registry_host,
+)
 from registry_image.record import EMPTY, record
 
 if TYPE_CHECKING:
@@ -140,7 +148,7 @@ def _tag(reader: JSONReader, warnings: list[str]) -> str | None:
     if isinstance(tag, InexactText):
         warnings.append(f"source.tag: {tag} is a number in the pipeline: {advice(tag)}")
     if tag is not None and not is_tag(tag):
-        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint="tags are at most 128 of A-Z a-z 0-9 . _ -")
+        raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
     return tag
 
 
