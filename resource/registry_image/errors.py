@@ -177,8 +177,8 @@ class CorruptLayer(ExtractionError):
 
 #: Advice by errno, whatever was being read or written.
 _DISK_HINTS = {
-    ENOSPC: "free space, or inodes (`df -i`), on the volume of the build's files",
-    EDQUOT: "raise the quota of the volume of the build's files",
+    ENOSPC: "free space, or inodes (`df -i`), on the worker's disk",
+    EDQUOT: "raise the quota of the worker's volume",
     EMFILE: "raise the limit of open files (`ulimit -n`)",
     EIO: "the disk reports a failure: see the kernel's log",
 }

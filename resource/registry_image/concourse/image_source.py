@@ -85,7 +85,7 @@ def _open(request: PutRequest, connection: Connection, stack: ExitStack, policy:
     if given != 1:
         raise RequestError(
             f"params: expected exactly one of `image`, `images` and `from`, got {'several' if given else 'none'}",
-            hint="`image` is the path of a tarball or an OCI layout in an artifact of the build",
+            hint=None if given else "`image` is the path of a tarball or an OCI layout in an artifact of the build",
         )
     if request.platforms and request.from_reference is None:
         raise RequestError("params.platforms: only valid together with `from`")
@@ -159,7 +159,7 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
         manifest = read_child(image.reader, entry)
         if isinstance(manifest, Index):
             raise ContentError(f"{field}: {quote(part.path)} holds nested indexes: expected one image")
-        platform = entry.platform or _config_platform(image.reader, manifest, field)
+        platform = entry.platform or part.platform or _config_platform(image.reader, manifest, field)
         if not platform.is_unknown:
             real.append(platform)
             platform = part.platform or platform

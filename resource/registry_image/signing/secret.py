@@ -54,7 +54,9 @@ def read_signing_key(pem: str, password: str | None, field: str) -> SigningKey:
     except (ValueError, UnsupportedAlgorithm):
         raise RequestError(
             f"{field}: not a private key in PEM that the password opens",
-            hint="`cosign generate-key-pair` makes one, and `openssl genpkey`",
+            hint=f"see `password` beside {field}"
+            if "ENCRYPTED" in pem
+            else "`cosign generate-key-pair` makes one, and `openssl genpkey`",
         ) from None
     if isinstance(key, Ed25519PrivateKey):
         # cosign 3 signs Ed25519 prehashed and verifies its own signatures no more than cosign 2 does.
