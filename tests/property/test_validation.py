@@ -14,7 +14,6 @@ from jsonschema import Draft7Validator
 
 from registry_image.concourse.request import validation
 from registry_image.concourse.request.check import parse_check
-from registry_image.concourse.request.document import Step, read_document
 from registry_image.concourse.request.get import parse_get
 from registry_image.concourse.request.put import parse_put
 from registry_image.decode import JSON
@@ -117,26 +116,44 @@ def test_each_schema_file_names_its_dialect_and_describes_its_fields() -> None:
             assert field.keys() & {"description", "$ref", "additionalProperties"}, f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("kind", ["check", "get", "put"])
-@given(raw=st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
-def test_only_our_error_comes_out_of_any_bytes(kind: Step, raw: bytes) -> None:
+PARSERS: dict[str, Callable[[bytes], object]] = {
+    "check": parse_check,
+    "get": lambda raw: parse_get(raw, "/destination"),
+    "put": lambda raw: parse_put(raw, "/artifacts"),
+}
+
+
+def lines(kind: str, raw: bytes) -> list[str]:
+    """The mistakes in ``raw``."""
     try:
-        read_document(raw, kind)
+        PARSERS[kind](raw)
     except RequestError as error:
-        message = error.message
-    else:
-        return
-    assert "\n" not in message
+        return [each.message for each in (error, *error.others)]
+    return []
 
 
-@pytest.mark.parametrize(
-    ("kind", "parse"),
-    [
-        ("check", parse_check),
-        ("get", lambda raw: parse_get(raw, "/destination")),
-        ("put", lambda raw: parse_put(raw, "/artifacts")),
-    ],
-)
+@pytest.mark.parametrize("kind", PARSERS)
+@given(raw=st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
+def test_only_our_error_comes_out_of_any_bytes(kind: str, raw: bytes) -> None:
+    assert not any("\n" in line for line in lines(kind, raw))
+
+
+_PROPERTIES = SCHEMAS["source"]["properties"]
+assert isinstance(_PROPERTIES, dict)
+FIELDS = sorted(_PROPERTIES)
+
+
+@given(wrong=st.dictionaries(st.sampled_from(FIELDS), anything, max_size=3))
+def test_a_field_that_does_not_conform_hides_no_mistake_in_another(wrong: dict[str, object]) -> None:
+    source = {"repository": "x", **wrong}
+    raw = json.dumps({"source": source, "params": {"platform": "linux"}, "version": {"digest": "short"}}).encode()
+    found = lines("get", raw)
+    if b"\\u" not in raw:  # a null character, or half of a pair: no field is read then
+        assert any(line.startswith("params.platform: ") for line in found)
+        assert any(line.startswith("version.digest: ") for line in found)
+
+
+@pytest.mark.parametrize(("kind", "parse"), PARSERS.items())
 def test_a_valid_request_is_typed_or_refused_with_our_error(kind: str, parse: Callable[[bytes], object]) -> None:
     schema = SCHEMAS[kind]
 

@@ -53,10 +53,62 @@ def test_what_only_the_values_show_is_told_at_once_too() -> None:
     source = {"repository": "UPPER", "tag": "a/b", "platform": "linux", "auths": {"h": {"username": "x"}}}
     version = {"digest": "sha256:short"}
     lines = told(get, {"source": source, "version": version, "params": {"format": "oci", "formats": ["oci"]}})
-    starts = ("repository 'UPPER'", "source.tag: 'a/b'", "source: auths: h", "platform 'linux'", "params: `format`")
+    starts = ("source.repository: ", "source.tag: 'a/b'", "source: auths: h", "source.platform: ", "params: `format`")
     for start in (*starts, "version.digest: not a digest"):
         assert len([line for line in lines if line.startswith(start)]) == 1, lines
     assert len(lines) == 6
+
+
+def test_what_the_schema_shows_and_what_only_the_values_show_is_told_in_one_run() -> None:
+    source: dict[str, object] = {"repository": "UPPER", "tag": "a/b", "insecure": "yes", "insecur": SECRET}
+    source |= {"username": "robot", "password": [SECRET], "auths": {"h": {"username": "x", "password": 1}}}
+    params: dict[str, object] = {"format": "oci", "formats": ["oci"], "platform": "linux", "skip_downlod": True}
+    request = {"source": source, "params": params, "version": {"digest": "short"}}
+    lines = told(get, request)
+    assert [line.partition(" | ")[0].partition(": expected")[0] for line in lines] == [
+        "params: unknown field 'skip_downlod': did you mean skip_download?",
+        "source: unknown field 'insecur': did you mean insecure?",
+        "source.auths.h.password",
+        "source.insecure",
+        "source.password",
+        "source.repository: repository 'UPPER': 'library/UPPER' is not a repository name",
+        "source.tag: 'a/b' is not a tag",
+        "params: `format` and `formats` are both set",
+        "params.platform: platform 'linux'",
+        "version.digest: not a digest: 'short'",
+    ]
+    assert lines == told(get, request)
+    assert not any("hunter2" in line for line in lines)
+
+
+@pytest.mark.parametrize("parse", [parse_check, get, put])
+@pytest.mark.parametrize("document", [{}, [], {"source": []}, {"source": {"tag": 1.5}}, {"source": {}, "params": ""}])
+def test_a_part_that_is_missing_or_wrong_is_told_once_and_nothing_is_made_up(
+    parse: Callable[[bytes], object], document: object
+) -> None:
+    lines = told(parse, document)
+    assert len(lines) == len(set(lines))
+    for line in lines:
+        assert "'unknown'" not in line
+        assert "0000" not in line
+
+
+def test_a_field_that_cannot_be_read_does_not_count_as_absent() -> None:
+    verify = {"cosign": {"keys": ["x"]}}
+    (line,) = told(put, {"source": {"repository": "x"}, "params": {"from": 5, "verify": verify}})
+    assert line.startswith("params.from: expected a string")
+    (line,) = told(put, {"source": {"repository": "x"}, "params": {"verify": verify}})
+    assert line.startswith("params.verify: only what `from` promotes")
+
+
+@pytest.mark.parametrize("field", ["from", "mount_from", "platforms", "images", "repository", "platform"])
+def test_a_mistake_in_a_value_names_the_field(field: str) -> None:
+    values: dict[str, object] = {"mount_from": ["UP"], "platforms": ["x"], "images": [{"path": "a", "platform": "x"}]}
+    where = "source" if field in ("repository", "platform") else "params"
+    document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {}}
+    document[where][field] = values.get(field, "UP")
+    (line,) = told(put, document)
+    assert line.startswith(f"{where}.{field}: ")
 
 
 def test_a_long_list_of_mistakes_ends() -> None:

@@ -20,25 +20,31 @@ Step: TypeAlias = Literal["check", "get", "put"]
 def read_request(raw: bytes, step: Step, mistakes: Mistakes) -> tuple[Source, JSONReader, JSONReader]:
     """The source, and readers of the params and the version, empty if absent.
 
-    Raises RequestError for what does not conform to the schema; ``mistakes`` gets what else is wrong with the source.
+    Raises RequestError for what is no JSON; ``mistakes`` gets what does not conform to the schema, and what else is
+    wrong with the source.
     """
-    document = read_document(raw, step)
+    document = read_document(raw, step, mistakes)
     source, params, version = (JSONReader(document.get(key, {}), key) for key in ("source", "params", "version"))
     return read_source(source, mistakes), params, version
 
 
-def read_document(raw: bytes, step: Step) -> dict[str, JSON]:
-    """The valid request, without empty fields; numbers in text fields become text.
+def read_document(raw: bytes, step: Step, mistakes: Mistakes) -> dict[str, JSON]:
+    """The request, without empty fields and without those that do not conform to the schema, which ``mistakes`` gets;
+    numbers in text fields become text.
 
-    Raises RequestError, whose text repeats no value: it may be a secret.
+    No error's text repeats a value: it may be a secret. Raises RequestError for what is no JSON.
     """
     document = _parse(raw)
     schema = load_schema(step)
     document = normalised(document, schema)
     if not conforms(document, schema):
-        from registry_image.concourse.request.explanation import require_valid
+        from registry_image.concourse.request.explanation import explain
 
-        require_valid(document, schema)
+        errors, rest, wrong = explain(document, schema)
+        if errors:
+            mistakes.add(errors)
+            mistakes.unread |= wrong
+            return rest
     return document if isinstance(document, dict) else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from jsonschema import Draft7Validator
@@ -14,6 +15,12 @@ from registry_image.errors import RequestError, quote
 #: The most mistakes that are shown.
 MAX_SHOWN = 20
 
+#: What each part of a request must have.
+_NEEDED: Mapping[str, dict[str, JSON]] = {
+    "source": {"repository": "unknown"},
+    "params": {},
+    "version": {"digest": f"sha256:{'0' * 64}"},
+}
 _NAMES = {
     "string": "a string",
     "boolean": "true or false",
@@ -24,22 +31,44 @@ _NAMES = {
 }
 
 
-def require_valid(document: JSON, schema: Schema) -> None:
-    """Raises RequestError, whose text repeats no value that may be a secret."""
+def explain(document: JSON, schema: Schema) -> tuple[list[RequestError], dict[str, JSON], set[str]]:
+    """The mistakes; the document without the fields that have them, and these fields, such as "source.tag".
+
+    No text repeats a value that may be a secret. A required field that is missing or wrong gets a value that conforms,
+    so that the others can be read.
+    """
     errors = sorted(
         Draft7Validator(schema).iter_errors(document),
         # Unknown keys first: a misspelled key is often why another is missing.
         key=lambda error: (error.validator != "additionalProperties", list(map(str, error.absolute_path))),
     )
     found: dict[str, RequestError] = {}
+    wrong: set[str] = set()
     for error in errors:
         where = ".".join(str(part) for part in error.absolute_path) or "request"
         known = sorted(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
+        wrong |= _fields(error.absolute_path, str(error.validator), error.instance, known)
         for sentence in _sentences(str(error.validator), error.validator_value, error.instance, known, where):
             found.setdefault(f"{where}: {sentence}", RequestError(f"{where}: {sentence}"))
-    if found:
-        first, *others = list(found.values())[:MAX_SHOWN]
-        raise RequestError(first.message, others=others)
+    return list(found.values())[:MAX_SHOWN], _without(document, wrong), wrong
+
+
+def _fields(path: Iterable[object], keyword: str, value: object, known: list[str]) -> set[str]:
+    """The fields of ``source``, ``params`` and ``version`` that an error is in."""
+    parts = [str(part) for part in path]
+    if len(parts) >= 2 or keyword != "additionalProperties" or not isinstance(value, dict):
+        return {".".join(parts[:2])}
+    return {".".join((*parts, key)) for key in value if key not in known}
+
+
+def _without(document: JSON, wrong: set[str]) -> dict[str, JSON]:
+    given = document if isinstance(document, dict) else {}
+    rest: dict[str, JSON] = {}
+    for key, needed in _NEEDED.items():
+        part = given.get(key)
+        kept = part if isinstance(part, dict) else {}
+        rest[key] = {**needed, **{name: item for name, item in kept.items() if f"{key}.{name}" not in wrong}}
+    return rest
 
 
 def _sentences(keyword: str, rule: object, value: object, known: list[str], where: str) -> list[str]:
@@ -69,7 +98,8 @@ def _advised(where: str, unknown: str, known: list[str]) -> str:
     """What to write instead of a field that is not known: its name here, or else the nearest one."""
     if better := advice(where, unknown):
         return f": {better}"
-    nearest = get_close_matches(unknown, known, n=1, cutoff=0.5)
+    longer = [name for name in known if name.startswith(unknown)]
+    nearest = longer or get_close_matches(unknown, known, n=1)
     return f": did you mean {nearest[0]}?" if nearest else f": known are {', '.join(known)}"
 
 

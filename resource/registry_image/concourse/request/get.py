@@ -40,9 +40,9 @@ def parse_get(raw: bytes, destination: str) -> GetRequest:
     source, params, version = read_request(raw, "get", mistakes)
     none: tuple[Format, ...] = ()
     formats = mistakes.keep(lambda: _formats(params), none)
-    platform = (
-        mistakes.keep(lambda: read_platform(params), source.platform) if params.has("platform") else source.platform
-    )
+    platform = source.platform
+    if params.has("platform"):
+        platform = mistakes.keep(lambda: read_platform(params), platform, "params.platform")
     digest = mistakes.keep(lambda: parse_digest(version.text("digest"), "version.digest"), _NONE)
     mistakes.report()
     return GetRequest(

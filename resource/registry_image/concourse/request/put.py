@@ -59,15 +59,19 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
     mistakes = Mistakes()
     source, params, _ = read_request(raw, "put", mistakes)
     keep = mistakes.keep
-    keep(lambda: _require_agreement(source, params), None)
+    keep(lambda: _require_no_notary(source), None)
+    if "params.from" not in mistakes.unread:
+        keep(lambda: _require_promotion(params), None)
     if_exists = params.text("if_exists", "overwrite")
     request = PutRequest(
         source=source,
         directory=directory,
         image=params.text("image", ""),
-        images=keep(lambda: tuple(_read_part(part) for part in params.children("images")), ()),
-        from_reference=keep(lambda: Reference.parse(params.text("from")), None) if params.has("from") else None,
-        platforms=keep(lambda: tuple(Platform.parse(text) for text in params.texts("platforms")), ()),
+        images=keep(lambda: tuple(_read_part(part) for part in params.children("images")), (), "params.images"),
+        from_reference=keep(lambda: _read_from(params), None, "params.from"),
+        platforms=keep(
+            lambda: tuple(Platform.parse(text) for text in params.texts("platforms")), (), "params.platforms"
+        ),
         version=keep(lambda: _as_written(params.text("version", ""), "version"), ""),
         keep_v=params.boolean("keep_v"),
         bump_aliases=params.boolean("bump_aliases"),
@@ -76,7 +80,9 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
         tag_prefix=keep(lambda: _as_written(params.text("tag_prefix", ""), "tag_prefix"), ""),
         if_exists=next(word for word in get_args(IfExists) if word == if_exists),
         annotations=params.text_map("annotations"),
-        mount_from=keep(lambda: tuple(RepositoryName.parse(text) for text in params.texts("mount_from")), ()),
+        mount_from=keep(
+            lambda: tuple(RepositoryName.parse(text) for text in params.texts("mount_from")), (), "params.mount_from"
+        ),
         create_repository=params.boolean("create_repository"),
         verify=keep(lambda: read_verify(params), None),
         sign=keep(lambda: _read_sign(params), None),
@@ -86,12 +92,19 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
     return request
 
 
-def _require_agreement(source: Source, params: JSONReader) -> None:
+def _read_from(params: JSONReader) -> Reference | None:
+    return Reference.parse(params.text("from")) if params.has("from") else None
+
+
+def _require_no_notary(source: Source) -> None:
     if source.content_trust:
         raise RequestError(
             "source.content_trust: Notary v1 is retired: its public server shuts down in December 2026",
             hint="remove `content_trust`, and sign as cosign does: `params.sign` of put, `verify` in source",
         )
+
+
+def _require_promotion(params: JSONReader) -> None:
     if params.has("verify") and not params.has("from"):
         raise RequestError("params.verify: only what `from` promotes is verified before it is pushed")
 

@@ -100,7 +100,7 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
     is of no use then."""
     warnings: list[str] = []
     keep = mistakes.keep
-    reference = keep(lambda: Reference.parse(reader.text("repository")), _NOWHERE)
+    reference = keep(lambda: Reference.parse(reader.text("repository")), _NOWHERE, "source.repository")
     machine = Platform.of_this_machine()
     digest, tag = keep(lambda: _digest(reader), None), keep(lambda: _tag(reader, warnings), None)
     return Source(
@@ -124,7 +124,7 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
             for entry in reader.children("client_certs")
         ),
         clouds=keep(lambda: read_clouds(reader, warnings), None),
-        platform=keep(lambda: read_platform(reader), machine) if reader.has("platform") else machine,
+        platform=keep(lambda: read_platform(reader), machine, "source.platform") if reader.has("platform") else machine,
         label_regex=reader.text("label_regex", ""),
         annotation_regex=reader.text("annotation_regex", ""),
         registry_mirrors=keep(lambda: _mirrors(reader, warnings), {}),

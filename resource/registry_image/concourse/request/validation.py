@@ -29,16 +29,25 @@ _SOURCE = {"$ref": "urn:concourse:registry-image:source"}
 
 
 class Mistakes:
-    """Collects the errors of a request, so that its author sees all of them at once."""
+    """Collects the errors of a request, so that its author sees all of them at once.
+
+    ``unread`` are the fields, such as "params.from", that do not conform to the schema: nothing is known of them.
+    """
 
     def __init__(self) -> None:
         self._found: list[RequestError] = []
+        self.unread: set[str] = set()
 
-    def keep(self, read: Callable[[], _T], instead: _T) -> _T:
-        """What ``read`` returns, or ``instead`` if it raises RequestError."""
+    def add(self, errors: Iterable[RequestError]) -> None:
+        self._found += errors
+
+    def keep(self, read: Callable[[], _T], instead: _T, field: str = "") -> _T:
+        """What ``read`` returns, or ``instead`` if it raises RequestError. ``field`` goes in front of the error."""
         try:
             return read()
         except RequestError as error:
+            if field:
+                error.args = (f"{field}: {error.message}",)
             self._found.append(error)
             return instead
 
