@@ -84,6 +84,11 @@ REQUESTS = (
         (check(repository=f"a/b@{DIGEST}"), check(repository="https://ghcr.io/a/b"), check(repository="a/b@sha256:1")),
     ),
     Row(
+        "a tag follows a colon; ",
+        (check(repository="alpine@3.18"), put({"from": "alpine@latest"})),
+        (check(repository="robot:pa55@ghcr.io/a/b"), check(repository="alpine:3.18")),
+    ),
+    Row(
         "names are lower-case letters, digits and single . _ - or / between them",
         (check(repository="Team/App"), check(repository="a//b"), check(repository="((repository))")),
         (check(repository="a" * 256), check(repository="a__b"), check(repository="ghcr.io:port/a")),
@@ -139,6 +144,11 @@ REQUESTS = (
         "expected the version itself: `load_var` reads it from a file",
         (tags({"version": "version/number"}),),
         (tags({"version": "latest"}), tags({"version": "1.2.3"})),
+    ),
+    Row(
+        "a version is like 1.2.3; other tags belong to `tags`",
+        (tags({"version": "latest"}), tags({"version": "v1.x"})),
+        (tags({"version": "version/number"}), tags({"version": "1.2.3"})),
     ),
     Row("omit it, or join it with a hyphen", (tags({"version": "1.2.3+5"}),), (tags({"version": "1.2.3-5"}),)),
     Row(

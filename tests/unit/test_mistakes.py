@@ -190,3 +190,56 @@ def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
         fields = known.get("properties", {})
         assert isinstance(fields, dict)
         assert not table.keys() & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("where", "field", "words"),
+    [
+        ("source", "format", "it belongs to params of get"),
+        ("source", "skip_download", "it belongs to params of get"),
+        ("source", "additional_tags", "it belongs to params of put"),
+        ("params", "username", "it belongs to source"),
+        ("params", "ca_certs", "it belongs to source"),
+    ],
+)
+def test_a_field_of_another_part_of_the_pipeline_is_sent_there(where: str, field: str, words: str) -> None:
+    document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {"image": "x"}}
+    document[where][field] = "x"
+    (line,) = told(put, document)
+    assert line.startswith(f"{where}: unknown field {field!r}: {words}")
+    assert "did you mean" not in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "end"),
+    [
+        ("insecure", "true", "expected true or false: got a string: write it without quotes"),
+        ("insecure", "False", "expected true or false: got a string: write it without quotes"),
+        ("insecure", "y", "expected true or false: got a string"),
+        ("insecure", 1, "expected true or false: got a whole number"),
+        ("semver_constraint", 1.2, "expected a string: got a number: put it in quotes"),
+        ("semver_constraint", True, "expected a string: got true or false: put it in quotes"),
+        ("ca_certs", "x", "expected an array: got a string: write it as a list, also if it is only one"),
+        ("ca_certs", {"a": "b"}, "expected an array: got an object"),
+    ],
+)
+def test_a_value_of_another_type_says_how_yaml_writes_it(field: str, value: object, end: str) -> None:
+    (line,) = told(parse_check, {"source": {"repository": "x", field: value}})
+    assert line == f"source.{field}: {end} | "
+
+
+@pytest.mark.parametrize("source", [{"repository": "x", "tag": "1"}, {"repository": "x:1"}])
+def test_a_regular_expression_beside_a_tag_is_said_to_be_of_no_use(source: dict[str, object]) -> None:
+    def warned(**more: object) -> bool:
+        request = parse_check(json.dumps({"source": {**source, **more}}).encode())
+        return any("`tag_regex` is not used" in warning for warning in request.source.warnings)
+
+    assert warned(tag_regex=".*")
+    assert not warned()
+
+
+def test_a_name_that_only_looks_a_little_alike_is_not_offered() -> None:
+    (line,) = told(parse_check, {"source": {"repository": "x", "imagee": "x"}})
+    assert "did you mean" not in line
+    (line,) = told(parse_check, {"source": {"repository": "x", "platfrom": "x"}})
+    assert "did you mean platform?" in line

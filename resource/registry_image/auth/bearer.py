@@ -304,8 +304,8 @@ class _Basic:
 
 def _anonymous(host: str) -> str:
     return (
-        f"no credentials are set for {host}: a private repository needs `username` and `password` (or `auths`, unless "
-        "it is the source's own registry); it may also not exist"
+        f"no credentials are set for {host}: to push, and to read a private repository, set `username` and `password` "
+        "(or `auths`, unless it is the source's own registry); it may also not exist"
     )
 
 

@@ -96,7 +96,7 @@ def _report_missing(connection: Connection, source: Source) -> None:
     if source.tag is None:
         message = f"{name} has no tag that this source follows{_there(connection.origin)}"
     else:
-        message = f"{name} has no tag {source.tag!r}{_suggestion(connection.origin, source.tag)}"
+        message = f"{name} has no tag {source.tag!r}{suggestion(connection.origin, source.tag)}"
     if source.on_missing == "fail":
         raise NotFound(f"check: {message}", status=404)
     connection.listener.note(message)
@@ -114,14 +114,15 @@ def _there(repository: Repository) -> str:
     return f": it has {shown}{' and others' if len(tags) > MAX_SHOWN else ''}" if tags else ": it has no tag at all"
 
 
-def _suggestion(repository: Repository, tag: str) -> str:
+def suggestion(repository: Repository, tag: str) -> str:
+    """The tags that are nearly called ``tag``, as the end of a sentence."""
     from difflib import get_close_matches
     from itertools import islice
 
     try:
         near = get_close_matches(tag, islice(repository.first_tags(), SUGGESTION_POOL))
     except NotFound:
-        return ": there is no such repository, or these credentials may not see it"
+        return ": there is no such repository, or it is hidden from whoever lacks the right to see it"
     except ResourceError:
         return ""
     return f": did you mean {', '.join(near)}?" if near else ""

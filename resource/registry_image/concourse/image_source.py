@@ -111,7 +111,10 @@ def _promoted(request: PutRequest, connection: Connection, reference: Reference,
     if digest is None:
         tag = reference.tag or "latest"
         if (descriptor := source.resolve(tag)) is None:
-            raise NotFound(f"params.from: {reference.repository} has no tag {tag!r}", status=404)
+            from registry_image.concourse.check import suggestion
+
+            near = suggestion(source, tag)
+            raise NotFound(f"params.from: {reference.repository} has no tag {quote(tag)}{near}", status=404)
         digest = descriptor.digest
     if policy is not None:
         from registry_image.signing.policy import verify

@@ -42,7 +42,8 @@ def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
     path = "/".join(_parts(path, field))
     real = _within(directory, path, field)
     if not os.path.lexists(real):
-        raise RequestError(f"{field}: there is no file {quote(path)}")
+        head = posixpath.dirname(path)
+        raise RequestError(f"{field}: there is no file {quote(path)}: {_holdings(directory, [head], field)}")
     label = f"{field}: {quote(path)}"
     with closing_descriptor(real, label) as descriptor:
         return b"".join(Region(descriptor, 0, min(os.fstat(descriptor).st_size, limit + 1)).pieces(label))

@@ -61,7 +61,9 @@ def _version_tags(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -
     if version is None:
         raise RequestError(
             f"params.version: {quote(request.version)} is not a semantic version",
-            hint="expected the version itself: `load_var` reads it from a file" if "/" in request.version else None,
+            hint="expected the version itself: `load_var` reads it from a file"
+            if "/" in request.version
+            else "a version is like 1.2.3; other tags belong to `tags`",
         )
     if version.metadata:
         raise RequestError(

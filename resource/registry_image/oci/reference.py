@@ -48,9 +48,10 @@ def _require_no_login(text: str) -> None:
     """Raises RequestError for ``user:password@host/name``, without what stands before the @: it may be a password."""
     if "@" in text:
         rest = quote(text.rpartition("@")[2])[1:-1]
+        tag = "" if "/" in rest else "a tag follows a colon; "
         raise RequestError(
             f"repository …@{rest}: no login belongs before @, and only a digest after it",
-            hint="a login belongs to `username` and `password`, or to `auths`",
+            hint=f"{tag}a login belongs to `username` and `password`, or to `auths`",
         )
 
 

@@ -73,7 +73,7 @@ class Archive:
         except (CorruptLayer, UnsafePath) as error:
             name = foreign_format(whole.start(what))
             if not name or self._regions or self._links:
-                raise ContentError(str(error)) from error
+                raise ContentError(f"{error}: expected a tar (plain, gzip or zstd)") from error
             seems = _IN_WORDS.get(name, name)
             raise ContentError(f"{what}: this seems to be {seems}, not a tar (plain, gzip or zstd)") from error
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from jsonschema import Draft7Validator
 
 from registry_image.concourse.request.elsewhere import advice
-from registry_image.concourse.request.validation import Schema, is_type
+from registry_image.concourse.request.validation import Schema, is_type, load_schema
 from registry_image.decode import JSON
 from registry_image.errors import RequestError, quote
 
@@ -87,20 +87,44 @@ def _sentence(keyword: str, rule: object, value: object) -> str:
         return f"expected one of {', '.join(rule)}: got {got}"
     if keyword == "type":
         names = [rule] if isinstance(rule, str) else rule if isinstance(rule, list) else []
-        return f"expected {' or '.join(_NAMES[name] for name in names)}: got {_name_of(value)}"
+        return f"expected {' or '.join(_NAMES[name] for name in names)}: got {_name_of(value)}{_mended(names, value)}"
     if keyword == "minItems":
         return f"expected at least {rule}: got none"
     bound = {"minimum": "at least", "maximum": "at most"}.get(keyword, keyword)
     return f"expected {bound} {rule}: got {value}"
 
 
+def _mended(names: list[str], value: object) -> str:
+    """How a value of another type is written in YAML, where that is all that is wrong."""
+    if names == ["boolean"] and isinstance(value, str) and value.lower() in ("true", "false"):
+        return ": write it without quotes"
+    if names == ["string"] and isinstance(value, int | float):
+        return ": put it in quotes"
+    if names == ["array"] and isinstance(value, str):
+        return ": write it as a list, also if it is only one"
+    return ""
+
+
 def _advised(where: str, unknown: str, known: list[str]) -> str:
     """What to write instead of a field that is not known: its name here, or else the nearest one."""
-    if better := advice(where, unknown):
+    if better := advice(where, unknown) or _elsewhere(where, unknown):
         return f": {better}"
     longer = [name for name in known if name.startswith(unknown)]
     nearest = longer or get_close_matches(unknown, known, n=1)
     return f": did you mean {nearest[0]}?" if nearest else f": known are {', '.join(known)}"
+
+
+def _elsewhere(where: str, field: str) -> str:
+    """Says so of a field that belongs to another part of the pipeline."""
+    places = {"params": {"source": "source"}, "source": {"get": "params of get", "put": "params of put"}}
+    for name, place in places.get(where, {}).items():
+        properties = load_schema(name)["properties"]
+        if isinstance(properties, dict) and name != "source":
+            params = properties["params"]
+            properties = params["properties"] if isinstance(params, dict) else {}
+        if isinstance(properties, dict) and field in properties:
+            return f"it belongs to {place}"
+    return ""
 
 
 def _name_of(value: object) -> str:
