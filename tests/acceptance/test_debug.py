@@ -15,7 +15,8 @@ from tests.support.runner import Step
 CONTENT = images.image(images.layer(tar.archive(tar.file("a", "b"))))
 SECRET = "hunter2-never-shown"
 LINE = re.compile(
-    r"\d\d:\d\d:\d\d (HEAD|GET|POST|PUT) (http://\S+)( as '\w+')?: \d{3}, (?:\d+ bytes|bytes not announced), \d+ ms.*"
+    r"\d\d:\d\d:\d\d (HEAD|GET|POST|PUT) (http://\S+)( as '\w+')?(?:, the mirror)?: \d{3}, "
+    r"(?:\d+ bytes|no length) announced, \d+ ms.*"
 )
 
 
@@ -72,6 +73,31 @@ def test_a_check_tells_the_quota_when_little_is_left(left: str, debug: bool, tol
         outcome = runner.check({"source": source})
     assert outcome.versions
     assert (f"allows {left} of 100 more pulls" in outcome.stderr) == told
+
+
+@pytest.mark.parametrize("login", [{}, {"username": "robot", "password": SECRET}])
+def test_the_mirror_and_its_login_are_called_so(login: dict[str, str]) -> None:
+    with fake_registry() as registry, fake_registry() as mirror:
+        mirror.auth = "basic" if login else "none"
+        mirror.accounts = {"robot": SECRET}
+        mirror.add("cache/some/name", CONTENT, "other")
+        registry.add("some/name", CONTENT, "latest")
+        mirrors = {registry.host: {"host": f"http://{mirror.host}/cache", **login}}
+        source = {"repository": f"{registry.host}/some/name", "tag": "latest", "registry_mirrors": mirrors}
+        outcome = runner.check({"source": {**source, "debug": True}})
+        assert mirror.asked("HEAD")
+        assert registry.asked("HEAD")
+    assert outcome.versions
+    named = f"{mirror.host}/cache/some/name"
+    assert f"the mirror {named} is asked before {registry.host}/some/name\n" in outcome.stderr
+    lines = [line for line in outcome.stderr.splitlines() if LINE.fullmatch(line)]
+    for line in lines:
+        assert (", the mirror: " in line) == (f"http://{mirror.host}/" in line)
+    user = " as 'robot'" if login else ""
+    assert any(
+        f" HEAD http://{mirror.host}/v2/cache/some/name/manifests/latest{user}, the mirror: " in x for x in lines
+    )
+    assert SECRET not in outcome.stderr
 
 
 def test_without_debug_a_check_says_nothing() -> None:

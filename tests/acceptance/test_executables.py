@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.get import parse_get
 from registry_image.concourse.request.put import parse_put
 from tests.support import images, runner, tar
+from tests.support.fakehttp import Ask, Reply
+from tests.support.fakeregistry import Answer, fake_registry
 from tests.support.registry import Registry
 from tests.support.runner import Step, failed
 
@@ -173,7 +176,30 @@ def test_a_signal_ends_a_step_that_waits_for_a_silent_registry(number: signal.Si
             process.send_signal(number)
             outcome = runner.finish(process, timeout=10)
     assert outcome.status == status
-    assert f"stopped by {number.name}" in outcome.stderr
+    where = f"{host}:{port}"
+    assert outcome.stderr.splitlines() == [
+        f"stopped by {number.name}: check: resolve {where}/x:a: waiting for {where}",
+    ]
+
+
+def test_a_check_of_many_tags_that_is_stopped_names_its_repository() -> None:
+    reached, over = threading.Event(), threading.Event()
+
+    def hold(ask: Ask, answer: Answer) -> Reply:
+        reached.set()
+        over.wait(30)
+        return answer()
+
+    with fake_registry() as registry:
+        registry.add("some/name", images.image(), "1.0.0")
+        registry.script("HEAD", "/manifests/", hold, always=True)
+        process = runner.start("check", {"source": {"repository": f"{registry.host}/some/name"}})
+        assert reached.wait(30)
+        process.send_signal(signal.SIGTERM)
+        outcome = runner.finish(process, timeout=20)
+        over.set()
+    assert outcome.status == 143
+    assert f"stopped by SIGTERM: check: looking at {registry.host}/some/name\n" in outcome.stderr
 
 
 def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:

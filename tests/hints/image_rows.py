@@ -267,7 +267,7 @@ MIRRORS = {"registry.example": {"host": "mirror.example"}}
 
 IMAGES = (
     Row(
-        "set `platform` to one of these: in params of the get, which go before source, or in source",
+        "set `platform` to one of these (params of the get go before source)",
         (completed(without(PLATFORMS), "in"), getting(BOTH, platform="linux/arm64")),
         (completed(without([]), "in"), completed(without(PLATFORMS), "out"), completed(without(PLATFORMS), "check")),
     ),

@@ -110,9 +110,7 @@ def test_a_file_is_read_only_up_to_the_limit(artifacts: Path) -> None:
 
 
 def test_a_missing_file_is_named(artifacts: Path) -> None:
-    with pytest.raises(
-        RequestError, match=r"params\.additional_tags: there is no file 'image/tags': 'image' has 'image.tar'"
-    ):
+    with pytest.raises(RequestError, match=r"params\.additional_tags: there is no file 'image/tags': 'image' has "):
         read_artifact(str(artifacts), "image/tags", "params.additional_tags", 4)
 
 

@@ -75,11 +75,15 @@ def connect(source: Source, listener: Listener, patience: Patience = BUILD_PATIE
     if login is not None:
         name = login.repository
     provider = login.credentials if login else _provider(credentials)
+    mirror = _mirror(client, source, name)
+    if client.trace is not None and mirror is not None:
+        client.mirrors = (mirror.name.api_host,)
+        client.trace(f"the mirror {mirror.name} is asked before {name}")
     return Connection(
         name=str(name) if login else source.name,
         client=client,
         origin=Repository(client, name, provider, insecure=source.insecure),
-        mirror=_mirror(client, source, name),
+        mirror=mirror,
         listener=listener,
         create=login.create if login else None,
     )

@@ -22,7 +22,7 @@ _GIVEN = (
     "the image to push is damaged: build or save it again; with `from`, try again, and if it stays, push the image to "
     "its repository again"
 )
-_PLATFORM = "set `platform` to one of these: in params of the get, which go before source, or in source"
+_PLATFORM = "set `platform` to one of these (params of the get go before source)"
 _PLATFORMS = "`params.platforms` takes the platforms that are there"
 _ARTIFACT = "to get an artifact, set `format: oci-layout`, or `skip_download: true`"
 

@@ -35,6 +35,8 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+        #: What the step was doing, as the end of a sentence.
+        self.doing = ""
 
 
 def main(step: str, arguments: list[str]) -> NoReturn:
@@ -56,7 +58,7 @@ def main(step: str, arguments: list[str]) -> NoReturn:
                 write_line(f"hint: {each.hint}")
     except Interrupted as interrupted:
         status = 128 + interrupted.number
-        write_line(f"stopped by {signal.Signals(interrupted.number).name}")
+        write_line(f"stopped by {signal.Signals(interrupted.number).name}{interrupted.doing}")
     except Exception:  # noqa: BLE001 - any other exception is our bug: report it
         import traceback
 
@@ -120,7 +122,13 @@ def _check(raw: bytes) -> JSON:
 
     _collect_garbage()
     with _naming("check", request.source):
-        return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
+        try:
+            return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
+        except Interrupted as interrupted:
+            # In and out have a console, which says how far they were.
+            doing, *_ = (*getattr(interrupted, "__notes__", ()), f"looking at {request.source.repository}")
+            interrupted.doing = f": check: {doing}"
+            raise
 
 
 def _get(raw: bytes, destination: str) -> JSON:

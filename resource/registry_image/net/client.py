@@ -68,6 +68,8 @@ class Client:
         self._lock = threading.Lock()
         #: Gets a line about each request, without secrets: what `debug` shows.
         self.trace: Callable[[str], None] | None = None
+        #: The hosts that `trace` calls mirrors.
+        self.mirrors: tuple[str, ...] = ()
         self._paused_until: dict[Origin, float] = {}
         self.traffic = Traffic()
 
@@ -97,14 +99,19 @@ class Client:
     def _retrying(self, request: Request, act: Callable[[], _Result]) -> _Result:
         attempts = self.attempts(request.policy)
         origin = origin_of(request.url)
-        while True:
-            self._wait_for_rate_limit(origin, (request.policy or self._policy).budget)
-            try:
-                return act()
-            except ResourceError as error:
-                if isinstance(error, RateLimited):
-                    self._paused_until[origin] = self.clock.monotonic() + (error.retry_after or _DEFAULT_PAUSE)
-                attempts.failed(error)
+        try:
+            while True:
+                self._wait_for_rate_limit(origin, (request.policy or self._policy).budget)
+                try:
+                    return act()
+                except ResourceError as error:
+                    if isinstance(error, RateLimited):
+                        self._paused_until[origin] = self.clock.monotonic() + (error.retry_after or _DEFAULT_PAUSE)
+                    attempts.failed(error)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a signal: `main` says what was being done
+                error.add_note(f"{request.what}: waiting for {show_host(request.url)}")
+            raise
 
     def _wait_for_rate_limit(self, origin: Origin, budget: float) -> None:
         """Waits if another thread has just got a 429 from ``origin``, unless that takes longer than ``budget``."""
@@ -203,7 +210,8 @@ class Client:
         if self.trace is not None:
             now = time.strftime("%H:%M:%S", time.gmtime(self.clock.now()))
             login = f" as {quote(request.auth.login)}" if request.auth and "Authorization" in headers else ""
-            self.trace(f"{now} {request.method} {show_url(url)}{login}: {outcome}")
+            mirror = ", the mirror" if show_host(request.url) in self.mirrors else ""
+            self.trace(f"{now} {request.method} {show_url(url)}{login}{mirror}: {outcome}")
 
     def _headers(self, request: Request, url: str, authorization: str) -> dict[str, str]:
         """The headers that may go to ``url``, which may be the target of a redirect."""
@@ -239,9 +247,10 @@ def _naming(request: Request) -> Iterator[None]:
 
 
 def _answered(reply: StreamingReply, seconds: float) -> str:
-    """Such as ``307, 0 bytes, 12 ms, redirected to cdn.example, 98 pulls left``."""
+    """Such as ``307, 0 bytes announced, 12 ms, redirected to cdn.example, 98 pulls left``."""
     length, quota = reply.headers.count("content-length"), reply.headers.count("ratelimit-remaining")
-    parts = [str(reply.status), "bytes not announced" if length is None else f"{length} bytes", _milliseconds(seconds)]
+    parts = [str(reply.status), "no length announced" if length is None else f"{length} bytes announced"]
+    parts.append(_milliseconds(seconds))
     if reply.status in _REDIRECTS and reply.headers.get("location"):
         location = reply.headers.get("location")
         parts.append(f"redirected to {show_host(location) if '://' in location else 'itself'}")
