@@ -17,7 +17,8 @@ from registry_image.concourse.console.console import Console
 from registry_image.concourse.console.tally import Tally
 from registry_image.concourse.get import get
 from registry_image.concourse.request.get import PRODUCTS, parse_get
-from registry_image.errors import RequestError, quote
+from registry_image.errors import RequestError, ResourceError, quote
+from registry_image.net.secrets import SECRETS
 from registry_image.oci.reference import Reference
 
 Log = Callable[[str], None]
@@ -66,7 +67,12 @@ def pull(
     console = _Quiet(log or _ignore)
     for warning in request.source.warnings:
         console.note(f"warning: {warning}")
-    result = get(request, console)
+    try:
+        result = get(request, console)
+    except ResourceError as error:
+        # A server may repeat what it was told, and a program may log what it catches.
+        error.args, error.hint = (SECRETS.hide(error.message),), error.hint and SECRETS.hide(error.hint)
+        raise
     return Pulled(rootfs=os.path.join(request.destination, PRODUCTS["rootfs"]), metadata=result.metadata)
 
 
@@ -78,7 +84,7 @@ class _Quiet(Console):
         self._log = log
 
     def note(self, message: str) -> None:
-        self._log(message)
+        self._log(SECRETS.hide(message))
 
     def done(self, message: str) -> None:
         """The caller has the result."""

@@ -13,8 +13,9 @@ import pytest
 
 import registry_image
 from registry_image import Pulled, pull
-from registry_image.errors import ContentError, NotFound, RequestError
+from registry_image.errors import ContentError, NotFound, RegistryError, RequestError
 from tests.support import images, tar
+from tests.support.fakeregistry import fake_registry, status
 from tests.support.registry import Registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
@@ -118,3 +119,15 @@ def test_the_package_exports_the_library_and_no_more() -> None:
     assert set(registry_image.__all__) == {"Pulled", "pull"}
     with pytest.raises(AttributeError):
         _ = registry_image.nothing
+
+
+def test_what_a_registry_repeats_of_a_password_is_in_no_error_and_no_warning(tmp_path: Path) -> None:
+    secret = "hunter2-never-shown"
+    notes: list[str] = []
+    with fake_registry() as server:
+        server.script("GET", "/manifests/", status(503, secret), status(400, f"you said {secret}"))
+        with pytest.raises(RegistryError) as caught:
+            pull(f"{server.host}/a/b@sha256:{'0' * 64}", tmp_path, credentials=("robot", secret), log=notes.append)
+    assert "you said ((redacted))" in caught.value.message
+    assert any("((redacted))" in note for note in notes)
+    assert secret not in f"{notes}{caught.value}{caught.value.hint}"
