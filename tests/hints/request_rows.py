@@ -74,8 +74,13 @@ KEYLESS = {"issuer": "https://issuer.example", "subject": "ci"}
 REQUESTS = (
     Row(
         "`--help` shows an example; Concourse itself always sends JSON",
-        (stdin(b""), stdin(b" \n"), stdin(b"source: {}"), stdin(b"{'a': 1}")),
-        (stdin(b"[]"), stdin(b"{}"), stdin(b"\xff")),
+        (stdin(b"source: {}"), stdin(b"{'a': 1}")),
+        (stdin(b""), stdin(b"[]"), stdin(b"{}"), stdin(b"\xff")),
+    ),
+    Row(
+        "with `docker run`, add -i: without it a container's stdin is empty; `--help` shows an example",
+        (stdin(b""), stdin(b" \n")),
+        (stdin(b"source: {}"), stdin(b"null")),
     ),
     Row("give both, or neither", (lambda: Credentials(username="robot"),), (check(username="robot"),)),
     Row(

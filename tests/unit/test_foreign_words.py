@@ -17,7 +17,7 @@ from registry_image.oci.manifest import parse_manifest
 from registry_image.oci.platform import Platform
 from registry_image.storage.detect import open_image
 from registry_image.transfer.mutate import select_platforms
-from registry_image.transfer.select import select_within
+from registry_image.transfer.select import select_image
 from tests.support import images, tar
 
 WORD = "\x1b[2J\n\r\x07" + "word" * 5_000
@@ -43,7 +43,7 @@ def listed(*entries: dict[str, object]) -> dict[str, object]:
 
 def selected(*entries: dict[str, object]) -> None:
     index = parse_manifest(json.dumps(listed(*entries)).encode())
-    select_within(Nothing(), index, Platform("linux", "amd64"))  # type: ignore[arg-type]
+    select_image(Nothing(), index, Platform("linux", "amd64"))  # type: ignore[arg-type]
 
 
 def thinned(*entries: dict[str, object]) -> None:
