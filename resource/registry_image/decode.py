@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from registry_image.errors import InvalidManifest, quote
+from registry_image.errors import InvalidManifest, bare, quote
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -224,7 +224,7 @@ class JSONReader:
         if not isinstance(value, dict):
             raise self._wrong(key, "an object", value)
         for name, entry in value.items():
-            yield name, JSONReader(entry, f"{self.where}: {key}: {name}")
+            yield name, JSONReader(entry, f"{self.where}: {key}: {bare(name)}")
 
     def texts(self, key: str) -> tuple[str, ...]:
         """An array of strings; empty if it is absent or null. A null in it is "", as Go reads it."""

@@ -44,6 +44,11 @@ def quote(text: str | bytes, *, limit: int = QUOTE_LIMIT) -> str:
     return repr(shown if len(shown) <= limit else shown[:limit] + "…")
 
 
+def bare(text: str, *, limit: int = QUOTE_LIMIT) -> str:
+    """`quote` without the quotation marks, for names that are ordinary almost always."""
+    return quote(text, limit=limit)[1:-1]
+
+
 class ResourceError(Exception):
     """A failure whose text is meant for the author of a pipeline.
 

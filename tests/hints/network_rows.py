@@ -312,16 +312,12 @@ NETWORK = (
     Row(
         "does the worker's DNS know this host? If it is from your pipeline, is it spelled right?",
         (failing(socket.gaierror(socket.EAI_NONAME, "x")),),
-        (
-            failing(socket.gaierror(socket.EAI_NONAME, "x"), "proxy.example:3128"),
-            failing(socket.gaierror(socket.EAI_AGAIN, "x")),
-            failing(ConnectionRefusedError()),
-        ),
+        (failing(socket.gaierror(socket.EAI_NONAME, "x"), "proxy.example:3128"), failing(socket.gaierror(-3, "x"))),
     ),
     Row(
         "do the worker's name servers answer? They are in its /etc/resolv.conf",
         (failing(socket.gaierror(socket.EAI_AGAIN, "x")),),
-        (failing(socket.gaierror(socket.EAI_NONAME, "x")), failing(TimeoutError())),
+        (failing(socket.gaierror(socket.EAI_NONAME, "x")), failing(socket.gaierror(socket.EAI_AGAIN, "x"), "proxy:1")),
     ),
     Row(
         "nothing listens there, or a firewall refuses: is the port right?",

@@ -80,7 +80,7 @@ REQUESTS = (
     Row(
         "with `docker run`, add -i: without it a container's stdin is empty; `--help` shows an example",
         (stdin(b""), stdin(b" \n")),
-        (stdin(b"source: {}"), stdin(b"{}")),
+        (stdin(b"source: {}"), stdin(b"null")),
     ),
     Row("give both, or neither", (lambda: Credentials(username="robot"),), (check(username="robot"),)),
     Row(

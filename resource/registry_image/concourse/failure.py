@@ -16,7 +16,7 @@ from registry_image.errors import (
 _VERBS = {"in": "get", "out": "put"}
 _SERVED = (
     "try again; if it stays, the registry or a proxy in front of it serves damaged bytes: push the image again, or see "
-    "`registry_mirror` and the worker's proxies"
+    "the worker's proxies"
 )
 _GIVEN = (
     "the image to push is damaged: build or save it again; with `from`, try again, and if it stays, push the image to "

@@ -126,8 +126,8 @@ def _check(raw: bytes) -> JSON:
             return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
         except Interrupted as interrupted:
             # In and out have a console, which says how far they were.
-            doing = next(iter(getattr(interrupted, "__notes__", ())), f"looking at {request.source.repository}")
-            interrupted.doing = f": check: {doing}"
+            notes: list[str] = getattr(interrupted, "__notes__", [])
+            interrupted.doing = f": check: {notes[0] if notes else f'looking at {request.source.repository}'}"
             raise
 
 

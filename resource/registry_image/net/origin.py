@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
-from registry_image.errors import TransportError, quote
+from registry_image.errors import TransportError, bare
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -38,7 +38,7 @@ def show_url(url: str) -> str:
     except ValueError:
         return "(invalid address)"
     host = parts.hostname or ""
-    return quote(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")[1:-1]
+    return bare(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")
 
 
 def show_host(url: str) -> str:

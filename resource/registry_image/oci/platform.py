@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from os import uname
 
 from registry_image.decode import JSONReader
-from registry_image.errors import RequestError, quote
+from registry_image.errors import RequestError, bare, quote
 from registry_image.record import record
 
 _OS = {"macos": "darwin"}
@@ -64,7 +64,7 @@ class Platform:
         return cls.of(uname().sysname, uname().machine)
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+        return bare("/".join(part for part in (self.os, self.architecture, self.variant) if part))
 
     @property
     def is_unknown(self) -> bool:

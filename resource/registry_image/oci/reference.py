@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from registry_image.errors import InvalidManifest, RequestError, quote
+from registry_image.errors import InvalidManifest, RequestError, bare, quote
 from registry_image.oci.digest import Digest
 from registry_image.record import record
 
@@ -47,7 +47,7 @@ def is_tag(text: str) -> bool:
 def _require_no_login(text: str) -> None:
     """Raises RequestError for ``user:password@host/name``, without what stands before the @: it may be a password."""
     if "@" in text:
-        rest = quote(text.rpartition("@")[2])[1:-1]
+        rest = bare(text.rpartition("@")[2])
         tag = "" if "/" in rest else "a tag follows a colon; "
         raise RequestError(
             f"repository …@{rest}: no login belongs before @, and only a digest after it",

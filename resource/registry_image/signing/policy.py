@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from registry_image.errors import ContentError, SignatureError, quote
+from registry_image.errors import ContentError, SignatureError, bare, quote
 from registry_image.oci.digest import Digest
 from registry_image.signing.found import SignatureReader, bundle_candidates, classic_candidates
 from registry_image.signing.identity import verify_identity
@@ -73,7 +73,7 @@ class Policy:
             if wanted.issuer.matches(identity.issuer):
                 for subject in identity.subjects:
                     if wanted.subject.matches(subject):
-                        return f"{subject} ({identity.issuer})"
+                        return f"{bare(subject)} ({bare(identity.issuer)})"
         half = "subject" if any(wanted.issuer.matches(identity.issuer) for wanted in self.keyless) else "issuer"
         named = f"subject {', '.join(map(quote, identity.subjects))} and issuer {quote(identity.issuer)}"
         raise Rejected(f"by another {half}: its certificate names {named}")

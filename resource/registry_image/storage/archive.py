@@ -12,7 +12,7 @@ from registry_image.archive.compression import compression_of, decompress, forei
 from registry_image.archive.entry import HARDLINK, REGULAR, SYMLINK, Entry
 from registry_image.archive.headers import BLOCK_SIZE
 from registry_image.archive.tarstream import TarReader
-from registry_image.errors import ContentError, CorruptLayer, UnsafePath, quote, storage_errors
+from registry_image.errors import ContentError, CorruptLayer, UnsafePath, bare, quote, storage_errors
 from registry_image.oci.digest import Buffer
 from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region, closing_descriptor
@@ -130,8 +130,8 @@ class Archive:
     def open(self, name: str) -> Iterator[Iterator[Buffer]]:
         region = self.region(name)
         if region is None:
-            raise ContentError(f"{self.what}: {name} is missing")
-        yield region.pieces(f"{self.what}: {name}")
+            raise ContentError(f"{self.what}: {bare(name)} is missing")
+        yield region.pieces(f"{self.what}: {bare(name)}")
 
 
 @contextmanager

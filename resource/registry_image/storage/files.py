@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from registry_image.errors import ContentError, quote, storage_errors
+from registry_image.errors import ContentError, bare, quote, storage_errors
 from registry_image.oci.digest import Buffer
 from registry_image.record import record
 
@@ -66,7 +66,7 @@ def read_small(files: Files, name: str, limit: int) -> bytes:
         for piece in pieces:
             data += piece
             if len(data) > limit:
-                raise ContentError(f"{files.what}: {name} has more than {limit} bytes")
+                raise ContentError(f"{files.what}: {bare(name)} has more than {limit} bytes")
     return bytes(data)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 
 from registry_image.decode import dump_json
-from registry_image.errors import ContentError, InvalidManifest, NotFound, storage_errors
+from registry_image.errors import ContentError, InvalidManifest, NotFound, bare, storage_errors
 from registry_image.oci import mediatype
 from registry_image.oci.content import BlobSource, open_verified, read_child
 from registry_image.oci.descriptor import Descriptor
@@ -23,6 +23,8 @@ NAMES = (REF_NAME, "io.containerd.image.name")
 SINGLE_IMAGE_DIGEST = "single-image-digest"
 #: How deep single-entry indexes may nest. Tools make two levels.
 MAX_NESTING = 8
+#: How many names an error lists.
+_NAMES_SHOWN = 8
 _MARKER = b'{"imageLayoutVersion": "1.0.0"}'
 
 
@@ -108,7 +110,7 @@ def _why_not_one_image(index: Index) -> str:
     for key in NAMES:
         names = sorted({entry.annotations[key] for entry in index.manifests if key in entry.annotations})
         if len(names) > 1:
-            return f"they have different names: {', '.join(names)}"
+            return f"they have different names: {', '.join(map(bare, names[:_NAMES_SHOWN]))}"
     seen: set[Platform] = set()
     for entry in index.manifests:
         if entry.platform is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from registry_image.archive.compression import compression_of, decompress
 from registry_image.archive.gzip import Run, compress
 from registry_image.decode import JSON, JSONReader, dump_json, parse_json
-from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, quote
+from registry_image.errors import ContentError, DigestMismatch, InvalidManifest, NotFound, bare, quote
 from registry_image.oci import mediatype
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.descriptor import Descriptor
@@ -79,7 +79,7 @@ def open_saved(archive: Archive, run: Run = map) -> Iterator[SavedImage]:
     listed = _read_list(archive)
     config = read_small(archive, listed.config, MAX_CONFIG_SIZE)
     _check_name(listed.config, config, archive.what)
-    diff_ids = parse_config(config, what=f"{archive.what}: {listed.config}").diff_ids
+    diff_ids = parse_config(config, what=f"{archive.what}: {bare(listed.config)}").diff_ids
     if len(diff_ids) != len(listed.layers):
         raise InvalidManifest(
             f"{archive.what}: manifest.json names {len(listed.layers)} layers, "
@@ -108,7 +108,7 @@ class _Packer:
         """Raises DigestMismatch unless the layer's tar hashes to ``diff_id``: engines refuse such an image."""
         if diff_id in self._done:
             return self._done[diff_id]
-        what = f"{self._archive.what}: layer {name}"
+        what = f"{self._archive.what}: layer {bare(name)}"
         region = self._archive.region(name)
         if region is None:
             raise ContentError(f"{what} is missing")
@@ -170,7 +170,7 @@ def _check_name(name: str, config: bytes, what: str) -> None:
     promised = posixpath.basename(name).removesuffix(".json").removeprefix("sha256:")
     actual = Digest.of(config)
     if len(promised) == len(actual.hex) and promised != actual.hex:
-        raise DigestMismatch(f"{what}: config {name}", expected=f"sha256:{promised}", actual=str(actual))
+        raise DigestMismatch(f"{what}: config {bare(name)}", expected=f"sha256:{promised}", actual=str(actual))
 
 
 def _make_manifest(config: bytes, layers: list[Descriptor]) -> Manifest:
