@@ -43,8 +43,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, handle: Callable[[Ask], Reply]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, handle: Callable[[Ask], Reply], port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.handle = handle
         self.closing = threading.Event()
 
@@ -53,10 +53,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serve(handle: Callable[[Ask], Reply], pair: KeyPair | None = None, *, clients: Path | None = None) -> Iterator[str]:
-    """Serves on a free loopback port until the block is left; yields its ``host:port``. ``pair`` switches TLS on;
-    with ``clients``, an authority, clients need one of its certificates."""
-    server = _Server(handle)
+def serve(
+    handle: Callable[[Ask], Reply], pair: KeyPair | None = None, *, clients: Path | None = None, port: int = 0
+) -> Iterator[str]:
+    """Serves on a loopback port, a free one if it is 0, until the block is left; yields its ``host:port``. ``pair``
+    switches TLS on; with ``clients``, an authority, clients need one of its certificates."""
+    server = _Server(handle, port)
     if pair is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
