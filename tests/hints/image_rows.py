@@ -22,6 +22,7 @@ from registry_image.errors import (
     DigestMismatch,
     NoMatchingPlatform,
     NotAnImage,
+    NotFound,
     RateLimited,
     ResourceError,
     SizeMismatch,
@@ -262,6 +263,11 @@ def limited() -> ResourceError:
     return RateLimited("ask", status=429, hint="wait")
 
 
+def unknown(name: str) -> Callable[[], ResourceError]:
+    return lambda: NotFound(f"push {name}:1", status=404, code="NAME_UNKNOWN", hint="there is no such repository")
+
+
+ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app"
 PLATFORMS = ["linux/amd64"]
 MIRRORS = {"registry.example": {"host": "mirror.example"}}
 
@@ -300,6 +306,19 @@ IMAGES = (
         "`registry_mirrors`",
         (completed(limited, "check"), completed(limited, "check", registry_mirror={"host": "mirror.example"})),
         (completed(limited, "check", repository="alpine"), completed(limited, "check", registry_mirrors=MIRRORS)),
+    ),
+    Row(
+        "`create_repository: true` in params creates it",
+        (
+            completed(unknown(ECR), "out", repository=ECR),
+            completed(unknown(ECR), "out", repository="app", aws_region="us-east-1"),
+        ),
+        (
+            completed(unknown(ECR), "out", repository=ECR, username="AWS", password="pa55"),
+            completed(unknown("ghcr.io/team/base"), "out", repository=ECR),
+            completed(unknown(ECR), "in", repository=ECR),
+            completed(unknown("registry.example/app"), "out"),
+        ),
     ),
     Row(
         "Docker schema 1 is retired: push the image again with a current tool",

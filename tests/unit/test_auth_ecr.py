@@ -416,7 +416,7 @@ def test_an_untrusted_certificate_is_refused(client: Client, web: Internet) -> N
     [
         (AWSSettings(region="nowhere.example/"), "", "source.aws_region: 'nowhere.example/'"),
         (AWSSettings(region=REGION, account_id="42"), "", "source.aws_account_id: expected twelve digits, got '42'"),
-        (AWSSettings(region=REGION, access_key_id="AKIA"), "", "go together"),
+        (AWSSettings(region=REGION, access_key_id="AKIA"), "", "go together: `aws_secret_access_key` is missing"),
         (AWSSettings(region=REGION), "token", "needs the role"),
         (AWSSettings(region=REGION, role_arns=(ROLE,), **KEYS), "token", "which is it?"),
     ],

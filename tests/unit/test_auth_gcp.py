@@ -195,8 +195,8 @@ def test_a_pasted_key_cannot_send_its_statement_elsewhere(
 @pytest.mark.parametrize(
     ("settings", "oidc_token", "said"),
     [
-        (GCPSettings(), OIDC_TOKEN, "go together"),
-        (GCPSettings(workload_identity_provider=PROVIDER), "", "go together"),
+        (GCPSettings(), OIDC_TOKEN, "go together: `gcp.workload_identity_provider` is missing"),
+        (GCPSettings(workload_identity_provider=PROVIDER), "", "go together: `oidc_token` is missing"),
         (GCPSettings(service_account=SERVICE_ACCOUNT), "", "`gcp.service_account` needs"),
         (GCPSettings(service_account_json="{secret"), "", "not a JSON object"),
         (GCPSettings(service_account_json='{"type": "external_account"}'), "", "got 'external_account'"),

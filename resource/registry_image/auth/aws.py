@@ -82,7 +82,10 @@ class Identity:
     def __init__(self, client: Client, settings: AWSSettings, oidc_token: str, region: str) -> None:
         """Raises RequestError for settings that contradict themselves."""
         if bool(settings.access_key_id) != bool(settings.secret_access_key):
-            raise RequestError("source: `aws_access_key_id` and `aws_secret_access_key` go together: one is missing")
+            missing = "aws_secret_access_key" if settings.access_key_id else "aws_access_key_id"
+            raise RequestError(
+                f"source: `aws_access_key_id` and `aws_secret_access_key` go together: `{missing}` is missing"
+            )
         if oidc_token and settings.access_key_id:
             raise RequestError("source: `oidc_token` and `aws_access_key_id` are both set: which is it?")
         if oidc_token and not settings.role_arns:

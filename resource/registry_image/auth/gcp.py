@@ -52,7 +52,10 @@ class GCPLogin(RefreshableCredentials):
     def __init__(self, client: Client, settings: GCPSettings, oidc_token: str = "") -> None:
         """Raises RequestError for settings that contradict themselves, and for an invalid key."""
         if bool(oidc_token) != bool(settings.workload_identity_provider):
-            raise RequestError("source: `oidc_token` and `gcp.workload_identity_provider` go together: one is missing")
+            missing = "gcp.workload_identity_provider" if oidc_token else "oidc_token"
+            raise RequestError(
+                f"source: `oidc_token` and `gcp.workload_identity_provider` go together: `{missing}` is missing"
+            )
         if oidc_token and settings.service_account_json:
             raise RequestError("source: `oidc_token` and `gcp.service_account_json` are both set: which is it?")
         if settings.service_account and not oidc_token:

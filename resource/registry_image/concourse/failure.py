@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from registry_image.auth.ecrhost import is_ecr
 from registry_image.concourse.request.source import Source
 from registry_image.errors import (
     DigestMismatch,
     NoMatchingPlatform,
     NotAnImage,
+    NotFound,
     RateLimited,
     RequestError,
     ResourceError,
@@ -22,6 +24,7 @@ _GIVEN = (
     "the image to push is damaged: build or save it again; with `from`, try again, and if it stays, push the image to "
     "its repository again"
 )
+_CREATE = "`create_repository: true` in params creates it"
 _PLATFORM = "set `platform` to one of these (params of the get go before source)"
 _PLATFORMS = "`params.platforms` takes the platforms that are there"
 _ARTIFACT = "to get an artifact, set `format: oci-layout`, or `skip_download: true`"
@@ -34,11 +37,26 @@ def complete(error: ResourceError, step: str, source: Source) -> None:
     verb = _VERBS.get(step, step)
     # A bare ECR name has no host of its own: only AWS knows it, and errors of AWS name the service.
     name = source.name if source.clouds is not None else str(source.repository)
-    if name not in error.message:
+    is_own = name in error.message
+    if not is_own:
         error.args = (f"{verb} {name}: {error.message.removeprefix(f'{verb}: ')}",)
     elif not error.message.startswith((f"{verb}:", f"{verb} ")):
         error.args = (f"{verb}: {error.message}",)
     error.hint = _hint(error, step, source)
+    if (
+        is_own
+        and step == "out"
+        and isinstance(error, NotFound)
+        and error.code == "NAME_UNKNOWN"
+        and _may_create(source)
+    ):
+        error.hint = f"{error.hint}; {_CREATE}"
+
+
+def _may_create(source: Source) -> bool:
+    """Whether `create_repository` works: where we log in to ECR ourselves."""
+    aws = source.clouds is not None and bool(source.clouds.aws.region)
+    return aws or (source.credentials is None and is_ecr(source.repository.host))
 
 
 def _hint(error: ResourceError, step: str, source: Source) -> str | None:
