@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 from collections.abc import Callable
 from urllib.parse import quote_plus
@@ -70,6 +71,30 @@ def test_the_beginning_of_a_secret_is_hidden_where_a_text_was_cut(spelling: str,
 def test_a_quotation_that_ends_inside_a_secret_shows_no_part_of_it(left: int) -> None:
     shown = hidden(f"403 Forbidden: {quote('x' * (QUOTE_LIMIT - left) + SECRET)}")
     assert shown.endswith(f"x{REDACTED}…'")
+
+
+ENTITIES: dict[str, Callable[[str], str]] = {
+    "named": html.escape,
+    "decimal": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "hexadecimal": lambda text: "".join(f"&#x{ord(char):X};" for char in text),
+    "inside JSON": lambda text: json.dumps(html.escape(text)).replace("&", r"\u0026"),
+}
+
+
+@pytest.mark.parametrize("spelling", ENTITIES)
+@pytest.mark.parametrize("part", [0.5, 0.9, 1.0])
+def test_a_secret_is_hidden_in_html(spelling: str, part: float) -> None:
+    secret = "a<b&'c\">d&amp;éf"
+    text = ENTITIES[spelling](secret)
+    cut = "…" if part < 1 else ""
+    shown = hidden(f"before {text[: int(len(text) * part)]}{cut} after", secret)
+    assert REDACTED in shown
+    assert len(shown.replace(REDACTED, "")) <= len("before  after") + 10
+
+
+@pytest.mark.parametrize("text", ["&unknown; &#99999999; &#x110000; &#; &", "R&D; &amp; &#65;"])
+def test_entities_that_spell_no_secret_stay(text: str) -> None:
+    assert hidden(text) == text
 
 
 @pytest.mark.parametrize("spell", [quote, quote_plus, str.upper])

@@ -7,6 +7,7 @@ the end of a quotation. Where a text is written, it is searched as a whole, so n
 from __future__ import annotations
 
 import re
+import sys
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -24,10 +25,12 @@ _ESCAPE = (
     rb"|\\+u([0-9A-Fa-f]{4})"
     rb"|\\+x([0-9A-Fa-f]{2})"
     rb"|\\+([\"'/\\bfnrt])"
+    rb"|&(?:#([0-9]{1,7})|#[Xx]([0-9A-Fa-f]{1,6})|([A-Za-z]{2,4}));"
 )
+_ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 #: The mark of a cut text, and the part of an escape that may be left before it.
-_CUT = rb"(?:%(?:25)*[0-9A-Fa-f]?|\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?)?\xe2\x80\xa6"
+_CUT = rb"(?:%(?:25)*[0-9A-Fa-f]?|\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&#?[0-9A-Za-z]{0,7})?\xe2\x80\xa6"
 
 
 class Secrets:
@@ -125,9 +128,14 @@ def _levels(raw: bytes) -> Iterator[tuple[bytes, Sequence[tuple[int, int]]]]:
 
 
 def _meaning(escape: re.Match[bytes]) -> bytes:
-    percent, high, low, unit, byte, letter = escape.groups()
+    percent, high, low, unit, byte, letter, decimal, hexadecimal, name = escape.groups()
     if letter is not None:
         return _LETTERS.get(letter, letter)
+    if name is not None:
+        return _ENTITIES.get(name, escape[0])
+    if decimal or hexadecimal:
+        number = int(decimal or hexadecimal, 10 if decimal else 16)
+        return chr(number).encode("utf-8", "surrogatepass") if number <= sys.maxunicode else escape[0]
     if percent is not None:
         return bytes.fromhex(percent.decode())
     if byte is not None:
