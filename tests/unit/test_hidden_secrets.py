@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Callable
+from time import monotonic
 from urllib.parse import quote_plus
 
 import pytest
@@ -119,6 +120,13 @@ def test_each_line_of_a_key_is_a_secret_but_its_frame_is_none() -> None:
 def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
     assert hidden(text) == text
     assert Secrets().hide(text) == text
+
+
+@pytest.mark.parametrize("text", ["\\", "%25", "&#x", "&", "\\u00", "\\u005c"])
+def test_many_escapes_take_time_in_proportion(text: str) -> None:
+    begin = monotonic()
+    hidden(text * (100_000 // len(text)))
+    assert monotonic() - begin < 5
 
 
 def test_a_secret_of_three_characters_would_be_found_in_ordinary_words() -> None:

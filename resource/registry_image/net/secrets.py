@@ -19,18 +19,19 @@ REDACTED = "((redacted))"
 MIN_LENGTH = 4
 #: How often escapes are undone: a server may put JSON inside a URL inside JSON.
 _DEPTH = 3
+#: A run of backslashes is read from its beginning only, so that a long one takes no quadratic time.
 _ESCAPE = (
     rb"%(?:25)*([0-9A-Fa-f]{2})"  # also encoded twice: %2568
-    rb"|\\+u([Dd][89ABab][0-9A-Fa-f]{2})\\+u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
-    rb"|\\+u([0-9A-Fa-f]{4})"
-    rb"|\\+x([0-9A-Fa-f]{2})"
-    rb"|\\+([\"'/\\bfnrt])"
+    rb"|(?<!\\)\\+u([Dd][89ABab][0-9A-Fa-f]{2})\\+u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
+    rb"|(?<!\\)\\+u([0-9A-Fa-f]{4})"
+    rb"|(?<!\\)\\+x([0-9A-Fa-f]{2})"
+    rb"|(?<!\\)\\+([\"'/\\bfnrt])"
     rb"|&(?:#([0-9]{1,7})|#[Xx]([0-9A-Fa-f]{1,6})|([A-Za-z]{2,4}));"
 )
 _ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 #: The mark of a cut text, and the part of an escape that may be left before it.
-_CUT = rb"(?:%(?:25)*[0-9A-Fa-f]?|\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&#?[0-9A-Za-z]{0,7})?\xe2\x80\xa6"
+_CUT = rb"(?:%(?:25)*[0-9A-Fa-f]?|(?<!\\)\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&#?[0-9A-Za-z]{0,7})?\xe2\x80\xa6"
 
 
 class Secrets:
