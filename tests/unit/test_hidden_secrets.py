@@ -129,6 +129,14 @@ def test_many_escapes_take_time_in_proportion(text: str) -> None:
     assert monotonic() - begin < 5
 
 
+@pytest.mark.parametrize("token", ["x", "ab", "0123456789abcdef"])
+@pytest.mark.parametrize("cut", ["…", "xx…", "xxxxx…", "ababab…"])
+def test_many_cuts_take_time_in_proportion(token: str, cut: str) -> None:
+    begin = monotonic()
+    hidden(cut * (MAX_LINE // len(cut)), token * (65_536 // len(token)), token * (4000 // len(token)))
+    assert monotonic() - begin < 5
+
+
 def test_a_secret_of_three_characters_would_be_found_in_ordinary_words() -> None:
     assert hidden("the registry", "the") == "the registry"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from binascii import b2a_base64
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
@@ -96,15 +97,20 @@ def _find(raw: bytes, spellings: Iterable[bytes]) -> Iterator[tuple[int, int]]:
             while at >= 0:
                 yield places[at][0], places[at + len(spelling) - 1][1]
                 at = text.find(spelling, at + 1)
-            for cut in cuts:
-                if length := _beginning(text[max(0, cut - len(spelling)) : cut], spelling):
-                    yield places[cut - length][0], places[cut - 1][1]
+            for at, cut in _beginnings(text, spelling, cuts):
+                yield places[at][0], places[cut - 1][1]
 
 
-def _beginning(text: bytes, spelling: bytes) -> int:
-    """How many bytes at the end of ``text`` are the beginning of ``spelling``."""
-    lengths = range(len(text), MIN_LENGTH - 1, -1)
-    return next((length for length in lengths if text.endswith(spelling[:length])), 0)
+def _beginnings(text: bytes, spelling: bytes, cuts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From where to where ``text`` has a beginning of ``spelling`` that ends at one of ``cuts``, which ascend."""
+    beginning = spelling[:MIN_LENGTH]
+    at = text.find(beginning) if cuts else -1
+    while at >= 0:
+        # The next cut suffices: its mark is in no secret.
+        nearest = bisect_left(cuts, at + MIN_LENGTH)
+        if nearest < len(cuts) and spelling.startswith(text[at : cuts[nearest]]):
+            yield at, cuts[nearest]
+        at = text.find(beginning, at + 1)
 
 
 def _levels(raw: bytes) -> Iterator[tuple[bytes, Sequence[tuple[int, int]]]]:
