@@ -13,6 +13,7 @@ from registry_image.auth.credentials import Credentials
 from registry_image.concourse.connect import BUILD_PATIENCE, CHECK_PATIENCE, LIST_PATIENCE, Patience
 from registry_image.errors import RateLimited, ResourceError, TransportError
 from registry_image.net.client import Client
+from registry_image.net.http import Request
 from registry_image.net.retry import ONCE, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.digest import Digest
@@ -217,6 +218,14 @@ def test_a_check_of_many_tags_has_half_an_hour(registry: FakeRegistry) -> None:
     registry.script("GET", "/tags/list", slow, always=True)
     with pytest.raises(TransportError, match=r"list tags .*: not asked any more: the answers so far took 1800 s"):
         list(a_check(registry, time, patience=LIST_PATIENCE).tags())
+
+
+def test_a_host_that_is_silent_in_the_handshake_is_told_with_the_time_that_was_waited() -> None:
+    with silent_host(accepts=True) as (address, port):
+        client = Client(tls=TLS(), policy=ONCE, listener=Ear(), timeouts=Timeouts(connect=STALL))
+        request = Request(method="GET", url=f"https://{address}:{port}/v2/", what="ask it")
+        with pytest.raises(TransportError, match=f"ask it: .*: no connection in {STALL:.3g} s$"):
+            client.fetch(request, 1000)
 
 
 def test_an_address_that_drops_packets_does_not_hold_up_a_request(
