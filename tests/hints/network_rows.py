@@ -15,6 +15,7 @@ from registry_image.auth.credentials import Credentials
 from registry_image.errors import StorageError, TransportError, storage_error
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.error_response import registry_error
+from registry_image.net.head import HeadTooSlow
 from registry_image.net.http import Headers, Reply
 from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
@@ -332,7 +333,12 @@ NETWORK = (
     Row(
         "there is a connection, but nothing comes",
         (failing(TimeoutError()), failing(TimeoutError(), "proxy.example:3128")),
-        (failing(ConnectTimeoutError(None, "x")), failing(ConnectionResetError())),
+        (failing(ConnectTimeoutError(None, "x")), failing(ConnectionResetError()), failing(HeadTooSlow())),
+    ),
+    Row(
+        "bytes come, but very slowly: see the host's load, and proxies on the way",
+        (failing(HeadTooSlow()), failing(HeadTooSlow(), "proxy.example:3128")),
+        (failing(TimeoutError()), failing(ConnectTimeoutError(None, "x"))),
     ),
     Row(
         "each entry is the text of a PEM file, BEGIN CERTIFICATE line and all",

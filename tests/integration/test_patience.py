@@ -10,9 +10,10 @@ from time import monotonic
 import pytest
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.connect import BUILD_PATIENCE, CHECK_PATIENCE
+from registry_image.concourse.connect import BUILD_PATIENCE, CHECK_PATIENCE, LIST_PATIENCE, Patience
 from registry_image.errors import RateLimited, ResourceError, TransportError
 from registry_image.net.client import Client
+from registry_image.net.http import Request
 from registry_image.net.retry import ONCE, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.digest import Digest
@@ -122,9 +123,11 @@ def test_a_list_of_tags_may_take_longer_to_begin_than_a_manifest(registry: FakeR
         list(repository.first_tags())
 
 
-def a_check(registry: FakeRegistry, time: Time, *, credentials: Credentials | None = None) -> Repository:
+def a_check(
+    registry: FakeRegistry, time: Time, *, credentials: Credentials | None = None, patience: Patience = CHECK_PATIENCE
+) -> Repository:
     """With a short time to stall, which passes in truth; an answer's time passes by ``time``."""
-    policy, timeouts = CHECK_PATIENCE
+    policy, timeouts = patience
     client = Client(
         tls=TLS(), policy=policy, listener=Ear(), clock=time.clock(), timeouts=replace(timeouts, stall=STALL)
     )
@@ -152,7 +155,8 @@ def test_a_connection_that_breaks_at_the_question_how_to_log_in_is_retried(regis
     assert time.waits == [0.5]
 
 
-def test_an_answer_to_a_check_that_drips_has_an_end(registry: FakeRegistry) -> None:
+@pytest.mark.parametrize(("path", "end"), [("/manifests/", 15), ("/tags/list", 300)])
+def test_an_answer_to_a_check_that_drips_has_an_end(registry: FakeRegistry, path: str, end: int) -> None:
     time = Time()
 
     def drip() -> Iterator[bytes]:
@@ -160,12 +164,10 @@ def test_an_answer_to_a_check_that_drips_has_an_end(registry: FakeRegistry) -> N
             time.seconds += 4.0
             yield b" "
 
-    registry.script("GET", "/manifests/", body(drip()))
-    with pytest.raises(TransportError, match="no end after 15 s"):
-        a_check(registry, time).manifest(Digest.parse(IMAGE.digest))
-    registry.script("GET", "/tags/list", body(drip()))
-    with pytest.raises(TransportError, match="no end after 300 s"):
-        list(a_check(registry, time).tags())
+    registry.script("GET", path, body(drip()))
+    repository = a_check(registry, time)
+    with pytest.raises(TransportError, match=f"no end after {end} s"):
+        list(repository.tags()) if path == "/tags/list" else repository.manifest(Digest.parse(IMAGE.digest))
 
 
 @pytest.mark.parametrize(
@@ -185,6 +187,45 @@ def test_redirects_and_logins_that_are_each_slow_have_an_end(registry: FakeRegis
     with pytest.raises(TransportError, match=r"resolve .*: redirects or logins, and no answer in time"):
         a_check(registry, time, credentials=login).resolve("latest")
     assert len(registry.asked("HEAD")) == 2
+
+
+def test_a_check_asks_nothing_after_a_minute_of_slow_answers(registry: FakeRegistry) -> None:
+    time = Time()
+
+    def slow(ask: Ask, answer: Answer) -> Reply:
+        time.seconds += 14.0
+        return answer()
+
+    registry.script("HEAD", "/manifests/", slow, always=True)
+    repository = a_check(registry, time)
+    for _ in range(5):
+        assert repository.resolve("latest") is not None
+    with pytest.raises(TransportError, match=r"resolve .*: not asked any more: the answers so far took 60 s"):
+        repository.resolve("latest")
+    assert len(registry.asked("HEAD")) == 5
+
+
+def test_a_check_of_many_tags_has_half_an_hour(registry: FakeRegistry) -> None:
+    time = Time()
+
+    def slow(ask: Ask, answer: Answer) -> Reply:
+        time.seconds += 59.0
+        return answer()
+
+    registry.page_size = 1
+    for number in range(40):
+        registry.add(NAME, IMAGE, str(number))
+    registry.script("GET", "/tags/list", slow, always=True)
+    with pytest.raises(TransportError, match=r"list tags .*: not asked any more: the answers so far took 1800 s"):
+        list(a_check(registry, time, patience=LIST_PATIENCE).tags())
+
+
+def test_a_host_that_is_silent_in_the_handshake_is_told_with_the_time_that_was_waited() -> None:
+    with silent_host(accepts=True) as (address, port):
+        client = Client(tls=TLS(), policy=ONCE, listener=Ear(), timeouts=Timeouts(connect=STALL))
+        request = Request(method="GET", url=f"https://{address}:{port}/v2/", what="ask it")
+        with pytest.raises(TransportError, match=f"ask it: .*: no connection in {STALL:.3g} s$"):
+            client.fetch(request, 1000)
 
 
 def test_an_address_that_drops_packets_does_not_hold_up_a_request(

@@ -170,7 +170,7 @@ def test_the_lines_around_chunks_that_drip_have_an_end(line: bytes) -> None:
     begin = monotonic()
     with dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line) as host:
         request = Request(method="GET", url=f"http://{host}/x", what="ask it")
-        with pytest.raises(TransportError, match="stalled"):
+        with pytest.raises(TransportError, match=f"stalled: the lines of its answer had no end in {STALL:.3g} s"):
             an_impatient_client().fetch(request, 1000)
     assert monotonic() - begin < 20 * STALL
 
@@ -183,7 +183,7 @@ def test_a_proxys_answer_to_connect_that_drips_has_an_end(words: bytes, monkeypa
     with dripping(words) as host:
         monkeypatch.setenv("https_proxy", f"http://{host}")
         request = Request(method="GET", url="https://registry.example/x", what="ask it")
-        with pytest.raises(TransportError, match=r"ask it: .*stalled"):
+        with pytest.raises(TransportError, match=f"ask it: .*the proxy {host} failed: no connection in time"):
             an_impatient_client().fetch(request, 1000)
     assert monotonic() - begin < 20 * STALL
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 from collections.abc import Callable
+from time import monotonic
 from urllib.parse import quote_plus
 
 import pytest
@@ -72,6 +74,30 @@ def test_a_quotation_that_ends_inside_a_secret_shows_no_part_of_it(left: int) ->
     assert shown.endswith(f"x{REDACTED}…'")
 
 
+ENTITIES: dict[str, Callable[[str], str]] = {
+    "named": html.escape,
+    "decimal": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "hexadecimal": lambda text: "".join(f"&#x{ord(char):X};" for char in text),
+    "inside JSON": lambda text: json.dumps(html.escape(text)).replace("&", r"\u0026"),
+}
+
+
+@pytest.mark.parametrize("spelling", ENTITIES)
+@pytest.mark.parametrize("part", [0.5, 0.9, 1.0])
+def test_a_secret_is_hidden_in_html(spelling: str, part: float) -> None:
+    secret = "a<b&'c\">d&amp;éf"
+    text = ENTITIES[spelling](secret)
+    cut = "…" if part < 1 else ""
+    shown = hidden(f"before {text[: int(len(text) * part)]}{cut} after", secret)
+    assert REDACTED in shown
+    assert len(shown.replace(REDACTED, "")) <= len("before  after") + 10
+
+
+@pytest.mark.parametrize("text", ["&unknown; &#99999999; &#x110000; &#; &", "R&D; &amp; &#65;"])
+def test_entities_that_spell_no_secret_stay(text: str) -> None:
+    assert hidden(text) == text
+
+
 @pytest.mark.parametrize("spell", [quote, quote_plus, str.upper])
 def test_a_secret_of_several_words_is_hidden(spell: Callable[[str], str]) -> None:
     shown = hidden(f"before {spell('correct horse+battery')} after", "correct horse+battery")
@@ -94,6 +120,21 @@ def test_each_line_of_a_key_is_a_secret_but_its_frame_is_none() -> None:
 def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
     assert hidden(text) == text
     assert Secrets().hide(text) == text
+
+
+@pytest.mark.parametrize("text", ["\\", "%25", "&#x", "&", "\\u00", "\\u005c"])
+def test_many_escapes_take_time_in_proportion(text: str) -> None:
+    begin = monotonic()
+    hidden(text * (100_000 // len(text)))
+    assert monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("token", ["x", "ab", "0123456789abcdef"])
+@pytest.mark.parametrize("cut", ["…", "xx…", "xxxxx…", "ababab…"])
+def test_many_cuts_take_time_in_proportion(token: str, cut: str) -> None:
+    begin = monotonic()
+    hidden(cut * (MAX_LINE // len(cut)), token * (65_536 // len(token)), token * (4000 // len(token)))
+    assert monotonic() - begin < 5
 
 
 def test_a_secret_of_three_characters_would_be_found_in_ordinary_words() -> None:

@@ -35,9 +35,9 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
     if source.digest is not None:
         return [Version(tag=source.tag or "", digest=source.digest)]
     # Imported here, as a pinned digest needs no network.
-    from registry_image.concourse.connect import CHECK_PATIENCE, connect
+    from registry_image.concourse.connect import CHECK_PATIENCE, LIST_PATIENCE, connect
 
-    connection = connect(source, listener, CHECK_PATIENCE)
+    connection = connect(source, listener, LIST_PATIENCE if source.tag is None else CHECK_PATIENCE)
     if connection.mirror is not None:
         try:
             if versions := _versions(connection.mirror, request, listener):

@@ -16,7 +16,7 @@ from registry_image.net.retry import BUILD, ONCE, RetryPolicy, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
-from registry_image.record import record
+from registry_image.record import record, replace
 from registry_image.registry.repository import Repository
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 Patience: TypeAlias = tuple[RetryPolicy, Timeouts]
 #: Concourse repeats a check within a minute. In an outage, thousands of checks that hold on would fill the worker's
 #: memory: a mirror, the origin and its one retry (3 s each to connect, and the wait) end within 10 s.
-CHECK_PATIENCE: Patience = RetryPolicy(budget=10.0, retries=1), Timeouts(connect=3.0, stall=15.0, answer=15.0)
+CHECK_PATIENCE: Patience = (
+    RetryPolicy(budget=10.0, retries=1),
+    Timeouts(connect=3.0, stall=15.0, answer=15.0, step=60.0),
+)
+#: A list may have thousands of pages, and each of its tags is looked up.
+LIST_PATIENCE: Patience = CHECK_PATIENCE[0], replace(CHECK_PATIENCE[1], step=1800.0)
 #: A get and a put are parts of a build, which fails with them.
 BUILD_PATIENCE: Patience = RetryPolicy(), BUILD
 #: For the acceptance tests only: multiplies each pause before a retry; "0" means no pause.

@@ -66,6 +66,7 @@ class Client:
         self.listener = listener
         self._timeouts = timeouts
         self.clock = clock or Clock()
+        self._end_of_step = self.clock.monotonic() + timeouts.step
         self._lock = threading.Lock()
         #: Gets a line about each request, without secrets: what `debug` shows.
         self.trace: Callable[[str], None] | None = None
@@ -202,6 +203,10 @@ class Client:
         timeouts = self._timeouts_of(request)
         headers = self._headers(request, url, authorization)
         begin = self.clock.monotonic()
+        if begin > self._end_of_step:
+            taken = f"{self._timeouts.step:.0f} s"
+            problem = f"{request.what}: {show_host(url)}: not asked any more: the answers so far took {taken}"
+            raise TransportError(problem, retryable=False)
         try:
             raw = self.connections.send(request, url, headers, timeouts)
         except ResourceError as error:

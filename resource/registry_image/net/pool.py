@@ -16,6 +16,14 @@ from registry_image.net.head import Response
 class _Connection(HTTPConnection):
     response_class = Response
 
+    def connect(self) -> None:
+        """A handshake, with a proxy or of TLS, has the time to connect. urllib3 would say that the answer did not come
+        in the time for one."""
+        try:
+            super().connect()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no handshake in time") from error
+
     def _new_conn(self) -> socket.socket:
         """Takes the place of urllib3's, with the same errors."""
         timeout = cast("float", self.timeout)  # the adapter always has one

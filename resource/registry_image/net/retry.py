@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from registry_image.record import record
 
 #: The longest wait in seconds that a registry may ask for; for a user, an error is better than a longer wait.
@@ -10,15 +12,17 @@ MAX_ASKED_WAIT = 120.0
 
 @record(kw_only=True)
 class Timeouts:
-    """Seconds to reach a host; without a byte, and for the whole head of an answer; for the whole of a small answer.
+    """Seconds to reach a host; without a byte, and for the whole head of an answer; for the whole of a small answer;
+    and of a step, after which it asks nothing more.
 
-    The last is for servers that send a byte now and then. The defaults are a build's. A listening host answers within a
-    round trip, and TCP retransmits after 1, 3 and 7 seconds.
+    ``answer`` is for servers that send a byte now and then. The defaults are a build's. A listening host answers within
+    a round trip, and TCP retransmits after 1, 3 and 7 seconds.
     """
 
     connect: float = 15.0
     stall: float = 60.0
     answer: float = 300.0
+    step: float = math.inf
 
 
 BUILD = Timeouts()

@@ -7,7 +7,9 @@ the end of a quotation. Where a text is written, it is searched as a whole, so n
 from __future__ import annotations
 
 import re
+import sys
 from binascii import b2a_base64
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
@@ -18,16 +20,19 @@ REDACTED = "((redacted))"
 MIN_LENGTH = 4
 #: How often escapes are undone: a server may put JSON inside a URL inside JSON.
 _DEPTH = 3
+#: A run of backslashes is read from its beginning only, so that a long one takes no quadratic time.
 _ESCAPE = (
     rb"%(?:25)*([0-9A-Fa-f]{2})"  # also encoded twice: %2568
-    rb"|\\+u([Dd][89ABab][0-9A-Fa-f]{2})\\+u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
-    rb"|\\+u([0-9A-Fa-f]{4})"
-    rb"|\\+x([0-9A-Fa-f]{2})"
-    rb"|\\+([\"'/\\bfnrt])"
+    rb"|(?<!\\)\\+u([Dd][89ABab][0-9A-Fa-f]{2})\\+u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
+    rb"|(?<!\\)\\+u([0-9A-Fa-f]{4})"
+    rb"|(?<!\\)\\+x([0-9A-Fa-f]{2})"
+    rb"|(?<!\\)\\+([\"'/\\bfnrt])"
+    rb"|&(?:#([0-9]{1,7})|#[Xx]([0-9A-Fa-f]{1,6})|([A-Za-z]{2,4}));"
 )
+_ENTITIES = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 #: The mark of a cut text, and the part of an escape that may be left before it.
-_CUT = rb"(?:%(?:25)*[0-9A-Fa-f]?|\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?)?\xe2\x80\xa6"
+_CUT = rb"(?:%(?:25)*[0-9A-Fa-f]?|(?<!\\)\\+(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&#?[0-9A-Za-z]{0,7})?\xe2\x80\xa6"
 
 
 class Secrets:
@@ -92,15 +97,20 @@ def _find(raw: bytes, spellings: Iterable[bytes]) -> Iterator[tuple[int, int]]:
             while at >= 0:
                 yield places[at][0], places[at + len(spelling) - 1][1]
                 at = text.find(spelling, at + 1)
-            for cut in cuts:
-                if length := _beginning(text[max(0, cut - len(spelling)) : cut], spelling):
-                    yield places[cut - length][0], places[cut - 1][1]
+            for at, cut in _beginnings(text, spelling, cuts):
+                yield places[at][0], places[cut - 1][1]
 
 
-def _beginning(text: bytes, spelling: bytes) -> int:
-    """How many bytes at the end of ``text`` are the beginning of ``spelling``."""
-    lengths = range(len(text), MIN_LENGTH - 1, -1)
-    return next((length for length in lengths if text.endswith(spelling[:length])), 0)
+def _beginnings(text: bytes, spelling: bytes, cuts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From where to where ``text`` has a beginning of ``spelling`` that ends at one of ``cuts``, which ascend."""
+    beginning = spelling[:MIN_LENGTH]
+    at = text.find(beginning) if cuts else -1
+    while at >= 0:
+        # The next cut suffices: its mark is in no secret.
+        nearest = bisect_left(cuts, at + MIN_LENGTH)
+        if nearest < len(cuts) and spelling.startswith(text[at : cuts[nearest]]):
+            yield at, cuts[nearest]
+        at = text.find(beginning, at + 1)
 
 
 def _levels(raw: bytes) -> Iterator[tuple[bytes, Sequence[tuple[int, int]]]]:
@@ -125,9 +135,14 @@ def _levels(raw: bytes) -> Iterator[tuple[bytes, Sequence[tuple[int, int]]]]:
 
 
 def _meaning(escape: re.Match[bytes]) -> bytes:
-    percent, high, low, unit, byte, letter = escape.groups()
+    percent, high, low, unit, byte, letter, decimal, hexadecimal, name = escape.groups()
     if letter is not None:
         return _LETTERS.get(letter, letter)
+    if name is not None:
+        return _ENTITIES.get(name, escape[0])
+    if decimal or hexadecimal:
+        number = int(decimal or hexadecimal, 10 if decimal else 16)
+        return chr(number).encode("utf-8", "surrogatepass") if number <= sys.maxunicode else escape[0]
     if percent is not None:
         return bytes.fromhex(percent.decode())
     if byte is not None:

@@ -10,7 +10,7 @@ from http.client import HTTPException, IncompleteRead, LineTooLong
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ProxyError
 
 from registry_image.errors import TransportError, quote
-from registry_image.net.head import HeadTooLarge
+from registry_image.net.head import HeadTooLarge, HeadTooSlow
 from registry_image.net.retry import Timeouts
 from registry_image.record import record
 
@@ -173,6 +173,11 @@ def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts 
     connect, stall = (f" in {s:.3g} s" for s in (timeouts.connect, timeouts.stall)) if timeouts else (" in time",) * 2
     if among(ConnectTimeoutError):  # after its subclass NewConnectionError
         return NoTLS(f"{prefix}: no connection{connect}", hint="is a firewall in between, or a proxy needed?")
+    if among(HeadTooSlow):
+        return NoTLS(
+            f"{prefix}: stalled: the lines of its answer had no end{stall}",
+            hint="bytes come, but very slowly: see the host's load, and proxies on the way",
+        )
     if among(TimeoutError):
         return NoTLS(
             f"{prefix}: stalled: no byte came{stall}",
