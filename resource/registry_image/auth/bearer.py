@@ -39,7 +39,6 @@ DEFAULT_LIFE = 60.0
 MAX_LIFE = 86_400.0
 #: Tokens are renewed this many seconds before their end, or after three quarters of their life if that is later.
 RENEW_BEFORE = 30.0
-_UNAUTHORIZED = 401
 _EXCHANGE = "/oauth2/exchange"
 _CLIENT_ID = "registry-image-resource"
 _WRONG = "wrong, expired, or of another registry"
@@ -128,14 +127,16 @@ class Account:
             method="GET",
             url=f"{self.home}/v2/",
             what=f"ask {self.host} how to log in",
-            accept=(_UNAUTHORIZED,),
+            accept=(HTTPStatus.UNAUTHORIZED,),
             policy=ONCE,
             check_redirect=self._check,
         )
         reply = self.client.fetch(request, MAX_TOKEN_ANSWER)
         # After a redirect it may be another host's, which must not get our credentials.
         ours = origin_of(reply.url) == origin_of(self.client.schemes.apply(self.home))
-        challenge = _chosen(reply.headers.all("www-authenticate")) if ours and reply.status == _UNAUTHORIZED else None
+        challenge = (
+            _chosen(reply.headers.all("www-authenticate")) if ours and reply.status == HTTPStatus.UNAUTHORIZED else None
+        )
         # ACR may name its exchange of Entra's tokens (auth/acr.py), which is no token server of the distribution spec.
         if challenge is None or challenge.parameters.get("realm", "").partition("?")[0].endswith(_EXCHANGE):
             return None
