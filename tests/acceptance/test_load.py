@@ -20,7 +20,7 @@ from benchmarks.load.resources import TAG, Resource
 from benchmarks.load.table import paste
 
 DOCS = Path(__file__).parents[2] / "docs"
-#: Requests of a first check and of each later one, by the name of the mode, as docs/operators.md says.
+#: Requests of a first check and of each later one, in order, by the name of the mode, as docs/operators.md says.
 LOGIN = "1 GET of `/v2/` (401), 1 GET of a token, 1 HEAD"
 EVERY = "1 GET of tags, 50 HEAD"
 CREATED = "1 GET of tags, 50 GET, 50 GET of a config"
@@ -28,12 +28,12 @@ REQUESTS = {
     "`digest`": ("none", "none"),
     "`tag`": ("1 HEAD", "1 HEAD"),
     "`tag`, with a login": (LOGIN, LOGIN),
-    "semver mode": ("1 GET of tags, 51 HEAD", "1 GET of tags, 2 HEAD"),
-    "`sort: semver`": (EVERY, "1 GET of tags, 1 HEAD"),
-    "`sort: numeric`": (EVERY, "1 GET of tags, 1 HEAD"),
-    "`sort: registry`": (EVERY, EVERY),
-    "`sort: lexical`": (EVERY, EVERY),
-    "`sort: created`": (CREATED, CREATED),
+    "semver mode": ("1 GET of tags, 51 HEAD", "2 HEAD, 1 GET of tags"),
+    "`sort: semver`": (EVERY, "1 HEAD, 1 GET of tags"),
+    "`sort: numeric`": (EVERY, "1 HEAD, 1 GET of tags"),
+    "`sort: registry`": (EVERY, "50 HEAD, 1 GET of tags"),
+    "`sort: lexical`": (EVERY, "50 HEAD, 1 GET of tags"),
+    "`sort: created`": (CREATED, "50 GET, 1 GET of tags, 50 GET of a config"),
 }
 
 

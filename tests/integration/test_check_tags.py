@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -16,7 +16,7 @@ from registry_image.concourse.check_tags import list_versions
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.version import Version
-from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized
+from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized, Unavailable
 from registry_image.net.retry import ONCE
 from registry_image.registry.repository import Repository
 from tests.support import images
@@ -71,7 +71,9 @@ class Tagged:
         return version.tag, self.digests.index(str(version.digest))
 
 
-def tagged(registry: FakeRegistry, tags: Mapping[str, int | None], created: list[str | None] | None = None) -> Tagged:
+def tagged(
+    registry: FakeRegistry, tags: Mapping[str, int | None], created: Sequence[str | None] | None = None
+) -> Tagged:
     """``tags`` in the order in which the registry lists them."""
     digests = []
     for number in range(1 + max((number for number in tags.values() if number is not None), default=0)):
@@ -212,6 +214,65 @@ def test_the_other_orders_answer_every_match_whatever_the_cursor(registry: FakeR
     repository = tagged(registry, {"1": 0, "2": 1, "3": 2}, [f"202{number}-01-01T00:00:00Z" for number in range(3)])
     answer = repository.check(("2", 1), tag_regex=".", sort=sort, platform="linux/amd64")
     assert answer == [("1", 0), ("2", 1), ("3", 2)]
+
+
+# The first question: it is soon clear whether the registry answers it, and a list may take a minute.
+
+FOLLOWED: list[dict[str, object]] = [
+    {},
+    {"tag_regex": "^1"},
+    {"tag_regex": "^1", "sort": "lexical"},
+    {"tag_regex": "^1", "sort": "semver"},
+    {"tag_regex": "^1", "sort": "numeric"},
+    {"tag_regex": "^1", "sort": "created", "platform": "linux/amd64"},
+]
+
+
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_the_cursors_tag_is_asked_for_before_the_list_and_once(
+    registry: FakeRegistry, source: dict[str, object]
+) -> None:
+    created = [f"202{number}-01-01T00:00:00Z" for number in range(3)]
+    repository = tagged(registry, {"1.0": 0, "1.1": 1, "1.2": 2}, created)
+    for cursor in [("1.1", 1), ("1.1", 0)]:
+        registry.log.clear()
+        assert repository.check(cursor, **source)[-2:] == [("1.1", 1), ("1.2", 2)]
+        assert [ask.target.rpartition("/")[2] for ask in registry.log][:2] == ["1.1", "list?n=1000"]
+        assert len(registry.asked(path=r"/1\.1$")) == 1
+
+
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_a_registry_that_fails_the_first_question_is_asked_for_no_list(
+    registry: FakeRegistry, source: dict[str, object]
+) -> None:
+    repository = tagged(registry, {"1.0": 0})
+    for method in ("HEAD", "GET"):
+        registry.script(method, "/manifests/", status(503), always=True)
+    with pytest.raises(Unavailable, match=r"1\.0"):
+        repository.check(("1.0", 0), **source)
+    assert registry.asked("GET", "/tags/list") == []
+
+
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_a_refusal_of_the_first_question_counts_only_if_the_tag_is_listed(
+    registry: FakeRegistry, source: dict[str, object]
+) -> None:
+    repository = tagged(registry, {"1.0": 0, "1.1": 0})
+    for method in ("HEAD", "GET"):
+        registry.script(method, r"/manifests/1\.[12]$", status(401), always=True)
+    assert repository.check(("1.2", 0), exclude_regex="1.1", **source) == [("1.0", 0)]
+    with pytest.raises(Unauthorized, match=r"1\.1"):
+        repository.check(("1.1", 0), **source)
+
+
+@pytest.mark.parametrize("tag", ["latest", "2.0", "1.0+5", "1.0/../x", "sha256:" + "1" * 64])
+@pytest.mark.parametrize("source", [{"semver_constraint": "<2"}, {"tag_regex": "^1", "exclude_regex": "/"}])
+def test_a_cursor_that_the_source_does_not_follow_is_asked_for_only_if_listed(
+    registry: FakeRegistry, source: dict[str, object], tag: str
+) -> None:
+    repository = tagged(registry, {"1.0": 0})
+    assert repository.check((tag, 0), **source) == [("1.0", 0)]
+    assert repository.looked_up() == ["1.0"]
 
 
 # The orders of tag_regex.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import TypeAlias
@@ -15,6 +15,7 @@ from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.platform import Platform
+from registry_image.record import EMPTY
 from registry_image.transfer.workers import parallel_map
 
 #: Look-ups at once. At some 40 ms each that is 400 a second, which registries bear. The connection pool is as large.
@@ -30,17 +31,25 @@ Moment: TypeAlias = tuple[int, int]
 NEVER: Moment = (0, 0)
 
 
-def resolve_tags(reader: RepositoryReader, tags: Sequence[str]) -> dict[str, Digest]:
-    """The digest of each tag, in the order of ``tags``; tags that no longer exist are left out.
+def digest_of(reader: RepositoryReader, tag: str) -> Digest | None:
+    """None if there is no such tag."""
+    found = reader.resolve(tag)
+    return found.digest if found is not None else None
+
+
+def resolve_tags(
+    reader: RepositoryReader, tags: Sequence[str], known: Mapping[str, Digest | None] = EMPTY
+) -> dict[str, Digest]:
+    """The digest of each tag, in the order of ``tags``; tags that no longer exist are left out. ``known`` has digests,
+    and None for tags that do not exist, that were looked up before.
 
     Raises what ``reader`` raises: a result without one tag would hide a version.
     """
 
-    def digest_of(tag: str) -> Digest | None:
-        found = reader.resolve(tag)
-        return found.digest if found is not None else None
+    def look_up(tag: str) -> Digest | None:
+        return known[tag] if tag in known else digest_of(reader, tag)
 
-    digests = parallel_map(digest_of, tags, MAX_LOOKUPS)
+    digests = parallel_map(look_up, tags, MAX_LOOKUPS)
     return {tag: digest for tag, digest in zip(tags, digests, strict=True) if digest is not None}
 
 
