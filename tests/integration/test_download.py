@@ -100,7 +100,7 @@ def test_a_refusal_is_final(
 def test_retry_after_is_honoured(registry: FakeRegistry, repository: Repository, time: Time) -> None:
     registry.script("GET", "/blobs/", status(429, retry_after="7"), status(503, retry_after="0.0002"))
     assert read(repository) == DATA
-    assert time.waits == [7.0, 0.05]
+    assert time.waits == [7.0, 0.1]
 
 
 def test_failures_without_progress_end(registry: FakeRegistry, repository: Repository, time: Time) -> None:

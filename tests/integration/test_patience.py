@@ -92,6 +92,14 @@ def test_the_waits_for_rate_limits_of_a_check_are_ten_seconds_in_all(registry: F
     assert len(registry.asked("HEAD")) == 3
 
 
+@pytest.mark.parametrize("asked", ["0", "0.000237", "Fri, 15 Jan 2016 08:00:30 GMT"])
+def test_a_registry_that_always_asks_for_no_wait_is_not_asked_all_the_time(registry: FakeRegistry, asked: str) -> None:
+    registry.script("HEAD", "/manifests/", status(429, retry_after=asked), always=True)
+    with pytest.raises(RateLimited):
+        waits(registry)
+    assert 10 < len(registry.asked("HEAD")) < 20
+
+
 def test_a_build_tries_for_three_minutes(registry: FakeRegistry) -> None:
     time = Time()
     registry.script("HEAD", "/manifests/", BUSY, always=True)

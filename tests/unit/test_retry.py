@@ -38,8 +38,14 @@ def test_retry_after_is_honoured_exactly() -> None:
     assert POLICY.wait(1, 0.0, 30.0, 0.9) == 30.0
 
 
-def test_the_shortest_wait_is_50_ms() -> None:
-    assert POLICY.wait(1, 0.0, 0.0001, 0.0) == 0.05
+def test_the_shortest_wait_is_50_ms_and_doubles_up_to_a_second() -> None:
+    assert [POLICY.wait(failures, 0.0, 0.0001, 0.0) for failures in range(1, 8)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert POLICY.wait(100_000, 0.0, 0.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("asked", [1.0, 1.5, 2.0])
+def test_a_retry_after_of_a_second_or_more_is_honoured_exactly_however_often_it_comes(asked: float) -> None:
+    assert {POLICY.wait(failures, 0.0, asked, 0.9) for failures in range(1, 50)} == {asked}
 
 
 def test_a_retry_after_that_is_too_long_gives_up() -> None:

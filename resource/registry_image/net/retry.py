@@ -8,6 +8,10 @@ from registry_image.record import record
 
 #: The longest wait in seconds that a registry may ask for; for a user, an error is better than a longer wait.
 MAX_ASKED_WAIT = 120.0
+#: The shortest wait in seconds after the first failure, and how far it doubles with each further one: a registry that
+#: always asks for none would be asked without a pause. Whole seconds are never lengthened.
+MIN_WAIT = 0.05
+MAX_MIN_WAIT = 1.0
 
 
 @record(kw_only=True)
@@ -45,17 +49,18 @@ class RetryPolicy:
     def wait(self, failures: int, elapsed: float, retry_after: float | None, dice: float) -> float | None:
         """Seconds to wait after that many ``failures`` in ``elapsed`` seconds, or None to give up.
 
-        ``retry_after`` is honoured exactly, from 50 ms on; ``dice`` in [0, 1) spreads the other waits (AWS,
+        ``retry_after`` is honoured exactly, but for a shortest wait; ``dice`` in [0, 1) spreads the other waits (AWS,
         "Exponential backoff and jitter": half fixed, half random).
         """
+        doublings = min(failures - 1, 16)
         if retry_after is not None:
-            pause = max(retry_after, 0.05)
+            pause = max(retry_after, min(MAX_MIN_WAIT, MIN_WAIT * 2.0**doublings))
             if pause > MAX_ASKED_WAIT:
                 return None
         elif self.retries is not None and (failures > self.retries or 2 * elapsed > self.budget):
             return None
         else:
-            pause = min(self.longest, self.first * 2.0 ** min(failures - 1, 16)) * (0.5 + dice)
+            pause = min(self.longest, self.first * 2.0**doublings) * (0.5 + dice)
         return pause if elapsed + pause <= self.budget else None
 
 
