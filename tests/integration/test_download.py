@@ -170,13 +170,18 @@ def test_another_length_than_the_descriptors_is_an_error_at_once(
     assert len(ranges(registry)) == 1
 
 
-@pytest.mark.parametrize("length", ["9" * 5000, "x", "", "-1", "٣"])
-def test_an_invalid_length_is_an_error_of_ours_or_ignored(
-    registry: FakeRegistry, repository: Repository, length: str
-) -> None:
-    reply = Reply(200, {"content-length": length, "connection": "close"}, DATA, cut_after=len(DATA))
-    registry.script("GET", "/blobs/", lambda ask, answer: reply)
+@pytest.mark.parametrize("length", ["9" * 5000, "9" * 19, "x", "", "-1", "+5", "5.0", "\xb3", "5, 6"])
+def test_an_invalid_length_is_an_error_at_once(registry: FakeRegistry, repository: Repository, length: str) -> None:
+    registry.script("GET", "/blobs/", header("content-length", length))
+    with pytest.raises(TransportError, match="the answer's Content-Length is not one number of at most 18 digits: '"):
+        read(repository)
+    assert len(ranges(registry)) == 1
+
+
+def test_a_length_that_is_there_twice_counts_once(registry: FakeRegistry, repository: Repository) -> None:
+    registry.script("GET", "/blobs/", header("content-length", f"{len(DATA)}, {len(DATA)}"))
     assert read(repository) == DATA
+    assert len(ranges(registry)) == 1
 
 
 def test_a_short_blob_without_a_length_ends_and_is_not_asked_for_again(

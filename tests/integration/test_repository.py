@@ -154,6 +154,17 @@ def test_a_digest_that_resolves_to_another_is_an_error(registry: FakeRegistry, r
         repository.resolve(str(DIGEST))
 
 
+@pytest.mark.parametrize("length", ["-1", "1, 2", "9" * 30, "x"])
+def test_an_invalid_length_of_an_answer_without_a_body_is_passed_over(
+    registry: FakeRegistry, repository: Repository, length: str
+) -> None:
+    registry.script("HEAD", ".", header("content-length", length))
+    descriptor = repository.resolve("1")
+    assert descriptor is not None
+    assert descriptor.size == 0
+    assert len(registry.log) == 1
+
+
 def test_a_missing_size_is_zero(registry: FakeRegistry, repository: Repository) -> None:
     registry.script("HEAD", ".", header("content-length", None))
     found = repository.resolve("1")
@@ -195,6 +206,16 @@ def test_a_manifest_has_a_limit(registry: FakeRegistry, repository: Repository) 
     registry.script("GET", ".", body(iter(lambda: b" " * 65536, None)))
     with pytest.raises(ContentError, match=f"larger than {MAX_MANIFEST_SIZE} bytes"):
         repository.manifest(DIGEST)
+
+
+def test_an_announced_length_beyond_the_limit_is_an_error_at_once(
+    registry: FakeRegistry, repository: Repository, time: Time
+) -> None:
+    registry.script("GET", ".", header("content-length", str(MAX_MANIFEST_SIZE + 1)))
+    with pytest.raises(ContentError, match=f"larger than {MAX_MANIFEST_SIZE} bytes"):
+        repository.manifest(DIGEST)
+    assert len(registry.log) == 1
+    assert time.waits == []
 
 
 def test_a_manifest_served_as_something_else_is_refused(registry: FakeRegistry, repository: Repository) -> None:

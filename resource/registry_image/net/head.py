@@ -14,6 +14,8 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING, Protocol
 
+from registry_image.errors import quote
+
 if TYPE_CHECKING:
     from socket import socket
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 MAX_HEADERS = 1000
 #: The most bytes of them.
 MAX_HEAD = 256 * 1024
+#: The longest number read from a header, in digits; a petabyte has 16.
+MAX_DIGITS = 18
 #: Header lines by which http.client finds the end of a body.
 _FRAMING = frozenset({b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"})
 _SWITCHING_PROTOCOLS = b"101"
@@ -36,6 +40,10 @@ class Stream(Protocol):
 
 class HeadTooLarge(HTTPException):
     """Beyond MAX_HEADERS or MAX_HEAD: the same would come again."""
+
+
+class BadLength(HTTPException):
+    """A Content-Length that does not say where the body ends: the same would come again."""
 
 
 class HeadTooSlow(TimeoutError):
@@ -109,6 +117,7 @@ class Response(HTTPResponse):
         super().__init__(sock, debuglevel, method, url)
         #: A head may take as long as the wait for its first byte.
         self._timeout = sock.gettimeout() or math.inf
+        self._is_head = method == "HEAD"
         self._lines: list[bytes] = []
 
     def begin(self) -> None:
@@ -122,6 +131,24 @@ class Response(HTTPResponse):
         # A line without a colon would end the headers, and urllib3 would log it.
         text = b"".join(line for line in self._lines if b":" in line.partition(b"\n")[0]).decode("latin-1")
         self.headers = self.msg = Parser(_class=HTTPMessage).parsestr(text)
+        self._check_length()
+
+    def _check_length(self) -> None:
+        """Raises BadLength (RFC 9112, 6.3). http.client would read on until the connection ends, which a server that
+        keeps it open never does."""
+        lines = self.headers.get_all("content-length", [])
+        numbers = {number.strip() for line in lines for number in line.split(",")}
+        if not numbers or self.chunked:
+            return
+        number, *others = numbers
+        if others or not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
+            if self._is_head:
+                del self.headers["content-length"]  # there is no body
+                return
+            shown = quote(", ".join(lines))
+            raise BadLength(f"the answer's Content-Length is not one number of at most {MAX_DIGITS} digits: {shown}")
+        if self.length is None:
+            self.length = int(number)  # "5, 5", which http.client does not read
 
     def _read_status(self) -> tuple[str, int, str]:
         """The first that http.client reads, here and of a proxy's answer to CONNECT.

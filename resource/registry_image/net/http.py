@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from registry_image.errors import ContentError, TransportError
+from registry_image.net.head import MAX_DIGITS
 from registry_image.net.origin import show_host
 from registry_image.net.retry import BUILD, RetryPolicy, Timeouts
 from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, transport_error
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: A body that can be sent again: bytes, or a function that opens a new iterator over its pieces.
 Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
-#: The longest number read from a header, in digits; a petabyte has 16.
-MAX_DIGITS = 18
 #: The largest piece of a body, in bytes. Larger ones do not stay in the CPU cache; smaller ones cost more calls.
 PIECE = 256 * 1024
 #: The most that is read of an error's or redirect's body, in bytes; codes and messages are far shorter.
@@ -172,10 +171,13 @@ class StreamingReply:
         data = bytearray()
         timeout = self._timeouts.answer
         end = self._clock() + timeout
+        too_large = ContentError(f"{self._what}: {show_host(self.url)}: the answer is larger than {limit} bytes")
+        if (self._raw.length_remaining or 0) > limit:  # 0 for HEAD
+            raise too_large
         for piece in self._pieces():
             data += piece
             if len(data) > limit:
-                raise ContentError(f"{self._what}: {show_host(self.url)}: the answer is larger than {limit} bytes")
+                raise too_large
             if self._clock() > end:
                 raise TransportError(f"{self._what}: {show_host(self.url)}: no end after {timeout:.3g} s")
         return bytes(data)

@@ -10,7 +10,7 @@ from http.client import HTTPException, IncompleteRead, LineTooLong
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ProxyError
 
 from registry_image.errors import TransportError, quote
-from registry_image.net.head import HeadTooLarge, HeadTooSlow
+from registry_image.net.head import BadLength, HeadTooLarge, HeadTooSlow
 from registry_image.net.retry import Timeouts
 from registry_image.record import record
 
@@ -163,9 +163,9 @@ def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts 
         return NoTLS(f"{prefix}: connection refused", hint=_REFUSED)
     if among(ConnectionResetError, BrokenPipeError):
         return NoTLS(f"{prefix}: the connection was reset")
-    large = next((cause for cause in chain if isinstance(cause, HeadTooLarge | LineTooLong)), None)
-    if large is not None:
-        return TransportError(f"{prefix}: {large}", retryable=False)
+    bad = next((cause for cause in chain if isinstance(cause, BadLength | HeadTooLarge | LineTooLong)), None)
+    if bad is not None:
+        return TransportError(f"{prefix}: {bad}", retryable=False)
     if among(IncompleteRead):
         return TransportError(f"{prefix}: the connection ended before the answer did")
     if among(NewConnectionError):
