@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 
-from registry_image.decode import parse_json
+from registry_image.decode import parse_object
 from registry_image.errors import (
     InvalidManifest,
     NotFound,
@@ -115,11 +115,9 @@ def _errors(body: bytes) -> list[tuple[str, str]]:
         line = b"" if stripped.startswith(b"<") else stripped.partition(b"\n")[0]
         return [("", line.decode("utf-8", "backslashreplace"))]
     try:
-        document = parse_json(body, "error body")
+        document = parse_object(body, "error body")
     except InvalidManifest:
         return [("", stripped.decode("utf-8", "backslashreplace"))]
-    if not isinstance(document, dict):
-        return [("", "")]
     errors = document.get("errors")
     return [_code_and_message(error) for error in (errors if isinstance(errors, list) and errors else [document])]
 
