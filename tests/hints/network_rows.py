@@ -136,7 +136,7 @@ def failing(error: BaseException, proxy: str = "") -> Situation:
 
 def loading(*, ca: str = "", cert: str = "", key: str = "") -> Situation:
     pair = ClientCertificate(certificate=cert, key=key) if cert else None
-    return lambda: TLS(ca_certs=(ca,) if ca else ()).context(pair)
+    return lambda: TLS(ca_certs=(ca,) if ca else (), client_certs=(pair,) if pair else ()).context(pair)
 
 
 def issued() -> tuple[str, str, str, str]:

@@ -96,7 +96,7 @@ def test_invalid_ca_certs_are_named(text: str) -> None:
 
 def test_an_invalid_client_certificate_is_named_without_jargon() -> None:
     client = a_client(tls=TLS(client_certs=(ClientCertificate(certificate="x", key="y"),)))
-    with pytest.raises(RequestError, match=r"^source\.client_certs: the certificate or its key cannot be used$"):
+    with pytest.raises(RequestError, match=r"^source\.client_certs\[0\]: the certificate or its key cannot be used$"):
         Repository(client, RepositoryName.parse("127.0.0.1:1/a/b")).resolve("1")
 
 
@@ -219,16 +219,17 @@ def test_a_key_with_a_password_is_refused_and_nobody_asked_for_it(
         serialization.BestAvailableEncryption(b"pass"),
     )
     locked = ClientCertificate(certificate=mutual[1].certificate, key=encrypted.decode())
-    with pytest.raises(RequestError, match=r"client_certs: .*encrypted"):
+    with pytest.raises(RequestError, match=r"client_certs\[0\]: .*encrypted"):
         get(mutual[0], locked, authority=authority)
 
 
 def test_a_certificate_and_the_key_of_another_do_not_go_together(
     mutual: tuple[str, ClientCertificate], authority: Authority
 ) -> None:
-    key = authority.issue("another").key.read_text()
-    with pytest.raises(RequestError, match="client_certs"):
-        get(mutual[0], ClientCertificate(certificate=mutual[1].certificate, key=key), authority=authority)
+    other = ClientCertificate(certificate=mutual[1].certificate, key=mutual[1].key, host="other.example")
+    wrong = ClientCertificate(certificate=mutual[1].certificate, key=authority.issue("another").key.read_text())
+    with pytest.raises(RequestError, match=r"^source\.client_certs\[1\]: the key does not belong to the certificate$"):
+        get(mutual[0], other, wrong, authority=authority)
 
 
 # Plain HTTP.

@@ -40,7 +40,7 @@ class TLS:
                     hint="each entry is the text of a PEM file, BEGIN CERTIFICATE line and all",
                 ) from error
         if certificate is not None:
-            _load_chain(context, certificate)
+            _load_chain(context, certificate, f"source.client_certs[{self.client_certs.index(certificate)}]")
         return context
 
 
@@ -54,7 +54,7 @@ def trust_bundle(context: ssl.SSLContext) -> None:
     context.load_default_certs()
 
 
-def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate, field: str) -> None:
     # Python's ssl reads keys from files only. An unnamed file in memory keeps ours off the disk, where other teams'
     # containers could find it.
     handle = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
@@ -64,9 +64,9 @@ def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate) -> None
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, ssl.SSLError) else str(error)
         if reason == "KEY_VALUES_MISMATCH":
-            raise RequestError("source.client_certs: the key does not belong to the certificate") from error
+            raise RequestError(f"{field}: the key does not belong to the certificate") from error
         raise RequestError(
-            "source.client_certs: the certificate or its key cannot be used" + (f": {reason}" if reason else ""),
+            f"{field}: the certificate or its key cannot be used" + (f": {reason}" if reason else ""),
             hint="`cert` and `key` are PEM texts, BEGIN lines and all, the key without a password",
         ) from error
     finally:
