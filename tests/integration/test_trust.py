@@ -435,6 +435,31 @@ def test_a_port_in_no_proxy_counts(monkeypatch: pytest.MonkeyPatch, hostname: st
     assert not skips_proxy("else.example.org", port)
 
 
+@pytest.mark.parametrize(
+    ("hostname", "entry"),
+    [("registry.example.com", "*.example.com"), ("registry.example.com", "registry.example.com:, *.Example.com"),
+     ("10.1.2.3", "10.0.0.0/8"), ("10.1.2.3", "10.9.9.9/8"), ("fd00::5", "fd00::5"), ("fd00::5", "[fd00::5]"),
+     ("fd00::5", "fd00:0::5"), ("fd00::5", "fd00::/8")],
+)  # fmt: skip
+def test_an_entry_of_no_proxy_without_a_port_is_read_as_tools_in_go_do(
+    monkeypatch: pytest.MonkeyPatch, hostname: str, entry: str
+) -> None:
+    monkeypatch.setenv("no_proxy", f"other.example, {entry}")
+    assert skips_proxy(hostname, 443)
+    assert skips_proxy(hostname, 5000)
+    for other in ("example.org", "badexample.com", "11.1.2.3", "fe00::5", "registry.example.com.evil.org"):
+        assert not skips_proxy(other, 443)
+
+
+@pytest.mark.parametrize(
+    "entry", ["", ",", ":", ":443", "/", "x/y", "fd00::/999", "10.0.0.0/x", "[", "[]:443", "*:5000"]
+)
+def test_an_entry_of_no_proxy_that_names_no_host_means_nothing(monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+    monkeypatch.setenv("no_proxy", entry)
+    assert not skips_proxy("registry.example.com", 443)
+    assert not skips_proxy("10.1.2.3", 443)
+
+
 def test_loopback_needs_no_proxy(plain: FakeRegistry, proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http://{proxy.host}")

@@ -93,13 +93,29 @@ class Connections:
 
 
 def skips_proxy(hostname: str, port: int) -> bool:
-    """Whether ``no_proxy`` has the host, or a domain of it, with its port. requests reads ports only where the address
-    has one, and none after an IP address."""
+    """Whether ``no_proxy`` has the host, or a domain or network of it, with its port or with none.
+
+    The variables are shared with tools in Go. requests does not read all that these do: ports only where the address
+    has one, and none after an IP address; no ``*.`` before a domain, and no networks of IPv6."""
     for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").lower().split(","):
         name, _, number = entry.strip().rpartition(":")
-        name = name.removeprefix("*").removeprefix(".")
-        if number == str(port) and name and (hostname == name.strip("[]") or hostname.endswith(f".{name}")):
+        if not number.isdigit() or (":" in name and not name.endswith("]")):
+            name, number = entry.strip(), str(port)
+        name = name.strip("[]").removeprefix("*").removeprefix(".")
+        if number != str(port) or not name:
+            continue
+        if hostname == name or hostname.endswith(f".{name}") or _is_in_network(hostname, name):
             return True
+    return False
+
+
+def _is_in_network(hostname: str, network: str) -> bool:
+    if not set(network) & set("/:"):
+        return False
+    from ipaddress import ip_address, ip_network  # takes 3 ms: only for such entries
+
+    with suppress(ValueError):
+        return ip_address(hostname) in ip_network(network, strict=False)
     return False
 
 
