@@ -75,12 +75,12 @@ def read_token(body: bytes, what: str) -> tuple[str, float]:
 
 
 def _life(reader: JSONReader) -> float:
-    """``expires_in``, which some servers write as a text or a fraction; 0 if it is absent."""
-    text = reader.json("expires_in").strip('"') if reader.has("expires_in") else "0"
+    """``expires_in``, which some servers write as a text or a fraction; 0 if it is absent or no number: the token may
+    be good all the same."""
     try:
-        return float(text)
+        return float(reader.json("expires_in").strip('"'))
     except ValueError:
-        raise InvalidManifest(f"{reader.where}: expires_in is not a number") from None
+        return 0.0
 
 
 class Account:
