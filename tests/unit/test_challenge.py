@@ -40,6 +40,12 @@ def parsed(*lines: str) -> list[tuple[str, dict[str, str]]]:
         ("Basic realm=x", [("basic", {"realm": "x"})]),
         ("Basic", [("basic", {})]),
         ("Negotiate, Basic", [("negotiate", {}), ("basic", {})]),
+        ('Negotiate YII/+~ab==, Bearer realm="b"', [("negotiate", {}), ("bearer", {"realm": "b"})]),
+        (
+            'Negotiate YIIab== , NTLM TlRM, Basic realm="b"',
+            [("negotiate", {}), ("ntlm", {}), ("basic", {"realm": "b"})],
+        ),
+        ("Bearer abc", [("bearer", {})]),
         ('Bearer realm="a", Basic realm="b"', [("bearer", {"realm": "a"}), ("basic", {"realm": "b"})]),
         (
             'Basic realm="a",Bearer realm="b",service="c"',
@@ -94,6 +100,8 @@ def test_no_text_raises_an_error(lines: list[str]) -> None:
         lambda n: "Bearer " + "a=" * (n // 2),
         lambda n: "Bearer " + 'a="b",' * (n // 6),
         lambda n: "a" + " " * n + "!",
+        lambda n: "a " + "b" * n + "=" * n + " " * n + "!",
+        lambda n: "a b=, " * (n // 6),
     ],
 )
 def test_four_times_the_line_takes_about_four_times_as_long(line: Callable[[int], str]) -> None:

@@ -13,7 +13,8 @@ MAX_CHALLENGE = 8192
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Compiled when first used: some registries never challenge a check of a public image.
 _PARAMETER = rf'(?as)\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))'
-_SCHEME = rf"(?a)\s*({_WORD})(?:\s+|(?=,)|$)"
+#: With the token that some schemes have in place of parameters (RFC 9110, 11.2), which is left out.
+_SCHEME = rf"(?a)\s*({_WORD})(?:\s+[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$))|\s+|(?=,)|$)"
 _ESCAPE = r"(?s)\\(.)"
 
 
