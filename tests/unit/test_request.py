@@ -362,6 +362,31 @@ def test_mirrors_are_keyed_by_registry_host() -> None:
     assert {host: mirror.host for host, mirror in found.items()} == {"index.docker.io": "a", "ghcr.io": "b"}
 
 
+@pytest.mark.parametrize("key", ["ghcr.io/team", "https://ghcr.io/v2/team", "user:pa55@ghcr.io", "", "a b"])
+def test_a_key_of_mirrors_that_is_no_host_is_refused(key: str) -> None:
+    with pytest.raises(RequestError, match="expected the hosts of registries as keys, without a path") as caught:
+        source(registry_mirrors={key: {"host": "b"}})
+    assert "pa55" not in caught.value.message
+
+
+def test_of_two_mirrors_for_one_registry_the_last_is_used_with_a_warning() -> None:
+    found = source(registry_mirror="a", registry_mirrors={"docker.io": "b"})
+    assert found.registry_mirrors["index.docker.io"].host == "b"
+    assert found.warnings == (
+        "source: registry_mirrors: two mirrors are set for index.docker.io: the last one is used",
+    )
+
+
+@pytest.mark.parametrize("entry", [{"registrytoken": "t0ken"}, {"username": "u"}, {"password": "pa55"}])
+def test_an_entry_of_a_pasted_docker_config_that_cannot_be_used_is_a_warning(entry: dict[str, str]) -> None:
+    found = source(docker_config_json={"auths": {"ghcr.io": entry, "h.io": {"username": "u", "password": "p"}}})
+    assert set(found.auths) == {"h.io"}
+    assert found.warnings == (
+        "source: docker_config_json: auths: ghcr.io: expected username and password, or identitytoken, or auth: "
+        "not used",
+    )
+
+
 @pytest.mark.parametrize(
     "auth",
     ["dXNlcjpwYTpzcw", "dXNlcjpwYTpzcw=", "dXNlcjpwYTpzcw==\n", "dXNl\r\ncjpwYTpzcw==\r\n", "dXNl\ncjpw\nYTpzcw"],

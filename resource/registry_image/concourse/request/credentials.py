@@ -43,7 +43,7 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
         read = _read_entry(entry)
         if read is None:
             raise RequestError(f"{entry.where}: expected username and password, or identity_token, or auth")
-        credentials[_auths_key(key)] = read
+        credentials[auths_key(key)] = read
     return credentials
 
 
@@ -64,7 +64,7 @@ def _require_host(key: str, where: str) -> None:
         raise RequestError(f"{where}: expected the names of hosts, without user and password before @")
 
 
-def _auths_key(text: str) -> str:
+def auths_key(text: str) -> str:
     """``host`` or ``host/namespace``. Docker writes keys that end in the version of an API, which is no namespace."""
     path = text.removeprefix("https://").removeprefix("http://").partition("/")[2].strip("/")
     return registry_host(text) if path in ("", "v1", "v2") else f"{registry_host(text)}/{path}"
@@ -104,7 +104,9 @@ def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Cr
             _require_host(key, "source.docker_config_json: auths")
             read = _read_entry(entry)
             if read is not None:
-                credentials[_auths_key(key)] = read
+                credentials[auths_key(key)] = read
+            elif any(entry.has(field) for field in ("username", "password", "registrytoken")):
+                warnings.append(f"{entry.where}: expected username and password, or identitytoken, or auth: not used")
     except InvalidManifest as error:
         raise RequestError(error.message) from None
     return credentials

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.request.credentials import read_auths, read_clouds, read_pair, read_secret
+from registry_image.concourse.request.credentials import auths_key, read_auths, read_clouds, read_pair, read_secret
 from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.concourse.request.validation import Mistakes
 from registry_image.decode import JSONReader
@@ -209,7 +209,13 @@ def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
         mirrors[DOCKER_HUB] = _mirror(reader, "registry_mirror", warnings)
     if reader.has("registry_mirrors"):
         table = reader.child("registry_mirrors")
-        mirrors.update({registry_host(key).lower(): _mirror(table, key, warnings) for key in table})
+        for key in table:
+            host = auths_key(key).lower()
+            if not is_host(host):
+                raise RequestError(f"{table.where}: expected the hosts of registries as keys, without a path")
+            if host in mirrors:
+                warnings.append(f"{table.where}: two mirrors are set for {host}: the last one is used")
+            mirrors[host] = _mirror(table, key, warnings)
     return mirrors
 
 
