@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import NotRequired, TypedDict
 import pytest
 
 from registry_image.concourse import check_tags
+from registry_image.concourse.check import MAX_COMPARED, SUGGESTION_POOL, suggestion
 from registry_image.concourse.check_tags import list_versions
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.check import parse_check
@@ -387,3 +390,28 @@ def test_a_chart_among_images_fails_no_check_by_time(registry: FakeRegistry) -> 
     repository.digests.append(registry.add(NAME, chart, "chart"))
     answer = repository.check(tag_regex=".", created_at_sort=True, platform="linux/amd64")
     assert answer == [("chart", 2), ("old", 0), ("new", 1)]
+
+
+def test_the_names_that_are_nearest_are_found_among_many(registry: FakeRegistry) -> None:
+    others = [f"{major}.{minor}.{patch}" for major, minor, patch in itertools.product(range(10), repeat=3)]
+    registry.add(NAME, images.image(), *others[: SUGGESTION_POOL - 2], "nightly", "zzz")
+    assert suggestion(a_repository(registry, NAME), "nigthly") == ": did you mean nightly?"
+    assert suggestion(a_repository(registry, NAME), "1.22.3").startswith(": did you mean 1.2.3")
+    assert suggestion(a_repository(registry, NAME), "something-else") == ""
+
+
+def test_hostile_names_are_compared_a_bounded_number_of_times(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of few letters pass every quick test of difflib."""
+    registry.add(NAME, images.image(), *(f"{number:010b}" * 12 for number in range(SUGGESTION_POOL)))
+    compared: set[str] = set()
+    compare = difflib.SequenceMatcher.get_matching_blocks
+
+    def count(matcher: difflib.SequenceMatcher[str]) -> list[difflib.Match]:
+        compared.add(vars(matcher)["a"])
+        return compare(matcher)
+
+    monkeypatch.setattr(difflib.SequenceMatcher, "get_matching_blocks", count)
+    assert suggestion(a_repository(registry, NAME), "01" * 64).startswith(": did you mean ")
+    assert 0 < len(compared) <= MAX_COMPARED

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How many tags are compared with a missing one: a registry may list 200,000 on one page.
 SUGGESTION_POOL = 1000
+#: How many of them are compared letter by letter: with hostile tags, each takes a hundredth of a second.
+MAX_COMPARED = 50
 #: How many tags a message names.
 MAX_SHOWN = 8
 #: The rest of a quota is told when it is less than this part of all of it.
@@ -116,11 +118,19 @@ def _there(repository: Repository) -> str:
 
 def suggestion(repository: Repository, tag: str) -> str:
     """The tags that are nearly called ``tag``, as the end of a sentence."""
-    from difflib import get_close_matches
+    from difflib import SequenceMatcher, get_close_matches
+    from heapq import nlargest
     from itertools import islice
 
+    matcher = SequenceMatcher(b=tag)
+
+    def shared_letters(name: str) -> float:
+        matcher.set_seq1(name)
+        return matcher.quick_ratio()
+
     try:
-        near = get_close_matches(tag, islice(repository.first_tags(), SUGGESTION_POOL))
+        likely = nlargest(MAX_COMPARED, islice(repository.first_tags(), SUGGESTION_POOL), key=shared_letters)
+        near = get_close_matches(tag, likely)
     except NotFound:
         return ": there is no such repository, or it is hidden from whoever lacks the right to see it"
     except ResourceError:
