@@ -182,7 +182,7 @@ def test_a_signal_ends_a_step_that_waits_for_a_silent_registry(number: signal.Si
     ]
 
 
-def test_a_check_of_many_tags_that_is_stopped_names_its_repository() -> None:
+def test_a_check_of_many_tags_that_is_stopped_names_its_repository_and_a_tag() -> None:
     reached, over = threading.Event(), threading.Event()
 
     def hold(ask: Ask, answer: Answer) -> Reply:
@@ -191,7 +191,7 @@ def test_a_check_of_many_tags_that_is_stopped_names_its_repository() -> None:
         return answer()
 
     with fake_registry() as registry:
-        registry.add("some/name", images.image(), "1.0.0")
+        registry.add("some/name", images.image(), "1.0.0", "1.0.1")
         registry.script("HEAD", "/manifests/", hold, always=True)
         process = runner.start("check", {"source": {"repository": f"{registry.host}/some/name"}})
         assert reached.wait(30)
@@ -199,7 +199,8 @@ def test_a_check_of_many_tags_that_is_stopped_names_its_repository() -> None:
         outcome = runner.finish(process, timeout=20)
         over.set()
     assert outcome.status == 143
-    assert f"stopped by SIGTERM: check: looking at {registry.host}/some/name\n" in outcome.stderr
+    doing = f"looking at {registry.host}/some/name: waiting for 1.0.0, 1 of 2"
+    assert f"stopped by SIGTERM: check: {doing}\n" in outcome.stderr
 
 
 def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:

@@ -126,8 +126,9 @@ def _check(raw: bytes) -> JSON:
             return [dict(version.as_json()) for version in check(request, open_lines(request.source))]
         except Interrupted as interrupted:
             # In and out have a console, which says how far they were.
-            notes: list[str] = getattr(interrupted, "__notes__", [])
-            interrupted.doing = f": check: {notes[0] if notes else f'looking at {request.source.repository}'}"
+            name, notes = str(request.source.repository), getattr(interrupted, "__notes__", [])
+            doing = [f"looking at {name}", *notes] if not notes or name not in notes[0] else notes
+            interrupted.doing = f": check: {': '.join(doing[:2])}"
             raise
 
 

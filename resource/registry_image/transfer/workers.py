@@ -108,9 +108,18 @@ class WorkerGroup:
 
 
 def parallel_map(act: Callable[[_Item], _Result], items: Sequence[_Item], limit: int) -> list[_Result]:
-    """``act`` on each item, ``limit`` at once, the results in the items' order. Raises the first failure."""
+    """``act`` on each item, ``limit`` at once, the results in the items' order. Raises the first failure.
+
+    A signal gets a note of what was waited for."""
+    results: list[_Result] = []
     with WorkerGroup() as group:
-        return list(group.map(act, items, limit, ahead=len(items)))
+        try:
+            results.extend(group.map(act, items, limit, ahead=len(items)))
+        except BaseException as error:
+            if not isinstance(error, Exception) and len(results) < len(items):
+                error.add_note(f"waiting for {items[len(results)]}, {len(results) + 1} of {len(items)}")
+            raise
+    return results
 
 
 def map_on_processors(act: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
