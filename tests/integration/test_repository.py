@@ -279,6 +279,7 @@ def test_pages_are_followed_and_asked_for_one_by_one(registry: FakeRegistry, rep
         "<{url}/v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D>;rel=next",
         '<list?n=1000&last=1&opaque=a%2Fb+c%3D>; title="x"; rel="prev next"',
         '</first>; rel="first", </v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D>; REL="next"',
+        "</v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D>",
     ],
 )
 def test_a_link_is_followed_verbatim(registry: FakeRegistry, repository: Repository, link: str) -> None:
@@ -287,7 +288,9 @@ def test_a_link_is_followed_verbatim(registry: FakeRegistry, repository: Reposit
     assert registry.log[-1].target == "/v2/some/image/tags/list?n=1000&last=1&opaque=a%2Fb+c%3D"
 
 
-@pytest.mark.parametrize("link", ['<x>; rel="prev"', "<>", "nonsense", '<x; rel="next"', ""])
+@pytest.mark.parametrize(
+    "link", ['<x>; rel="prev"', "<>", '<>; rel="next"', "<x>; rel=", "nonsense", '<x; rel="next"', ""]
+)
 def test_a_link_that_is_not_the_next_page_is_not_followed(
     registry: FakeRegistry, repository: Repository, link: str
 ) -> None:

@@ -35,12 +35,14 @@ _RELATION = r'(?i);\s*rel\s*=(?:\s*"([^"]*)"|([^;"]*))'
 def next_page(reply: Reply, what: str = "list tags") -> str | None:
     """The absolute address of ``Link: <…>; rel="next"`` (RFC 8288); Quay's is relative (distribution#2448).
 
+    A Link without a relation counts, as for go-containerregistry and oras, which read none: the list would seem to end.
     Raises TransportError for an address that leaves TLS.
     """
     for line in reply.headers.all("link"):
         for target, parameters in re.findall(_LINK, line):
             relation = re.search(_RELATION, parameters)
-            if relation and "next" in (relation[1] or relation[2] or "").lower().split():
+            relations = (relation[1] or relation[2] or "").lower().split() if relation else ["next"]
+            if target and "next" in relations:
                 return resolve_location(reply.url, target, what)
     return None
 
