@@ -477,6 +477,22 @@ def test_auths_override_a_pasted_docker_config() -> None:
         assert found.warnings == ("source.docker_config_json: credential helpers are not run",)
 
 
+@pytest.mark.parametrize(
+    "entry", [{"auth": b64encode(b"<token>:t").decode()}, {"username": "<token>", "password": "t"}]
+)
+def test_the_secret_of_a_user_called_token_is_an_identity_token(entry: dict[str, str]) -> None:
+    expected = {"ghcr.io": Credentials(username="<token>", identity_token="t")}
+    assert source(docker_config_json={"auths": {"ghcr.io": entry}}).auths == expected
+    assert source(auths={"ghcr.io": entry}).auths == expected
+
+
+@pytest.mark.parametrize("config", [{}, {"ghcr.io": {"username": "u", "password": "p"}}])
+def test_a_pasted_docker_config_without_auths_is_a_warning(config: dict[str, object]) -> None:
+    found = source(docker_config_json=config)
+    assert found.auths == {}
+    assert found.warnings == ("source.docker_config_json: it has no `auths`: not used",)
+
+
 def test_a_pasted_password_that_no_header_can_carry_is_refused() -> None:
     """An escape inside the pasted text is none of the request's own."""
     config = {"auths": {"ghcr.io": {"username": "u", "password": f"{SECRET}\ud800"}}}

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings, GCPSettings
 
 
+#: The name by which credential helpers say that their secret is an identity token (docker/cli, native_store).
+_TOKEN_USER = "<token>"  # noqa: S105 (no secret)
+
+
 def read_secret(reader: JSONReader, key: str, default: str | None = None) -> str:
     """A text that is hidden from now on in all that is written to stderr."""
     text = reader.text(key, default)
@@ -79,6 +83,8 @@ def _read_entry(entry: JSONReader) -> Credentials | None:
     username, password = entry.text("username", ""), read_secret(entry, "password", "")
     if read_secret(entry, "auth", ""):
         username, password = _decode(entry.text("auth"), entry.where)
+    if username == _TOKEN_USER:
+        token = token or password
     if not token and not (username and password):
         return None
     return Credentials(username=username, password="" if token else password, identity_token=token)
@@ -98,6 +104,8 @@ def _docker_config(reader: JSONReader) -> JSONReader:
 def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
     if config.has("credsStore") or config.has("credHelpers"):
         warnings.append("source.docker_config_json: credential helpers are not run")
+    elif not config.has("auths"):
+        warnings.append("source.docker_config_json: it has no `auths`: not used")
     credentials = {}
     try:
         for key, entry in config.entries("auths"):
