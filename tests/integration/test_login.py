@@ -252,7 +252,7 @@ def test_an_answer_without_a_usable_token_is_an_error_that_repeats_none_of_it(
     registry: FakeRegistry, time: Time, answer: bytes
 ) -> None:
     registry.script("GET", "/token", body(answer))
-    with pytest.raises(AuthError) as caught:
+    with pytest.raises(AuthError, match=f"token server: {registry.host}: the answer of the token server ") as caught:
         resolves(a_reader(registry, time))
     assert "secret" not in caught.value.message
     assert "s3cret" not in caught.value.message

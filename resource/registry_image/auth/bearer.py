@@ -21,7 +21,15 @@ from registry_image.errors import (
     quote,
 )
 from registry_image.net.http import Reply, Request
-from registry_image.net.origin import internal_problem, is_address, origin_of, over_tls, redirect_problem, show_url
+from registry_image.net.origin import (
+    internal_problem,
+    is_address,
+    origin_of,
+    over_tls,
+    redirect_problem,
+    show_host,
+    show_url,
+)
 from registry_image.net.retry import ONCE
 from registry_image.record import replace
 
@@ -239,7 +247,7 @@ class Login:
             if error.retryable:
                 raise
             raise AuthError(error.message, hint=self._refused(error, credentials)) from error
-        return read_token(reply.body, what)
+        return read_token(reply.body, f"{what}: {show_host(reply.url)}")
 
     def _refused(self, error: RegistryError, credentials: Credentials | None) -> str | None:
         if not isinstance(error, Unauthorized):
