@@ -273,7 +273,8 @@ def _answered(reply: StreamingReply, seconds: float) -> str:
     parts.append(_milliseconds(seconds))
     if reply.status in _REDIRECTS and reply.headers.get("location"):
         location = reply.headers.get("location")
-        parts.append(f"redirected to {show_host(location) if '://' in location else 'itself'}")
+        has_host = location.partition("//")[0].lower() in ("", "http:", "https:")
+        parts.append(f"redirected to {show_host(location) if has_host else 'itself'}")
     if reply.status == HTTPStatus.UNAUTHORIZED:
         parts.append("asks for a login")
     if quota is not None:
