@@ -478,6 +478,66 @@ def test_a_tunnel_is_asked_for_tls_and_a_refusal_is_the_proxys(
     assert "pa55" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("answer", "retried"),
+    [(b"403 Forbidden", False), (b"407 Proxy Authentication Required", False), (b"429 Slow", True), (b"502 Bad", True)],
+)
+def test_only_a_refusal_by_a_proxy_that_may_pass_is_retried(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, *, retried: bool
+) -> None:
+    time = Time()
+    with talker(b"HTTP/1.1 " + answer + b"\r\n\r\n") as host:
+        monkeypatch.setenv("https_proxy", f"http://{host}")
+        with pytest.raises(TransportError, match=f"the proxy {host} failed: 'Tunnel connection failed: "):
+            Repository(a_client(time=time), RepositoryName.parse("registry.example.com/a/b")).resolve("1")
+    assert bool(time.waits) == retried
+
+
+@pytest.mark.parametrize("written", ["{proxy}", " http://{proxy} ", "HTTP://{proxy}/", "user:pa%2F55@{proxy}"])
+def test_the_address_of_a_proxy_is_read_as_people_write_it(
+    plain: FakeRegistry, proxy: FakeRegistry, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("http_proxy", written.format(proxy=proxy.host))
+    request = Request(method="GET", url="http://registry.example.com/nothing", what="ask", accept=(404,))
+    assert a_client().fetch(request, 1000).status == 404
+    (ask,) = proxy.log
+    login = "Basic dXNlcjpwYS81NQ==" if "@" in written else None
+    assert ask.headers.get("proxy-authorization") == login
+    assert plain.log == []
+
+
+def test_a_proxy_of_another_kind_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Time()
+    monkeypatch.setenv("https_proxy", "socks5://user:pa55@proxy.example:1080")
+    with pytest.raises(TransportError, match=r"the proxy proxy\.example:1080 cannot be used: only") as caught:
+        Repository(a_client(time=time), RepositoryName.parse("registry.example.com/a/b")).resolve("1")
+    assert "https_proxy" in (caught.value.hint or "")
+    assert time.waits == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_over_tls_is_trusted_as_a_registry_is(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
+) -> None:
+    request = Request(method="GET", url=f"{scheme}://registry.example.com/nothing", what="ask", accept=(404,))
+    with serve(lambda ask: Reply(404), authority.issue()) as host:
+        monkeypatch.setenv(f"{scheme}_proxy", f"https://{host}")
+        stranger, time = Authority(tmp_path), Time()
+        for tls, hint in ((TLS(), "add that certificate"), (TLS(ca_certs=(stranger.pem,)), "do not vouch for it")):
+            with pytest.raises(
+                TransportError, match=f"the proxy {host} failed: TLS: the certificate is not trusted: "
+            ) as caught:
+                a_client(tls=tls, time=time).fetch(request, 1000)
+            assert hint in (caught.value.hint or "")
+        assert time.waits == []
+        client = a_client(tls=TLS(ca_certs=(authority.pem,)))
+        if scheme == "http":
+            assert client.fetch(request, 1000).status == 404
+        else:
+            with pytest.raises(TransportError, match="Tunnel connection failed: 501"):  # from this server
+                client.fetch(request, 1000)
+
+
 def test_tls_through_a_tunnel_is_verified_as_without_one(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     # The certificate is for the name in the request, which only the proxy can resolve.
     name = RepositoryName.parse(f"registry.example.com/{NAME}")

@@ -18,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 
+from registry_image.errors import TransportError
 from registry_image.net.certificate import ClientCertificate
 from registry_image.net.http import Request
 from registry_image.net.origin import is_loopback_name, origin_of, show_host
@@ -25,7 +26,7 @@ from registry_image.net.pool import POOLS
 from registry_image.net.retry import Timeouts
 from registry_image.net.secrets import SECRETS
 from registry_image.net.tls import TLS, trust_bundle
-from registry_image.net.transport_error import LIBRARY_ERRORS, Setting, Untrusted, transport_error
+from registry_image.net.transport_error import LIBRARY_ERRORS, PROXY_HINT, Setting, Untrusted, transport_error
 
 if TYPE_CHECKING:
     import ssl
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 #: Connections kept alive: enough for 16 look-ups and 16 downloads at a time.
 POOL = 32
 _USER_AGENT = "registry-image-resource"
+#: How the addresses of proxies begin that can be used; SOCKS needs another library.
+_PROXIES = ("http://", "https://")
 
 
 class Connections:
@@ -51,20 +54,21 @@ class Connections:
         host = show_host(url)
         prepared = _prepare(request, url, headers)
         direct = not request.proxy or is_loopback_name(hostname) or skips_proxy(hostname, port)
-        proxies = {} if direct else get_environ_proxies(url)
-        proxy = select_proxy(url, proxies)
+        proxy = "" if direct else proxy_for(url)
         if proxy:
             _hide_login(proxy)
-        adapter = self._adapter(host, secure=scheme == "https")
+        if proxy and not proxy.startswith(_PROXIES):
+            unusable = f"the proxy {show_host(proxy)} cannot be used: only proxies by http and https can"
+            raise TransportError(f"{request.what}: {host}: {unusable}", hint=PROXY_HINT, retryable=False)
+        adapter = self._adapter(host, secure="https" in (scheme, proxy.partition(":")[0]))
         bundle_unread = not adapter.trusts_bundle
         try:
             response: BaseHTTPResponse = adapter.send(
-                prepared, stream=True, timeout=(timeouts.connect, timeouts.stall), proxies=proxies
+                prepared, stream=True, timeout=(timeouts.connect, timeouts.stall), proxies={scheme: proxy}
             ).raw
         except LIBRARY_ERRORS as error:
-            named = show_host(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
             setting = Setting(
-                proxy=named,
+                proxy=show_host(proxy),
                 timeouts=timeouts,
                 has_authorities=bool(self._tls.ca_certs),
                 has_certificate=self._tls.certificate_for(host) is not None,
@@ -119,10 +123,17 @@ def _is_in_network(hostname: str, network: str) -> bool:
     return False
 
 
+def proxy_for(url: str) -> str:
+    """The address of the proxy for ``url``, which is by http if the variable has no scheme; "" if there is none."""
+    proxy = (select_proxy(url, get_environ_proxies(url)) or "").strip()
+    scheme, _, rest = proxy.rpartition("://")
+    return f"{scheme.lower() or 'http'}://{rest}" if proxy else ""
+
+
 def _hide_login(proxy: str) -> None:
     """The proxy gets the login of its address, and may repeat it."""
     with suppress(ValueError):
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        parts = urlsplit(proxy)
         SECRETS.add(unquote(parts.password or parts.username or ""))
 
 
@@ -162,7 +173,8 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: object) -> object:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        # The second context is for a proxy that is itself asked over TLS.
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, proxy_ssl_context=self._context, **kwargs)
         manager.pool_classes_by_scheme = POOLS
         return manager
 

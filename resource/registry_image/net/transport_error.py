@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ _PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYE
 _REFUSED = (
     "nothing listens there, or a firewall refuses: is the port right? Without one it is 443, and 80 for plain HTTP"
 )
-_PROXY_HINT = "see the variables http_proxy, https_proxy and no_proxy of the worker"
+PROXY_HINT = "see the variables http_proxy, https_proxy and no_proxy of the worker"
+#: A 4xx to CONNECT, in http.client's words, but those that pass with time.
+_TUNNEL_REFUSED = r"Tunnel connection failed: 4(?!08|29)"
 #: OpenSSL's X509_V_ERR_…, by what is wrong with a certificate.
 _EXPIRED = 10
 _DATES = (9, _EXPIRED)
@@ -70,10 +73,9 @@ def transport_error(error: BaseException, what: str, host: str, setting: Setting
     prefix, proxy = f"{what}: {host}", setting.proxy
     if any(isinstance(cause, LocationParseError) for cause in chain):
         # The library's text has the whole address, for a proxy with its password.
-        return TransportError(f"{prefix}: invalid address, or invalid proxy", hint=_PROXY_HINT, retryable=False)
+        return TransportError(f"{prefix}: invalid address, or invalid proxy", hint=PROXY_HINT, retryable=False)
     if any(isinstance(cause, ProxyError) for cause in chain) or (proxy and _never_connected(chain)):
-        reason = _reason(chain) or _last_message(chain)
-        return TransportError(f"{prefix}: the proxy {proxy or '(unknown)'} failed: {reason}", hint=_PROXY_HINT)
+        return _explain_proxy(chain, f"{prefix}: the proxy {proxy or '(unknown)'} failed", setting)
     tls = next((cause for cause in chain if isinstance(cause, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
         return _explain_certificate(tls, prefix, host, setting)
@@ -82,6 +84,21 @@ def transport_error(error: BaseException, what: str, host: str, setting: Setting
     return _explain_socket(chain, prefix, setting.timeouts) or TransportError(
         f"{prefix}: the connection broke: {_last_message(chain)}"
     )
+
+
+def _explain_proxy(chain: list[BaseException], prefix: str, setting: Setting) -> TransportError:
+    certificate = next((cause for cause in chain if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if certificate is not None:
+        own = _OTHER_AUTHORITY if setting.has_authorities else _NO_AUTHORITY
+        return Untrusted(
+            f"{prefix}: TLS: the certificate is not trusted: {certificate.verify_message}",
+            hint=own if certificate.verify_code in _AUTHORITY else PROXY_HINT,
+            retryable=False,
+        )
+    reason = _reason(chain) or _last_message(chain)
+    # A proxy that forbids the host, or wants another login, does so again.
+    refused = re.search(_TUNNEL_REFUSED, reason) is not None
+    return TransportError(f"{prefix}: {reason}", hint=PROXY_HINT, retryable=not refused)
 
 
 def _explain_tls(cause: ssl.SSLError, prefix: str, setting: Setting) -> TransportError:
