@@ -123,8 +123,10 @@ def test_loopback_names() -> None:
         ("//other/x", "https://other/x"),
     ],
 )
-def test_a_location_is_taken_verbatim(location: str, expected: str) -> None:
-    assert resolve_location("https://h/v2/y", location, "ask h") == expected
+def test_a_location_is_taken_verbatim_but_for_its_fragment(location: str, expected: str) -> None:
+    # What is appended to a fragment, such as the digest of a blob, would not be sent.
+    for fragment in ("", "#", "#there?x"):
+        assert resolve_location("https://h/v2/y", location + fragment, "ask h") == expected
 
 
 @pytest.mark.parametrize(

@@ -72,11 +72,11 @@ def is_address(url: str) -> bool:
 
 
 def resolve_location(base: str, location: str, what: str = "follow an address") -> str:
-    """The absolute address of a Location or Link in the answer of ``base``.
+    """The absolute address of a Location or Link in the answer of ``base``, without a fragment, which is never sent.
 
     Raises TransportError for an invalid address, and for one that leaves TLS: anybody on the way could answer there."""
     try:
-        url = urljoin(base, _percent_encoded(location))
+        url = urljoin(base, _percent_encoded(location.partition("#")[0]))
     except ValueError:
         url = location
     url = over_tls(base, url)
