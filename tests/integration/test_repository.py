@@ -16,7 +16,6 @@ from registry_image.errors import (
     ContentError,
     DigestMismatch,
     InvalidManifest,
-    NotFound,
     RateLimited,
     RegistryError,
     ResourceError,
@@ -425,11 +424,17 @@ def test_a_host_that_does_not_resolve_says_dns(time: Time, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "garbage",
-    [b"\x00" * 100, b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a" * 70_000],
+    ("garbage", "words"),
+    [
+        (b"\x00" * 100, r"is not HTTP/1: '\\x00"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is not HTTP/1: 'SSH-2.0-OpenSSH_9.2'$"),
+        (b"HTTP/1.1 abc\r\n\r\n", "is not HTTP/1: 'HTTP/1.1 abc'$"),
+        (b"HTTP/2.0 200 OK\r\n\r\n", "is not HTTP/1: 'HTTP/2.0'$"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a" * 70_000, "the connection ended before the answer did$"),
+    ],
 )
-def test_a_server_that_speaks_something_else_is_an_error_of_ours(garbage: bytes, time: Time) -> None:
-    with talker(garbage) as host, pytest.raises((TransportError, NotFound)):
+def test_a_server_that_speaks_something_else_is_an_error_of_ours(garbage: bytes, words: str, time: Time) -> None:
+    with talker(garbage) as host, pytest.raises(TransportError, match=words):
         Repository(a_client(time=time), RepositoryName.parse(f"{host}/a/b")).resolve("1")
 
 

@@ -98,6 +98,25 @@ def test_trailers_beyond_their_bounds_are_one_error_at_once() -> None:
     assert time.waits == []
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "words", [b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\n", FINAL, FINAL + b"X: y\r\n", FINAL + b"X: y"], ids=repr
+)
+def test_a_head_without_its_end_is_told_and_asked_for_again(method: str, words: bytes) -> None:
+    time = Time()
+    with pytest.raises(TransportError, match=r": the connection ended before the answer did$"):
+        answer(words, method, time)
+    assert time.waits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_connection_that_is_closed_without_an_answer_is_told_and_tried_again(method: str) -> None:
+    time = Time()
+    with pytest.raises(TransportError, match=r": the connection was closed without an answer$"):
+        answer(b"", method, time)
+    assert time.waits
+
+
 class Drip(io.RawIOBase):
     """Gives a byte at a time, and calls ``tick`` before each."""
 

@@ -64,26 +64,27 @@ class HeadReader:
     def head(self) -> tuple[bytes, list[bytes]]:
         """The status line and the header lines of the final answer; interim ones are read past (RFC 9110, 15.2).
 
-        The status line is empty, or no such line, at the end of the stream.
+        The status line is empty at the end of the stream. Raises IncompleteRead for the end of the stream after it: the
+        line that is missing may be the one that says where the body ends.
         """
         while True:
             status = self.line()
             code = status.split(b" ", 2)[1:2]
             interim = status.startswith(b"HTTP/1.") and code and code[0].strip().startswith(b"1")
-            headers = self.block() if status.startswith(b"HTTP/") else []
-            if headers and not headers[-1].endswith(b"\n"):
-                raise IncompleteRead(b"")
+            headers = self.block(required=True) if status.startswith(b"HTTP/") else []
             if not interim or code[0].strip() == _SWITCHING_PROTOCOLS:
                 return status, headers
 
-    def block(self) -> list[bytes]:
-        """Lines up to an empty one. A continuation is part of its line (RFC 9112, 5.2)."""
+    def block(self, *, required: bool = False) -> list[bytes]:
+        """Lines up to an empty one, which may be ``required``. A continuation is part of its line (RFC 9112, 5.2)."""
         lines: list[bytes] = []
         while (line := self.line()) not in (b"\r\n", b"\n", b""):
             if lines and line[:1] in b" \t":
                 lines[-1] += line
             else:
                 lines.append(line)
+        if required and not line:
+            raise IncompleteRead(b"")
         return lines
 
     def line(self) -> bytes:
@@ -157,7 +158,7 @@ class Response(HTTPResponse):
         """
         status, self._lines = HeadReader(self.fp, self._timeout).head()
         framing = [line for line in self._lines if line.partition(b":")[0].strip().lower() in _FRAMING]
-        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"])))
+        self.fp = BufferedReader(BytesIO(b"".join([status, *framing, b"\r\n"]) if status else b""))
         return super()._read_status()  # type: ignore[misc,no-any-return]  # private to http.client, and not in typeshed
 
     def _read_next_chunk_size(self) -> int:

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from http.client import HTTPException, IncompleteRead, LineTooLong
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected, UnknownProtocol
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ProxyError
 
@@ -178,11 +178,16 @@ def _explain_socket(chain: list[BaseException], prefix: str, timeouts: Timeouts 
         )
     if among(ConnectionRefusedError):
         return NoTLS(f"{prefix}: connection refused", hint=_REFUSED)
+    if among(RemoteDisconnected):
+        return TransportError(f"{prefix}: the connection was closed without an answer")
     if among(ConnectionResetError, BrokenPipeError):
         return NoTLS(f"{prefix}: the connection was reset")
     bad = next((cause for cause in chain if isinstance(cause, BadLength | HeadTooLarge | LineTooLong)), None)
     if bad is not None:
         return TransportError(f"{prefix}: {bad}", retryable=False)
+    foreign = next((cause for cause in chain if isinstance(cause, BadStatusLine | UnknownProtocol)), None)
+    if foreign is not None:
+        return TransportError(f"{prefix}: the answer is not HTTP/1: {quote(str(foreign).rstrip())}")
     if among(IncompleteRead):
         return TransportError(f"{prefix}: the connection ended before the answer did")
     if among(NewConnectionError):
