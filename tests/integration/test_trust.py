@@ -194,6 +194,14 @@ def test_a_client_certificate_may_be_for_one_host(mutual: tuple[str, ClientCerti
     assert "`client_certs`" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("domain", ["h.example", "h.example:443", "H.example"])
+def test_the_port_of_https_does_not_matter_for_a_client_certificate(domain: str) -> None:
+    certificate = ClientCertificate(certificate="c", key="k", host=domain)
+    tls = TLS(client_certs=(certificate,))
+    assert tls.certificate_for("h.example") == tls.certificate_for("h.example:443") == certificate
+    assert tls.certificate_for("h.example:5000") is None
+
+
 def test_without_a_client_certificate_the_error_names_the_field(
     mutual: tuple[str, ClientCertificate], authority: Authority
 ) -> None:

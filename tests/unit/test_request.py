@@ -138,6 +138,14 @@ def test_of_an_empty_stdin_alone_the_hint_is_docker_s_option(data: bytes, hinted
             "auths: ghcr.io: expected username and password, or identity_token",
         ),
         ({"client_certs": [{"domain": "h", "cert": "c"}]}, "source.client_certs.0: key is required"),
+        (
+            {"client_certs": [{"domain": domain, "cert": "c", "key": SECRET} for domain in ("h:5000", "h/path")]},
+            "source.client_certs[1].domain: expected host or host:port",
+        ),
+        ({"client_certs": [{"domain": "*", "cert": "c", "key": SECRET}]}, "source.client_certs[0].domain: expected"),
+        ({"repository": "h.example:70000/x"}, "'h.example:70000' is not a host name"),
+        ({"repository": "h.example:0/x"}, "'h.example:0' is not a host name"),
+        ({"registry_mirror": "h.example:70000"}, "registry_mirror.host: expected host, host:port"),
     ],
 )
 def test_a_wrong_source_is_refused_with_the_field_s_name(fields: dict[str, object], words: str) -> None:
@@ -305,6 +313,12 @@ def test_a_repository_may_carry_tag_and_digest(repository: str, name: str, tag: 
     assert (found.name, found.tag, found.digest and str(found.digest)) == (name, tag, digest)
     # Saying the same twice is no conflict.
     assert source(repository=repository, tag=tag, digest=digest).tag == tag
+
+
+@pytest.mark.parametrize("domain", ["h.example:5000", "https://h.example:5000", "https://h.example:5000/"])
+def test_the_domain_of_a_client_certificate_may_be_a_url(domain: str) -> None:
+    (found,) = source(client_certs=[{"domain": domain, "cert": "c", "key": SECRET}]).client_certs
+    assert found.host == "h.example:5000"
 
 
 @pytest.mark.parametrize("half", [{"username": "u"}, {"password": SECRET}])

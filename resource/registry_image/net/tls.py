@@ -9,6 +9,8 @@ from registry_image.errors import RequestError
 from registry_image.net.certificate import ClientCertificate
 from registry_image.record import record
 
+_HTTPS = ":443"
+
 
 @record(kw_only=True)
 class TLS:
@@ -19,7 +21,8 @@ class TLS:
 
     def certificate_for(self, host: str) -> ClientCertificate | None:
         """The first for ``host``, else the first for every server."""
-        named = (item for item in self.client_certs if item.host.lower() == host)
+        name = host.removesuffix(_HTTPS)
+        named = (item for item in self.client_certs if item.host.lower().removesuffix(_HTTPS) == name)
         return next(named, next((item for item in self.client_certs if not item.host), None))
 
     def context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:

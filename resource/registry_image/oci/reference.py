@@ -16,7 +16,7 @@ _DOCKER_HUB_API = "registry-1.docker.io"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _HOST = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?",
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?",
     re.ASCII,
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -24,6 +24,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 TAG_GRAMMAR = "a tag is at most 128 of A-Z a-z 0-9 . _ - and begins with neither . nor -"
 #: Length of a repository name without its host, in characters (distribution/reference, NameTotalLengthMax).
 MAX_NAME_LENGTH = 255
+MAX_PORT = 65_535
 _ALGORITHMS = ("sha256:", "sha384:", "sha512:")
 
 
@@ -36,7 +37,8 @@ def registry_host(text: str) -> str:
 
 def is_host(text: str) -> bool:
     """Whether ``text`` is ``host`` or ``host:port``, as at the start of a name."""
-    return _HOST.fullmatch(text) is not None
+    match = _HOST.fullmatch(text)
+    return match is not None and (match[1] is None or 0 < int(match[1]) <= MAX_PORT)
 
 
 def is_tag(text: str) -> bool:
@@ -75,7 +77,7 @@ class RepositoryName:
             host, path = first, rest
         else:
             host, path = DOCKER_HUB, text
-        if not _HOST.fullmatch(host):
+        if not is_host(host):
             raise RequestError(f"repository {quote(text)}: {quote(host)} is not a host name")
         host = host.lower()
         if host in _DOCKER_HUB_NAMES:

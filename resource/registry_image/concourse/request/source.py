@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
@@ -121,10 +121,7 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
         on_missing=next(known for known in get_args(OnMissing) if known == reader.text("on_missing", "")),
         credentials=read_pair(reader, warnings),
         auths=keep(lambda: read_auths(reader, warnings), {}),
-        client_certs=tuple(
-            ClientCertificate(certificate=entry.text("cert"), key=read_secret(entry, "key"), host=entry.text("domain"))
-            for entry in reader.children("client_certs")
-        ),
+        client_certs=keep(lambda: tuple(_client_certs(reader)), ()),
         clouds=keep(lambda: read_clouds(reader, warnings), None),
         platform=keep(lambda: read_platform(reader), machine, "source.platform") if reader.has("platform") else machine,
         label_regex=reader.text("label_regex", ""),
@@ -152,6 +149,15 @@ def _tag(reader: JSONReader, warnings: list[str]) -> str | None:
     if tag is not None and not is_tag(tag):
         raise RequestError(f"source.tag: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
     return tag
+
+
+def _client_certs(reader: JSONReader) -> Iterator[ClientCertificate]:
+    for position, entry in enumerate(reader.children("client_certs")):
+        host = entry.text("domain").removeprefix("https://").removesuffix("/")
+        key = read_secret(entry, "key")
+        if not is_host(host):
+            raise RequestError(f"source.client_certs[{position}].domain: expected host or host:port")
+        yield ClientCertificate(certificate=entry.text("cert"), key=key, host=host)
 
 
 def read_verify(reader: JSONReader) -> CosignVerify | None:
