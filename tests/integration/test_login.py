@@ -283,7 +283,10 @@ def test_a_token_server_where_none_belongs_is_refused(registry: FakeRegistry, ti
         resolves(a_reader(registry, time, USER))
 
 
-@pytest.mark.parametrize("realm", ["/token", "//auth.example.com/token", "file:///etc/passwd", "not a url", "https://"])
+@pytest.mark.parametrize(
+    "realm",
+    ["/token", "//auth.example.com/token", "file:///etc/passwd", "not a url", "https://", "https://%3169.254.169.254/"],
+)
 def test_a_token_server_with_an_invalid_address_is_refused(registry: FakeRegistry, time: Time, realm: str) -> None:
     registry.realm = realm
     with pytest.raises(TransportError) as caught:

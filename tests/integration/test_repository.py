@@ -440,7 +440,19 @@ def test_a_server_that_speaks_something_else_is_an_error_of_ours(garbage: bytes,
 
 # Where a registry sends us.
 
+METADATA = "169.254.169.254"
 INWARD = ["http://10.0.0.1/x", "https://169.254.169.254/x", "http://localhost:1/x", "https://[64:ff9b::a00:1]/x"]
+
+
+@pytest.mark.parametrize("url", [f"https://%3{METADATA}/x", f"https://{METADATA.replace('.', '%2E')}/x"])
+def test_a_host_with_escapes_is_no_way_inside_our_network(
+    registry: FakeRegistry, repository: Repository, url: str
+) -> None:
+    """urllib3 undoes them when it connects."""
+    registry.script("HEAD", ".", redirect(url))
+    with pytest.raises(TransportError, match="is not an http or https address"):
+        repository.resolve("1")
+    assert len(registry.log) == 1
 
 
 @pytest.mark.parametrize("url", INWARD)

@@ -36,6 +36,10 @@ def test_an_origin_has_its_default_port() -> None:
         "https://[::1/",
         "https://h/\r\nX: y",
         "https://169。254。169。254/",
+        "https://%3169.254.169.254/",
+        "https://169%2e254.169.254/",
+        "https://%6cocalhost/",
+        "https://[%66e80::1]/",
     ],
 )
 def test_an_invalid_address_is_refused(url: str) -> None:

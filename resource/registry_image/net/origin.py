@@ -54,9 +54,10 @@ def origin_of(url: str) -> Origin:
     except ValueError:
         parts, port = urlsplit(""), None
     # A space or a control character could inject headers into the request. A resolver maps a character outside ASCII
-    # to another one (IDNA): "169。254。169。254" is an address.
+    # to another one (IDNA): "169。254。169。254" is an address. So is "%3169.254.169.254": urllib3 undoes the escape.
     hostname = parts.hostname or ""
-    proper = hostname and hostname.isascii() and not re.search(r"[\x00-\x20\x7f\\]", url)
+    plain = hostname.isascii() and ("%" not in hostname or ":" in hostname)  # the zone of an IPv6 address
+    proper = hostname and plain and not re.search(r"[\x00-\x20\x7f\\]", url)
     if parts.scheme not in _DEFAULT_PORTS or not proper:
         raise TransportError(f"{show_url(url)!r} is not an http or https address", retryable=False)
     return parts.scheme, hostname.lower(), port or _DEFAULT_PORTS[parts.scheme]
