@@ -471,6 +471,24 @@ def test_an_unknown_azure_environment_is_a_warning() -> None:
     assert source(azure_acr=True, azure_environment="AzureChina").warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("field", "needed", "value"),
+    [
+        ("aws_session_token", "aws_access_key_id", "x"),
+        ("aws_external_id", "aws_role_arn", "x"),
+        ("azure_client_id", "azure_acr", True),
+        ("azure_client_secret", "azure_acr", True),
+        ("azure_tenant_id", "azure_acr", True),
+    ],
+)
+def test_a_field_that_means_nothing_without_another_is_a_warning(field: str, needed: str, value: object) -> None:
+    assert source(**{field: "x"}).warnings == (f"source.{field}: not used without `{needed}`",)
+    assert source(**{field: "x", needed: value}).warnings == ()
+    if value is True:
+        assert source(**{field: "x", needed: False}).warnings == source(**{field: "x"}).warnings
+    assert source(aws_role_arns=["x"], aws_external_id="x").warnings == ()
+
+
 def test_auths_override_a_pasted_docker_config() -> None:
     config = {
         "auths": {

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 #: The name by which credential helpers say that their secret is an identity token (docker/cli, native_store).
 _TOKEN_USER = "<token>"  # noqa: S105 (no secret)
 
+#: Fields that mean nothing without one of the others.
+_NEEDS = {
+    "aws_session_token": ("aws_access_key_id",),
+    "aws_external_id": ("aws_role_arn", "aws_role_arns"),
+    **dict.fromkeys(("azure_client_id", "azure_client_secret", "azure_tenant_id", "azure_environment"), ("azure_acr",)),
+}
+
 
 def read_secret(reader: JSONReader, key: str, default: str | None = None) -> str:
     """A text that is hidden from now on in all that is written to stderr."""
@@ -148,6 +155,9 @@ def read_clouds(reader: JSONReader, warnings: list[str]) -> CloudSettings | None
         )
     if reader.has("aws_ecr_registry_id"):
         warnings.append("source.aws_ecr_registry_id is the older name of aws_account_id")
+    for field, needed in _NEEDS.items():
+        if reader.has(field) and all(reader.json(name) in ("null", "false") for name in needed):
+            warnings.append(f"source.{field}: not used without `{needed[0]}`")
     environment = reader.text("azure_environment", "")
     if environment and environment not in AZURE_ENVIRONMENTS:
         warnings.append(
