@@ -76,6 +76,20 @@ def test_a_check_tells_the_quota_when_little_is_left(left: str, debug: bool, tol
     assert (f"allows {left} of 100 more pulls" in outcome.stderr) == told
 
 
+def test_the_quota_of_a_mirror_is_not_told_as_the_registry_s() -> None:
+    with fake_registry() as registry, fake_registry() as mirror:
+        registry.add("some/name", CONTENT, "latest")
+        mirror.quota = "1;w=60"
+        source = {"repository": f"{registry.host}/some/name", "tag": "latest", "debug": True}
+        outcome = runner.check({"source": {**source, "registry_mirrors": {registry.host: mirror.url}}})
+        assert outcome.versions
+        assert "1 pulls left" in outcome.stderr
+        assert "more pulls" not in outcome.stderr
+        registry.quota = "7"
+        outcome = runner.check({"source": {**source, "registry_mirrors": {registry.host: mirror.url}}})
+        assert f"{registry.host} allows 7 more pulls" in outcome.stderr
+
+
 @pytest.mark.parametrize("login", [{}, {"username": "robot", "password": SECRET}])
 def test_the_mirror_and_its_login_are_called_so(login: dict[str, str]) -> None:
     with fake_registry() as registry, fake_registry() as mirror:

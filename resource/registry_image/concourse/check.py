@@ -48,6 +48,7 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
         except ResourceError as error:
             problem = f"mirror: {error.message}"
         listener.note(f"warning: {problem}: asking {connection.origin.name.host}")
+        connection.client.traffic.quota = None  # the mirror's
     versions = _versions(connection.origin, request, listener)
     if not versions:
         _report_missing(connection, source)
