@@ -18,7 +18,18 @@ from tests.support import images
 from tests.support.clients import Time, a_client
 from tests.support.ear import Ear
 from tests.support.fakehttp import Ask, Reply
-from tests.support.fakeregistry import Action, Answer, FakeRegistry, body, cut, drop, fake_registry, status
+from tests.support.fakeregistry import (
+    Action,
+    Answer,
+    FakeRegistry,
+    body,
+    cut,
+    drop,
+    fake_registry,
+    header,
+    redirect,
+    status,
+)
 
 NAME = "library/alpine"
 DATA = bytes(range(256)) * 8192
@@ -70,7 +81,16 @@ def test_a_mirror_that_has_everything_serves_everything(both: Both) -> None:
     assert both.ear.notes == []
 
 
-@pytest.mark.parametrize("action", [drop, status(401), status(403), status(404), status(429), status(503)])
+@pytest.mark.parametrize(
+    "action",
+    [
+        *(drop, status(401), status(403), status(404), status(429), status(429, retry_after="0"), status(503)),
+        *(status(200), status(204), status(200, "<html>", content_type="text/html"), status(300), status(302)),
+        *(redirect("?again"), redirect("http://169.254.169.254/"), redirect("//[")),
+        *(header("content-length", length) for length in ("-1", "1", "9" * 15, "9" * 30, "x")),
+        *(header("content-encoding", "br"), status(401, www_authenticate='Bearer realm="https://10.0.0.1/"')),
+    ],
+)
 def test_the_origin_answers_after_one_warning_when_the_mirror_fails(both: Both, action: Action) -> None:
     for method in ("GET", "HEAD"):
         both.mirror.script(method, ".", action, always=True)
