@@ -117,6 +117,23 @@ def test_a_connection_that_is_closed_without_an_answer_is_told_and_tried_again(m
     assert time.waits
 
 
+@pytest.mark.parametrize("size", [b"-5", b"f" * 20, b"z", b""])
+def test_a_chunk_without_a_size_is_told_and_asked_for_again(size: bytes) -> None:
+    begin, time = monotonic(), Time()
+
+    def handle(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while client.recv(65536):
+                client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc")
+
+    with accepting(handle) as host:
+        request = Request(method="GET", url=f"http://{host}/x", what="ask it")
+        with pytest.raises(TransportError, match=r": the connection ended before the answer did$"):
+            a_client(time=time).fetch(request, 1000)
+    assert time.waits
+    assert monotonic() - begin < len(time.waits) * STALL
+
+
 class Drip(io.RawIOBase):
     """Gives a byte at a time, and calls ``tick`` before each."""
 

@@ -162,8 +162,12 @@ class Response(HTTPResponse):
         return super()._read_status()  # type: ignore[misc,no-any-return]  # private to http.client, and not in typeshed
 
     def _read_next_chunk_size(self) -> int:
-        """Raises ValueError for a line that is no size. http.client waits for each byte of it for the whole timeout."""
-        return int(HeadReader(self.fp, self._timeout).line().partition(b";")[0], 16)
+        """Raises ValueError for a line that is no size. http.client waits for each byte of it for the whole timeout,
+        and after a negative size for the end of the connection."""
+        size = int(HeadReader(self.fp, self._timeout).line().partition(b";")[0], 16)
+        if not 0 <= size < 10**MAX_DIGITS:
+            raise ValueError(size)
+        return size
 
     def _read_and_discard_trailer(self) -> None:
         HeadReader(self.fp, self._timeout).block()
