@@ -143,7 +143,7 @@ def test_a_server_without_ranges_is_read_again_and_skipped_forward(
         header("content-range", f"bytes {HALF}-{len(DATA) - 1}/{len(DATA) + 1}"),
         header("content-range", None),
         header("content-range", "bytes"),
-        status(416),
+        *map(status, (400, 403, 405, 416, 501)),
     ],
 )
 def test_a_part_that_is_not_the_one_asked_for_is_never_joined(
@@ -151,6 +151,23 @@ def test_a_part_that_is_not_the_one_asked_for_is_never_joined(
 ) -> None:
     registry.script("GET", "/blobs/", cut(HALF), lie)
     assert read(repository) == DATA
+    assert ranges(registry) == [None, f"bytes={HALF}-", None]
+
+
+def test_the_unit_of_a_part_is_read_in_any_case(registry: FakeRegistry, repository: Repository) -> None:
+    rest = header("content-range", f"Bytes {HALF}-{len(DATA) - 1}/{len(DATA)}")
+    registry.script("GET", "/blobs/", cut(HALF), rest)
+    assert read(repository) == DATA
+    assert ranges(registry) == [None, f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize("code", [403, 501])
+def test_a_refusal_of_a_part_and_of_the_whole_is_an_error(
+    registry: FakeRegistry, repository: Repository, code: int
+) -> None:
+    registry.script("GET", "/blobs/", cut(HALF), status(code), status(code))
+    with pytest.raises(RegistryError, match=str(code)):
+        read(repository)
     assert ranges(registry) == [None, f"bytes={HALF}-", None]
 
 

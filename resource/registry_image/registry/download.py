@@ -18,10 +18,11 @@ from registry_image.oci.mediatype import CONFIGS
 PROGRESS = 64 * 1024
 
 # Patterns are compiled when first used: most checks use none, and compiling shows in their start-up time.
-_CONTENT_RANGE = r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
+_CONTENT_RANGE = r"(?i)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
 _OK = 200
 _PARTIAL = 206
-_RANGE_NOT_SATISFIABLE = 416
+#: Answers by which a server, or a proxy before it, refuses a part of what it may give as a whole.
+_NO_PART = (400, 403, 405, 416, 501)
 
 #: Opens the blob with the given headers, accepting the given statuses besides 200; does not retry.
 Opener = Callable[[dict[str, str], tuple[int, ...]], StreamingReply]
@@ -83,7 +84,7 @@ class Download:
 
     def _open(self) -> StreamingReply:
         if self.offset and self._ranges:
-            reply = self._open_blob({"Range": f"bytes={self.offset}-"}, (_RANGE_NOT_SATISFIABLE,))
+            reply = self._open_blob({"Range": f"bytes={self.offset}-"}, _NO_PART)
             if self._is_the_rest(reply):
                 return reply
             if reply.status != _OK:
