@@ -210,6 +210,16 @@ def test_a_registry_cannot_have_the_token_sent_elsewhere(client: Client, web: In
     assert {call.host for call in web.calls} == {HOST}
 
 
+def test_a_registry_that_is_asked_for_its_tenant_cannot_send_us_inside_our_network(
+    client: Client, web: Internet, azure: Azure
+) -> None:
+    web.routes = {".*": lambda call: reply({}, 307, Location="https://169.254.169.254/metadata")}
+    with pytest.raises(AuthError, match="Azure login: refused to follow a redirect into this network"):
+        ACRLogin(client, HOST, AzureSettings())()
+    assert [call.target for call in web.calls] == ["/v2/"]
+    assert azure.asked == []
+
+
 def test_entra_too_cannot_send_a_secret_elsewhere(client: Client, web: Internet) -> None:
     web.routes = {
         HOST: web.routes[r".*\.azurecr\.(io|us|cn)"],

@@ -22,6 +22,7 @@ from registry_image.decode import JSONReader
 from registry_image.errors import AuthError, InvalidManifest, RegistryError, RequestError, TransportError, quote
 from registry_image.net.client import Client
 from registry_image.net.http import Request
+from registry_image.net.origin import internal_problem
 from registry_image.net.secrets import SECRETS
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ class ACRLogin(RefreshableCredentials):
     def _tenant_of_registry(self) -> str:
         """The tenant in the registry's challenge, else "common", which means the token's own tenant."""
         request = Request(
-            method="GET", url=f"https://{self._host}/v2/", what=f"{_WHAT}: asking for the tenant", accept=(401,)
+            method="GET",
+            url=f"https://{self._host}/v2/",
+            what=f"{_WHAT}: asking for the tenant",
+            accept=(401,),
+            check_redirect=self._check,
         )
         try:
             reply = self._client.fetch(request, MAX_ANSWER)
@@ -105,6 +110,10 @@ class ACRLogin(RefreshableCredentials):
             if match:
                 return match[1]
         return "common"
+
+    def _check(self, url: str) -> None:
+        if internal_problem(url, self._host, insecure=False):
+            raise TransportError(f"{_WHAT}: refused to follow a redirect into this network", retryable=False)
 
     def _token(self, audience: str, tenant: str) -> str:
         """An access token of Entra ID."""
