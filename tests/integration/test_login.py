@@ -139,9 +139,9 @@ def test_a_challenge_that_names_more_scopes_is_followed(registry: FakeRegistry, 
     assert query(registry.asked("GET", "/token")[0]) == {"scope": [SCOPE, "repository:base/image:pull"]}
 
 
-@pytest.mark.parametrize("fragment", ["", "#there"])
-def test_a_realm_that_has_a_query_keeps_it(registry: FakeRegistry, time: Time, fragment: str) -> None:
-    registry.realm += f"?tenant=a%20b{fragment}"
+@pytest.mark.parametrize("end", ["", "#there", " "])
+def test_a_realm_that_has_a_query_keeps_it(registry: FakeRegistry, time: Time, end: str) -> None:
+    registry.realm += f"?tenant=a%20b{end}"
     assert resolves(a_reader(registry, time))
     assert registry.asked("GET", "/token")[0].target.startswith("/token?tenant=a%20b&service=fake&scope=")
 

@@ -228,7 +228,7 @@ class Login:
         self._renew_at = asked_at + max(life - RENEW_BEFORE, life * 0.75)
 
     def _token(self, challenge: Challenge, credentials: Credentials | None) -> tuple[str, float]:
-        realm = challenge.parameters["realm"].partition("#")[0]
+        realm = challenge.parameters["realm"].strip().partition("#")[0]
         if not is_address(realm):
             field = f"the realm of its WWW-Authenticate, {quote(realm)},"
             raise TransportError(f"log in to {self._host}: {field} is not an http or https address", retryable=False)
