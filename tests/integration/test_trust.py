@@ -523,6 +523,13 @@ def test_a_proxy_of_another_kind_is_refused_at_once(monkeypatch: pytest.MonkeyPa
     assert time.waits == []
 
 
+@pytest.mark.usefixtures("named")
+def test_a_socks_proxy_for_all_programs_is_passed_over(plain: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5h://proxy.example:1080")
+    assert status_of_direct_or_proxied(plain) == 404
+    assert len(plain.log) == 1
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_over_tls_is_trusted_as_a_registry_is(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str

@@ -124,8 +124,13 @@ def _is_in_network(hostname: str, network: str) -> bool:
 
 
 def proxy_for(url: str) -> str:
-    """The address of the proxy for ``url``, which is by http if the variable has no scheme; "" if there is none."""
-    proxy = (select_proxy(url, get_environ_proxies(url)) or "").strip()
+    """The address of the proxy for ``url``, which is by http if the variable has no scheme; "" if there is none.
+
+    A SOCKS proxy in all_proxy is for other programs: registry-image, and Go itself, do not read that variable."""
+    proxies = get_environ_proxies(url)
+    proxy = (select_proxy(url, proxies) or "").strip()
+    if proxy.lower().startswith("socks") and urlsplit(url).scheme not in proxies:
+        return ""
     scheme, _, rest = proxy.rpartition("://")
     return f"{scheme.lower() or 'http'}://{rest}" if proxy else ""
 
