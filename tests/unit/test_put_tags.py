@@ -105,6 +105,8 @@ def test_no_alias_moves_if_listing_the_tags_fails() -> None:
         (put(tags=["a b"]), (), "'a b' is not a tag"),
         (put(), ("x", "-y"), "params.additional_tags: word 2 of the file is not a tag"),
         (put(tags=["x"], tag_prefix="/"), (), "'/x' is not a tag"),
+        (put(tags=["x", ""], tag_prefix="build-"), (), "params.tags: one of them is empty"),
+        (put(tags=[""]), (), "params.tags: one of them is empty"),
         (put({"variant": "al/pine"}, version="1"), (), "'1.0.0-al/pine' is not a tag"),
         (put(tags=["x" * 100], tag_prefix="y" * 29), (), "is not a tag"),
     ],
@@ -127,6 +129,7 @@ def test_a_path_in_place_of_a_version_gets_a_hint_about_load_var() -> None:
 def test_a_file_of_tags_is_bounded_and_text() -> None:
     assert parse_tags(b" a\n\tb\r\n", "file") == ("a", "b")
     assert parse_tags(b"", "file") == ()
+    assert parse_tags(b"\xef\xbb\xbfa\r\nb\r\n", "file") == ("a", "b")  # as Windows tools write text
     for raw in (b"a\xff", b"a " * MAX_TAGS_FILE):
         with pytest.raises(RequestError, match="file"):
             parse_tags(raw, "file")

@@ -29,6 +29,9 @@ def choose_tags(
     more = (*request.tags, *additional)
     if request.tag_prefix and not more:
         raise RequestError("params.tag_prefix: there are no `tags` or `additional_tags` to put it before")
+    if "" in more:
+        # With a prefix it would be the prefix alone.
+        raise RequestError("params.tags: one of them is empty", hint=TAG_GRAMMAR)
     tags += [request.tag_prefix + tag for tag in more]
     if not tags:
         if request.additional_tags:
@@ -51,7 +54,7 @@ def parse_tags(raw: bytes, label: str) -> tuple[str, ...]:
     if len(raw) > MAX_TAGS_FILE:
         raise RequestError(f"{label}: more than {MAX_TAGS_FILE} bytes")
     try:
-        return tuple(raw.decode("utf-8").split())
+        return tuple(raw.decode("utf-8-sig").split())  # Windows tools begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise RequestError(f"{label}: expected tags separated by white space: not UTF-8") from error
 
