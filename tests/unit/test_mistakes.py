@@ -219,6 +219,8 @@ def test_a_field_of_another_part_of_the_pipeline_is_sent_there(where: str, field
         ("insecure", 1, "expected true or false: got a whole number"),
         ("semver_constraint", 1.2, "expected a string: got a number: put it in quotes"),
         ("semver_constraint", True, "expected a string: got true or false: put it in quotes"),
+        ("tag", True, "expected a string or a number: got true or false: put it in quotes"),
+        ("platform", 1, "expected a string or an object: got a whole number"),
         ("ca_certs", "x", "expected an array: got a string: write it as a list, also if it is only one"),
         ("ca_certs", {"a": "b"}, "expected an array: got an object"),
     ],

@@ -98,7 +98,7 @@ def _mended(names: list[str], value: object) -> str:
     """How a value of another type is written in YAML, where that is all that is wrong."""
     if names == ["boolean"] and isinstance(value, str) and value.lower() in ("true", "false"):
         return ": write it without quotes"
-    if names == ["string"] and isinstance(value, int | float):
+    if names in (["string"], ["string", "number"]) and isinstance(value, int | float):
         return ": put it in quotes"
     if names == ["array"] and isinstance(value, str):
         return ": write it as a list, also if it is only one"
