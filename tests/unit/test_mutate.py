@@ -175,6 +175,13 @@ def test_an_old_docker_image_stays_an_image_when_it_becomes_an_oci_manifest() ->
     assert (changed.media_type, changed.config.media_type) == (mediatype.OCI_MANIFEST, mediatype.OCI_CONFIG)
 
 
+def test_a_reduced_index_keeps_every_windows_of_a_platform() -> None:
+    older, newer = (on(each, "amd64", "windows", **{"os.version": f"10.0.{each.digest}"}) for each in (ONE, TWO))
+    linux = on(image(LAYER, config={"User": "1"}), "amd64")
+    reduced = select_platforms(whole(index(linux, older, newer)), [Platform("windows", "amd64")])
+    assert [str(entry.digest) for entry in reduced.manifests] == [ONE.digest, TWO.digest]
+
+
 def test_reducing_chooses_as_a_get_does() -> None:
     disk = on(TWO, "amd64")
     described = {**disk.manifest.extra, "artifactType": "a/disk"}

@@ -74,7 +74,9 @@ def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
         best = next(matching(platform, images), None)
         if best is None:
             raise NoMatchingPlatform(f"index {index.digest}", wanted=str(platform), available=available(images))
-        chosen.add(str(best.digest))
+        # An index for Windows has an image for each version of it, under one platform.
+        kind = best.platform, bool(best.artifact_type)
+        chosen |= {str(entry.digest) for entry in images if (entry.platform, bool(entry.artifact_type)) == kind}
     keep = [str(entry.digest) in chosen or entry.annotations.get(ATTESTS) in chosen for entry in index.manifests]
     if all(keep):
         return index
