@@ -498,6 +498,25 @@ def test_cosign_s_tagged_signatures_are_promoted_too(registry: Registry, artifac
     assert digest_at(registry, target, tag) == signature.digest
 
 
+def test_signatures_of_an_indexs_platforms_are_promoted_too(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    images.push(registry, repository_name, BOTH, "rc")
+    tags = {}
+    for content in (ONE, TWO):
+        tags[f"sha256-{content.digest[7:]}.sig"] = manifest_of(blob(b"{}"), [blob(content.digest.encode())])
+    for tag, signature in tags.items():
+        images.push(registry, repository_name, signature, tag)
+    params = {"from": f"{registry.host}/{repository_name}:rc"}
+    first, second = f"{repository_name}/promoted", f"{repository_name}/signed-later"
+    images.push(registry, second, BOTH, "v1")
+    for target in (first, second):
+        assert put(registry, target, artifacts, params, tag="v1").version["digest"] == BOTH.digest
+        assert tags_of(registry, target) == sorted([*tags, "v1"])
+        for tag, signature in tags.items():
+            assert digest_at(registry, target, tag) == signature.digest
+
+
 def test_a_promotion_of_what_is_there_already_brings_its_missing_signatures(
     registry: Registry, artifacts: Path, repository_name: str
 ) -> None:

@@ -24,6 +24,7 @@ from registry_image.storage.detect import open_image
 from registry_image.storage.layout import NAMES
 from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
+from registry_image.transfer.resolve import resolve_tags
 from registry_image.transfer.workers import map_on_processors
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 #: Suffixes of cosign's tags for signatures, attestations and SBOMs (cosign's SIGNATURE_SPEC.md).
 _COSIGN_SUFFIXES = ("sig", "att", "sbom")
 _Content = TypeVar("_Content")
+
+
+@record(kw_only=True)
+class CosignImage:
+    """What cosign keeps under ``tag`` for the manifest ``subject``: ``digest`` lists its signatures or attestations."""
+
+    tag: str
+    subject: Digest
+    digest: Digest
 
 
 @record(kw_only=True)
@@ -54,14 +64,20 @@ class ImageToPush:
         """With the signatures and attestations, if the image is promoted."""
         return graph_of(self.reader, self.root, self.promoted_from.referrers if self.promoted_from else None)
 
-    def signatures(self) -> Iterator[tuple[str, Manifest | Index]]:
-        """The tags and manifests of cosign's tag scheme for the promoted image; newer ones use referrers."""
+    def signatures(self) -> Iterator[CosignImage]:
+        """What cosign's tag scheme has for the promoted image, and for the platforms of an index (`cosign sign
+        --recursive`). Newer formats use referrers."""
         if self.promoted_from is None or self.derived_from is not None:
             return
-        for suffix in _COSIGN_SUFFIXES:
-            tag = f"{self.root.digest.algorithm}-{self.root.digest.hex}.{suffix}"
-            if (descriptor := self.promoted_from.resolve(tag)) is not None:
-                yield tag, self.reader.manifest(descriptor.digest)
+        platforms = self.root.manifests if isinstance(self.root, Index) else ()
+        signed = (self.root, *(entry for entry in platforms if not (entry.platform and entry.platform.is_unknown)))
+        subjects = {_cosign_tag(each.digest, suffix): each.digest for each in signed for suffix in _COSIGN_SUFFIXES}
+        for tag, digest in resolve_tags(self.promoted_from, tuple(subjects)).items():
+            yield CosignImage(tag=tag, subject=subjects[tag], digest=digest)
+
+
+def _cosign_tag(digest: Digest, suffix: str) -> str:
+    return f"{digest.algorithm}-{digest.hex}.{suffix}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.console import Console
 from registry_image.concourse.console.log import size_text
-from registry_image.concourse.image_source import ImageToPush, open_image_to_push
+from registry_image.concourse.image_source import CosignImage, ImageToPush, open_image_to_push
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import StepResult, Taken, describe, wanted_labels
 from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
@@ -18,8 +18,8 @@ from registry_image.concourse.report import count, pushed, putting, short, tag_l
 from registry_image.concourse.request.put import IfExists, PutRequest
 from registry_image.concourse.request.version import Version
 from registry_image.errors import NoMatchingPlatform, RequestError, Unauthorized, UnsupportedMediaType
+from registry_image.oci.content import ContentReader
 from registry_image.oci.digest import Digest
-from registry_image.oci.manifest import Index, Manifest
 from registry_image.oci.progress_reader import ProgressReader
 from registry_image.oci.reference import RepositoryName
 from registry_image.progress import Listener
@@ -170,8 +170,8 @@ def _push(
     if signer is None and not signatures:
         graph.leave_to_tags(image.root.digest)
     copied = copy_graph(image.reader, writer, graph)
-    for tag, signature in signatures:
-        copied += _push_signature(connection, writer, image, tag, signature)
+    for each in signatures:
+        copied += _push_signature(connection, writer, image.reader, each)
     if signer is not None:
         # No moment is to exist in which a tag has an image that is not signed yet.
         signer.push(connection, writer, image.root)
@@ -204,8 +204,8 @@ def _complete(connection: Connection, image: ImageToPush, console: Console) -> C
     for digest in referrers:
         if digest not in there:
             copied += copy_graph(image.reader, writer, graph_of(image.reader, image.reader.manifest(digest)))
-    for tag, signature in image.signatures():
-        copied += _push_signature(connection, writer, image, tag, signature)
+    for each in image.signatures():
+        copied += _push_signature(connection, writer, image.reader, each)
     return copied
 
 
@@ -220,22 +220,25 @@ def _sizes(graph: Graph) -> dict[str, int]:
 
 
 def _push_signature(
-    connection: Connection, writer: RepositoryWriter, image: ImageToPush, tag: str, signature: Manifest | Index
+    connection: Connection, writer: RepositoryWriter, reader: ContentReader, signature: CosignImage
 ) -> Copied:
-    existing = connection.origin.resolve(tag)
+    existing = connection.origin.resolve(signature.tag)
     if existing is not None:
         if existing.digest != signature.digest:
             # cosign keeps all signatures of an image under this one tag; overwriting would delete those made here.
-            connection.listener.note(f"warning: {tag} is not replaced: the repository has signatures of its own")
+            connection.listener.note(
+                f"warning: {signature.tag} is not replaced: the repository has signatures of its own"
+            )
         return Copied()
-    graph = graph_of(image.reader, signature)
-    if any(each.subject and each.subject.digest != image.root.digest for each in graph.manifests.values()):
+    manifest = reader.manifest(signature.digest)
+    graph = graph_of(reader, manifest)
+    if any(each.subject and each.subject.digest != signature.subject for each in graph.manifests.values()):
         # Pushed with our credentials, it would be attached to another image.
-        connection.listener.note(f"warning: {tag} is left out: it belongs to another image")
+        connection.listener.note(f"warning: {signature.tag} is left out: it belongs to another image")
         return Copied()
     graph.leave_to_tags(signature.digest)
-    copied = copy_graph(image.reader, writer, graph)
-    put_tags(writer, signature, [tag])
+    copied = copy_graph(reader, writer, graph)
+    put_tags(writer, manifest, [signature.tag])
     return copied
 
 
