@@ -402,6 +402,17 @@ def test_an_index_is_promoted_whole_with_its_signatures(
     assert [entry["digest"] for entry in json.loads(raw)["manifests"]] == [SIGNATURE.digest]
 
 
+def test_a_put_that_names_no_image_says_so_and_asks_for_nothing(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    before = registry.mark()
+    for params in ({}, {"version": "1.2.3", "bump_aliases": True}):
+        outcome = put(registry, repository_name, artifacts, params)
+        runner.failed(outcome, "expected exactly one of `image`, `images` and `from`, got none")
+        assert [line.partition(":")[0] for line in outcome.stderr.splitlines()] == ["error", "hint"]
+    assert registry.requests(before) == []
+
+
 @pytest.mark.parametrize("content", [index(), index(index())], ids=["listed", "nested"])
 @pytest.mark.parametrize("form", ["directory", "archive", "promoted"])
 def test_an_index_of_nothing_is_refused(artifacts: Path, content: Content, form: str) -> None:

@@ -9,7 +9,7 @@ from registry_image.auth.clouds import _require
 from registry_image.auth.credentials import Credentials
 from registry_image.concourse.check_tags import MAX_FOLLOWED, _Followed
 from registry_image.concourse.connect import Connection
-from registry_image.concourse.image_source import open_image_to_push
+from registry_image.concourse.image_source import open_image_to_push, require_one_image
 from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.put_tags import choose_tags
 from registry_image.concourse.request.check import parse_check
@@ -50,7 +50,9 @@ def image(params: object) -> Situation:
     """A put whose image is looked for: what is wrong is found before the connection is used."""
 
     def look() -> None:
-        with open_image_to_push(parsed_put(params), cast("Connection", None)):
+        request = parsed_put(params)
+        require_one_image(request)
+        with open_image_to_push(request, cast("Connection", None)):
             pass
 
     return look

@@ -80,6 +80,18 @@ def _cosign_tag(digest: Digest, suffix: str) -> str:
     return f"{digest.algorithm}-{digest.hex}.{suffix}"
 
 
+def require_one_image(request: PutRequest) -> None:
+    """Sends nothing. Raises RequestError unless ``request`` names one image in one way."""
+    given = sum((bool(request.image), bool(request.images), request.from_reference is not None))
+    if given != 1:
+        raise RequestError(
+            f"params: expected exactly one of `image`, `images` and `from`, got {'several' if given else 'none'}",
+            hint=None if given else "`image` is the path of a tarball or an OCI layout in an artifact of the build",
+        )
+    if request.platforms and request.from_reference is None:
+        raise RequestError("params.platforms: only valid together with `from`")
+
+
 @contextmanager
 def open_image_to_push(
     request: PutRequest, connection: Connection, policy: Policy | None = None
@@ -97,14 +109,6 @@ def open_image_to_push(
 
 
 def _open(request: PutRequest, connection: Connection, stack: ExitStack, policy: Policy | None) -> ImageToPush:
-    given = sum((bool(request.image), bool(request.images), request.from_reference is not None))
-    if given != 1:
-        raise RequestError(
-            f"params: expected exactly one of `image`, `images` and `from`, got {'several' if given else 'none'}",
-            hint=None if given else "`image` is the path of a tarball or an OCI layout in an artifact of the build",
-        )
-    if request.platforms and request.from_reference is None:
-        raise RequestError("params.platforms: only valid together with `from`")
     if request.from_reference is not None:
         return _promoted(request, connection, request.from_reference, policy)
     if request.image:

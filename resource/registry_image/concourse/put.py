@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from registry_image.concourse.connect import Connection, connect
 from registry_image.concourse.console.console import Console
 from registry_image.concourse.console.log import size_text
-from registry_image.concourse.image_source import CosignImage, ImageToPush, open_image_to_push
+from registry_image.concourse.image_source import CosignImage, ImageToPush, open_image_to_push, require_one_image
 from registry_image.concourse.inputs import read_artifact
 from registry_image.concourse.metadata import StepResult, Taken, describe, wanted_labels
 from registry_image.concourse.put_tags import MAX_TAGS_FILE, choose_tags, parse_tags
@@ -58,6 +58,7 @@ class Plan:
 
 def put(request: PutRequest, console: Console) -> StepResult:
     """Checks all that can be checked before it sends anything. Raises ResourceError."""
+    require_one_image(request)
     policy, signer = _policy(request), _signer(request)
     if request.source.verify is not None and signer is None:
         console.note(_UNSIGNED)
