@@ -68,6 +68,12 @@ def test_cosigns_encrypted_key_signs_as_its_public_key_says() -> None:
     assert pem == COSIGN["keys"]["p256"]["public"]
 
 
+@pytest.mark.parametrize("between", [" ", "\r\n", " \n  ", "\n\n"])
+def test_a_key_is_read_however_yaml_laid_out_its_lines(between: str) -> None:
+    laid_out = f" {between.join(COSIGN_KEY.splitlines())}{between}"
+    assert read_signing_key(laid_out, PASSWORD, "key").public == read_signing_key(COSIGN_KEY, PASSWORD, "key").public
+
+
 def test_the_older_name_of_cosigns_keys_is_read() -> None:
     older = COSIGN_KEY.replace("SIGSTORE", "COSIGN")
     assert read_signing_key(older, PASSWORD, "key").public == read_signing_key(COSIGN_KEY, PASSWORD, "key").public

@@ -71,9 +71,10 @@ def read_signing_key(pem: str, password: str | None, field: str) -> SigningKey:
 
 def _decrypt_cosign(pem: str, password: bytes, field: str) -> bytes:
     """The PKCS #8 in cosign's form: scrypt over the password, then NaCl's secretbox. Raises ValueError."""
-    lines = [line for line in pem.strip().splitlines() if line and not line.startswith("-----")]
+    # As the library reads PEM: indented, or in one line as YAML folds it.
+    body = "".join(pem.split("-----")[2].split())
     try:
-        document = JSONReader.parse(b64decode("".join(lines), validate=True), field)
+        document = JSONReader.parse(b64decode(body, validate=True), field)
         kdf, cipher = document.child("kdf"), document.child("cipher")
         if (kdf.text("name"), cipher.text("name")) != ("scrypt", "nacl/secretbox"):
             raise ValueError("another cipher")
