@@ -243,6 +243,14 @@ def test_a_child_that_is_listed_twice_is_what_both_entries_say(tmp_path: Path) -
         graph_of(reader, root)
 
 
+@pytest.mark.parametrize("child", [image(LAYER), index(on(image(LAYER), "amd64"))], ids=["image", "index"])
+def test_an_entry_without_a_type_is_refused_and_not_copied_as_a_blob(tmp_path: Path, child: Content) -> None:
+    unnamed = replace(child, manifest=replace(child.manifest, extra={"mediaType": ""}))
+    reader, root = layout(tmp_path, index(unnamed))
+    with pytest.raises(InvalidManifest, match=f"its entry {child.digest} has no mediaType"):
+        graph_of(reader, root)
+
+
 def test_a_blob_has_one_size(tmp_path: Path) -> None:
     layer = ONE.blobs[1]
     content = manifest_of(ONE.blobs[0], [layer, replace(layer, size=layer.size + 1)])

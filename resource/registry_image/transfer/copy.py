@@ -91,6 +91,9 @@ def _add(graph: Graph, reader: Manifests, manifest: Manifest | Index, depth: int
     else:
         below = manifest.manifests
     for child in below:
+        if isinstance(manifest, Index) and not child.media_type:
+            # Copied as a blob, a manifest would be in the registry, and no get could read it.
+            raise InvalidManifest(f"index {manifest.digest}: its entry {child.digest} has no mediaType")
         if isinstance(manifest, Index) and child.media_type in mediatype.MANIFESTS | mediatype.INDEXES:
             if child.digest in graph.manifests:
                 require_described(graph.manifests[child.digest], child)
