@@ -12,7 +12,6 @@ from registry_image.decode import JSON, array_of, dump_json, key_of, parse_objec
 from registry_image.errors import NoMatchingPlatform, RequestError, UnsupportedMediaType
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
-from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
 from registry_image.transfer.select import available, matching
@@ -90,11 +89,10 @@ def assemble(entries: list[Descriptor]) -> Index:
 
     Raises RequestError for two images of one platform.
     """
-    seen: dict[Platform, Digest] = {}
-    for entry in entries:
-        platform = entry.platform
-        if platform and not platform.is_unknown and seen.setdefault(platform, entry.digest) != entry.digest:
-            raise RequestError(f"params.images: two different images are for {platform}")
+    platforms = [entry.platform for entry in entries if entry.platform and not entry.platform.is_unknown]
+    for position, platform in enumerate(platforms):
+        if platform in platforms[:position]:
+            raise RequestError(f"params.images: two images are for {platform}")
     docker = all(entry.media_type == mediatype.DOCKER_MANIFEST for entry in entries)
     return _parse_index(
         {
