@@ -156,7 +156,7 @@ class NotAnImage(UnsupportedMediaType):
 
 
 class NoMatchingPlatform(ContentError):
-    """An index has nothing for the wanted platform; the message lists what it has."""
+    """An index, or a single image to promote, has nothing for the wanted platform; the message lists what it has."""
 
     def __init__(self, what: str, *, wanted: str, available: list[str]) -> None:
         listed = ", ".join(available) or "nothing with a platform"

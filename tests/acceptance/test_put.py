@@ -596,6 +596,20 @@ def test_a_promotion_may_select_platforms(registry: Registry, artifacts: Path, r
     assert [entry["digest"] for entry in json.loads(raw)["manifests"]] == [TWO.digest]
 
 
+def test_a_promotion_of_one_image_is_refused_for_a_platform_that_it_is_not_for(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    images.push(registry, repository_name, TWO, "rc")
+    target = f"{repository_name}/thin"
+    for wanted in (["linux/s390x"], ["linux/arm64", "linux/s390x"]):
+        params = {"from": f"{registry.host}/{repository_name}:rc", "platforms": wanted}
+        outcome = put(registry, target, artifacts, params, tag="v1")
+        runner.failed(outcome, "no image for platform linux/s390x: there is linux/arm64")
+        assert digest_at(registry, target, "v1") is None
+    params = {"from": f"{registry.host}/{repository_name}:rc", "platforms": ["linux/arm64/v8"]}
+    assert put(registry, target, artifacts, params, tag="v1").version["digest"] == TWO.digest
+
+
 def test_promoting_a_missing_tag_is_explained(registry: Registry, artifacts: Path, repository_name: str) -> None:
     params = {"from": f"{registry.host}/{repository_name}/none:rc"}
     outcome = put(registry, repository_name, artifacts, params, tag="v1")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 from registry_image.concourse.connect import Connection, repository
 from registry_image.concourse.inputs import find_one
 from registry_image.concourse.request.put import ImagePart, PutRequest
-from registry_image.errors import ContentError, NotFound, RequestError, quote
+from registry_image.errors import ContentError, NoMatchingPlatform, NotFound, RequestError, quote
 from registry_image.oci.cached import CachedReader
 from registry_image.oci.config import MAX_CONFIG_SIZE, parse_config
 from registry_image.oci.content import ContentReader, RepositoryReader, read_child, read_small_blob
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import Index, Manifest
-from registry_image.oci.platform import Platform
+from registry_image.oci.platform import Platform, choose
 from registry_image.oci.reference import Reference, RepositoryName
 from registry_image.record import record, replace
 from registry_image.storage.detect import open_image
@@ -25,6 +25,7 @@ from registry_image.storage.layout import NAMES
 from registry_image.transfer.copy import Graph, graph_of
 from registry_image.transfer.mutate import annotate, assemble, select_platforms
 from registry_image.transfer.resolve import resolve_tags
+from registry_image.transfer.select import select_image
 from registry_image.transfer.workers import map_on_processors
 
 if TYPE_CHECKING:
@@ -150,10 +151,22 @@ def _promoted(request: PutRequest, connection: Connection, reference: Reference,
         promoted_from=source,
         mount_from=(reference.repository,),
     )
-    if not request.platforms or isinstance(root, Manifest):
+    if not request.platforms:
+        return image
+    if isinstance(root, Manifest):
+        _require_platforms(image.reader, root, request.platforms)
         return image
     selected = select_platforms(root, request.platforms)
     return image if selected is root else replace(image, root=selected, derived_from=root.digest)
+
+
+def _require_platforms(reader: ContentReader, manifest: Manifest, platforms: tuple[Platform, ...]) -> None:
+    """Raises NoMatchingPlatform unless the only image is for each of ``platforms``; NotAnImage for an artifact."""
+    found = select_image(reader, manifest, platforms[0]).config.platform
+    for wanted in platforms:
+        if choose(wanted, [found]) is None:
+            available = [str(found)] if str(found) else []
+            raise NoMatchingPlatform(f"image {manifest.digest}", wanted=str(wanted), available=available)
 
 
 def _assembled(request: PutRequest, stack: ExitStack) -> ImageToPush:
