@@ -363,7 +363,17 @@ IMAGES = (
     Row(
         "push the tarball itself",
         (stored("manifest.json", "layer.tar"),),
-        (stored("manifest.json", "digest", "repository"), stored("oci-layout", "blobs/x"), packed("manifest.json")),
+        (
+            stored("manifest.json", "digest", "repository"),
+            stored("oci-layout", "blobs/x"),
+            stored("manifest.json", "version"),
+            packed("manifest.json"),
+        ),
+    ),
+    Row(
+        "write it to `oci:` (skopeo copy --all) or `oci-archive:` instead",
+        (stored("manifest.json", "version", "0" * 64),),
+        (stored("manifest.json", "layer.tar"), stored("version"), stored("manifest.json", "digest", "repository")),
     ),
     Row(
         "save it again with a current engine",

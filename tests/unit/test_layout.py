@@ -151,6 +151,7 @@ def test_a_fifo_in_place_of_a_file_does_not_make_us_wait(tmp_path: Path) -> None
         (("oci/index.json", "tag"), "get with `format: oci-layout`", "set `image` to image/oci"),
         (("image.tar", "tag"), "seems to hold a tarball", "set `image` to image/image.tar"),
         (("manifest.json",), "an unpacked docker-save tarball", "push the tarball itself"),
+        (("manifest.json", "version", "0" * 64), "skopeo or buildah writes to `dir:`", "`oci:`"),
         (("oci-layout", "blobs/sha256/x"), "an OCI layout that is incomplete", None),
     ],
 )

@@ -78,6 +78,9 @@ def _directory(path: str, shown: str) -> StoredImage:
     elif "digest" in names and "repository" in names:
         seems = ": it seems to be what a get with `skip_download: true` leaves, which has no image"
         hint = "get the image with `params: {format: oci-layout}`"
+    elif "manifest.json" in names and "version" in names:
+        seems = ": it seems to be what skopeo or buildah writes to `dir:`"
+        hint = "write it to `oci:` (skopeo copy --all) or `oci-archive:` instead"
     elif "manifest.json" in names:
         seems, hint = ": it seems to be an unpacked docker-save tarball", "push the tarball itself"
     elif "blobs" in names or "oci-layout" in names:
