@@ -107,7 +107,7 @@ class Recipe:
     body: Change = same  # before it is logged
     after: Change = same  # of the log entry, after everything was signed
     kind: tuple[str, str] | None = None  # what the bundle says of it
-    stamped: tuple[str, ...] = ()  # who timestamps: "tsa", "other tsa"
+    stamped: tuple[str, ...] = ()  # who timestamps: "tsa", "other tsa", "lone tsa"
     stamp_over: bytes | None = None
     statement: Change = same
     payload: Change = same
@@ -128,6 +128,7 @@ class Sigstore:
         self.certificates["stranger"] = self._authority("stranger", "stranger", None)
         self.tsa = self._stamper("tsa")
         self.other_tsa = self._stamper("other tsa")
+        self.lone_tsa = self._stamper("lone tsa", issuer="lone tsa")
 
     def key(self, name: str) -> ec.EllipticCurvePrivateKey:
         key = self.keys.setdefault(name, new_key())
@@ -174,7 +175,7 @@ class Sigstore:
                 authority(self.intermediate, self.root),
                 authority(self.certificates["tls only"], self.root),
             ],
-            "timestampAuthorities": [authority(self.tsa, self.root)],
+            "timestampAuthorities": [authority(self.tsa, self.root), authority(self.lone_tsa)],
         }
         change(root)
         return json.dumps(root).encode()
@@ -207,17 +208,17 @@ class Sigstore:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return builder.sign(self.key(issuer), hashes.SHA256())
 
-    def _stamper(self, name: str) -> x509.Certificate:
+    def _stamper(self, name: str, issuer: str = "root") -> x509.Certificate:
         public = self.key(name).public_key()
         return (
-            self._builder(name, "root", -60, 600)
+            self._builder(name, issuer, -60, 600)
             .public_key(public)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=True, is_ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(self._authority_key("root"), critical=False)
-            .sign(self.key("root"), hashes.SHA256())
+            .add_extension(self._authority_key(issuer), critical=False)
+            .sign(self.key(issuer), hashes.SHA256())
         )
 
     def _authority_key(self, issuer: str) -> x509.AuthorityKeyIdentifier:
@@ -382,7 +383,7 @@ class Sigstore:
 
     def timestamp(self, name: str, data: bytes) -> bytes:
         """An RFC 3161 response over ``data``, of now, by OpenSSL."""
-        certificate = self.tsa if name == "tsa" else self.other_tsa
+        certificate = {"tsa": self.tsa, "other tsa": self.other_tsa, "lone tsa": self.lone_tsa}[name]
         with TemporaryDirectory() as directory:
             place = Path(directory)
             (place / "data").write_bytes(data)

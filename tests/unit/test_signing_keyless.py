@@ -360,6 +360,9 @@ BROKEN = {
     "with a timestamp by a stranger alone": Broken(
         recipe=recipe(promise=False, stamped=("other tsa",)), says="no trusted time", forms=BUNDLE_ONLY
     ),
+    "with a timestamp of an authority without a root": Broken(
+        recipe=recipe(promise=False, stamped=("lone tsa",)), says="no trusted time", forms=BUNDLE_ONLY
+    ),
     "with a timestamp over something else": Broken(
         recipe=recipe(promise=False, stamped=("tsa",), stamp_over=b"else"), says="no trusted time", forms=BUNDLE_ONLY
     ),
