@@ -528,6 +528,21 @@ def test_signatures_of_an_indexs_platforms_are_promoted_too(
             assert digest_at(registry, target, tag) == signature.digest
 
 
+def test_a_platform_that_a_promotion_selects_keeps_its_signatures(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    images.push(registry, repository_name, BOTH, "rc")
+    params = {"from": f"{registry.host}/{repository_name}:rc", "platforms": ["linux/s390x"]}
+    target = f"{repository_name}/thin"
+    reduced = put(registry, target, artifacts, params, tag="v1").version
+    for content in (BOTH, ONE, TWO):
+        tag = f"sha256-{content.digest[7:]}.sig"
+        images.push(registry, repository_name, manifest_of(blob(b"{}"), [blob(content.digest.encode())]), tag)
+    for name in (f"{repository_name}/again", target):
+        assert put(registry, name, artifacts, params, tag="v1").version == reduced
+        assert tags_of(registry, name) == [f"sha256-{TWO.digest[7:]}.sig", "v1"]
+
+
 def test_a_promotion_of_what_is_there_already_brings_its_missing_signatures(
     registry: Registry, artifacts: Path, repository_name: str
 ) -> None:

@@ -66,12 +66,14 @@ class ImageToPush:
         return graph_of(self.reader, self.root, self.promoted_from.referrers if self.promoted_from else None)
 
     def signatures(self) -> Iterator[CosignImage]:
-        """What cosign's tag scheme has for the promoted image, and for the platforms of an index (`cosign sign
-        --recursive`). Newer formats use referrers."""
-        if self.promoted_from is None or self.derived_from is not None:
+        """What cosign's tag scheme has for the promoted image, unless it was changed, and for the platforms of an index
+        (`cosign sign --recursive`). Newer formats use referrers."""
+        if self.promoted_from is None:
             return
         platforms = self.root.manifests if isinstance(self.root, Index) else ()
-        signed = (self.root, *(entry for entry in platforms if not (entry.platform and entry.platform.is_unknown)))
+        signed = [entry for entry in platforms if not (entry.platform and entry.platform.is_unknown)]
+        if self.derived_from is None:
+            signed.insert(0, self.root.descriptor)
         subjects = {_cosign_tag(each.digest, suffix): each.digest for each in signed for suffix in _COSIGN_SUFFIXES}
         for tag, digest in resolve_tags(self.promoted_from, tuple(subjects)).items():
             yield CosignImage(tag=tag, subject=subjects[tag], digest=digest)

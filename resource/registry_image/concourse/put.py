@@ -191,7 +191,7 @@ def _graph(image: ImageToPush, listener: Listener) -> Graph:
 
 def _complete(connection: Connection, image: ImageToPush, console: Console) -> Copied:
     """Brings the signatures and attestations that the repository lacks of a promoted image that it has already."""
-    if image.promoted_from is None or image.derived_from is not None:
+    if image.promoted_from is None:
         return Copied()
     console.at("looking for signatures")
     writer = RepositoryWriter(connection.origin, console, image.mount_from)
