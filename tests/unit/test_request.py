@@ -211,6 +211,7 @@ INEXACT = [
     ("-3.5", "YAML reads 3.10 as 3.1"),
     ("1e3", "YAML reads 3.10 as 3.1"),
     ("2.0240101e+22", "YAML reads 3.10 as 3.1"),
+    ("9007199254740992", "of a number, only the first 15 digits are kept"),  # may have been …993
     ("9007199254740993", "of a number, only the first 15 digits are kept"),
     ("202401010000000000000", "of a number, only the first 15 digits are kept"),
 ]
@@ -230,7 +231,7 @@ def test_a_put_refuses_a_number_whose_digits_may_have_changed(
     assert caught.value.hint == f"put it in quotes: {reason}"
 
 
-@pytest.mark.parametrize("number", ["0", "3", "20240131", "20240131235959", "9007199254740992"])
+@pytest.mark.parametrize("number", ["0", "3", "20240131", "20240131235959", "9007199254740991"])
 def test_a_put_takes_a_whole_number(number: str) -> None:
     params = f'"version": {number}, "tags": [{number}], "tag_prefix": {number}'
     wanted = parse_put(f'{{"source": {{"repository": "alpine"}}, "params": {{{params}}}}}'.encode(), "/artifacts")

@@ -6,8 +6,8 @@ tell from a 1.
 
 from __future__ import annotations
 
-#: Greater whole numbers are not exact as floats of 64 bits.
-_MAX_EXACT = 2**53
+#: As a float of 64 bits, the next whole number becomes this one, and many greater ones become others too.
+_FIRST_INEXACT = 2**53
 
 
 class NumberText(float):
@@ -31,7 +31,7 @@ def text_of(number: float) -> str:
     """An InexactText unless the digits of ``number`` must be those of the pipeline, or nearly: see 1.0 above."""
     if isinstance(number, NumberText):
         return InexactText(number.text)
-    return InexactText(number) if abs(number) > _MAX_EXACT else str(number)
+    return InexactText(number) if abs(number) >= _FIRST_INEXACT else str(number)
 
 
 def advice(text: InexactText) -> str:
