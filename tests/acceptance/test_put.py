@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -360,6 +361,23 @@ def test_images_are_pushed_as_one_index(registry: Registry, artifacts: Path, rep
         {**ONE.manifest.descriptor, "platform": {"architecture": images.ARCHITECTURE, "os": "linux"}},
         {**TWO.manifest.descriptor, "platform": {"architecture": "arm", "os": "linux", "variant": "v7"}},
     ]
+
+
+def test_images_for_versions_of_windows_are_told_apart(
+    registry: Registry, artifacts: Path, repository_name: str
+) -> None:
+    """The version is in the config of the one, and in the index of the other."""
+    windows: dict[str, Any] = {"architecture": "amd64", "os": "windows"}
+    older = {**windows, "os.version": "10.0.17763.1"}
+    newer = {**windows, "os.version": "10.0.20348.1", "os.features": ["win32k"]}
+    one, two = image(LAYER, **older), image(LAYER, **windows)
+    write_layout(artifacts / "older", one)
+    (artifacts / "older" / "single-image-digest").write_text(one.digest)
+    write_layout(artifacts / "newer", index(on(two, **newer)))
+    outcome = put(registry, repository_name, artifacts, {"images": [{"path": "older"}, {"path": "newer"}]}, tag="v1")
+    assert outcome.status == 0, outcome.stderr
+    raw = skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{registry.host}/{repository_name}:v1")
+    assert [entry["platform"] for entry in json.loads(raw)["manifests"]] == [older, newer]
 
 
 def test_annotations_change_the_digest_and_the_answer_says_so(

@@ -189,20 +189,27 @@ def _assembled(request: PutRequest, stack: ExitStack) -> ImageToPush:
 def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor]:
     """The image's entries in the new index: its own, and those of its attestations if it has an index."""
     if isinstance(image.root, Manifest):
-        platform = part.platform or _config_platform(image.reader, image.root, field)
-        return [replace(image.root.descriptor, platform=platform)]
+        return [_described(image.reader, image.root, part, field)]
     entries: list[Descriptor] = []
     real: list[Platform] = []
     for entry in image.root.manifests:
         manifest = read_child(image.reader, entry)
         if isinstance(manifest, Index):
             raise ContentError(f"{field}: {quote(part.path)} holds nested indexes: expected one image")
-        platform = entry.platform or part.platform or _config_platform(image.reader, manifest, field)
-        if not platform.is_unknown:
-            real.append(platform)
-            platform = part.platform or platform
+        described = entry if entry.platform else _described(image.reader, manifest, part, field)
+        if described.platform and not described.platform.is_unknown:
+            real.append(described.platform)
+            described = replace(described, platform=part.platform or described.platform)
         annotations = {name: value for name, value in entry.annotations.items() if name not in NAMES}
-        entries.append(replace(manifest.descriptor, platform=platform, annotations=annotations))
+        entries.append(
+            replace(
+                manifest.descriptor,
+                platform=described.platform,
+                os_version=described.os_version,
+                os_features=described.os_features,
+                annotations=annotations,
+            )
+        )
     if len(real) != 1:
         platforms = ", ".join(map(str, real)) or "none"
         raise ContentError(
@@ -211,13 +218,16 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
     return entries
 
 
-def _config_platform(reader: ContentReader, manifest: Manifest, field: str) -> Platform:
+def _described(reader: ContentReader, manifest: Manifest, part: ImagePart, field: str) -> Descriptor:
+    """The entry for ``manifest``, for the platform of ``part`` or else of its config."""
+    if part.platform:
+        return replace(manifest.descriptor, platform=part.platform)
     if manifest.is_image:
         what = f"{field}: config of {manifest.digest}"
         raw = read_small_blob(reader, manifest.config, what, limit=MAX_CONFIG_SIZE)
-        platform = parse_config(raw, what=what).platform
-        if platform.os and platform.architecture:
-            return platform
+        config = parse_config(raw, what=what)
+        if config.platform.os and config.platform.architecture:
+            return replace(manifest.descriptor, platform=config.platform, os_version=config.os_version)
     raise RequestError(f"{field}: its config does not name a platform", hint="set `platform` beside its `path`")
 
 

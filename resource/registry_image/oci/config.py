@@ -20,6 +20,7 @@ class ImageConfig:
 
     raw: bytes
     platform: Platform
+    os_version: str = ""
     diff_ids: tuple[Digest, ...]
     created: str = ""
     env: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ def _read_config(raw: bytes, what: str) -> ImageConfig:
     return ImageConfig(
         raw=raw,
         platform=Platform.read(reader),
+        os_version=reader.text("os.version", ""),
         diff_ids=diff_ids,
         created=reader.text("created", ""),
         env=run.texts("Env"),

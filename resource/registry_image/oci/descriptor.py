@@ -16,13 +16,14 @@ MAX_BLOB_SIZE = 1 << 48
 
 @record(kw_only=True)
 class Descriptor:
-    """``size`` is in bytes. ``platform`` is normalised, and None if the index names none. ``os_features`` are what it
-    demands of the operating system (image-index.md, ``os.features``)."""
+    """``size`` is in bytes. ``platform`` is normalised, and None if the index names none. ``os_version`` and
+    ``os_features`` are what it demands of the operating system (image-index.md, ``os.version``, ``os.features``)."""
 
     media_type: str
     digest: Digest
     size: int
     platform: Platform | None = None
+    os_version: str = ""
     os_features: tuple[str, ...] = ()
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class Descriptor:
             digest=digest,
             size=size,
             platform=platform if str(platform) else None,
+            os_version=place.text("os.version", ""),
             os_features=place.texts("os.features"),
             artifact_type=reader.text("artifactType", ""),
             urls=reader.texts("urls"),
@@ -62,6 +64,8 @@ class Descriptor:
             platform: dict[str, JSON] = {"architecture": self.platform.architecture, "os": self.platform.os}
             if self.platform.variant:
                 platform["variant"] = self.platform.variant
+            if self.os_version:
+                platform["os.version"] = self.os_version
             if self.os_features:
                 platform["os.features"] = list(self.os_features)
             document["platform"] = platform

@@ -89,10 +89,13 @@ def assemble(entries: list[Descriptor]) -> Index:
 
     Raises RequestError for two images of one platform.
     """
-    platforms = [entry.platform for entry in entries if entry.platform and not entry.platform.is_unknown]
-    for position, platform in enumerate(platforms):
-        if platform in platforms[:position]:
-            raise RequestError(f"params.images: two images are for {platform}")
+    seen = set()
+    for entry in entries:
+        # Of Windows, an index has one image for each version.
+        demanded = entry.platform, entry.os_version, entry.os_features
+        if entry.platform and not entry.platform.is_unknown and demanded in seen:
+            raise RequestError(f"params.images: two images are for {entry.platform}")
+        seen.add(demanded)
     docker = all(entry.media_type == mediatype.DOCKER_MANIFEST for entry in entries)
     return _parse_index(
         {
