@@ -23,6 +23,7 @@ from registry_image.errors import (
     Unavailable,
 )
 from registry_image.oci.digest import Digest
+from registry_image.record import replace
 from registry_image.signing.found import MAX_SIGNATURE_SIZE, MAX_SIGNATURES
 from registry_image.signing.keys import read_public_key
 from registry_image.signing.policy import Policy, verify
@@ -35,6 +36,7 @@ Sign: TypeAlias = Callable[[bytes], bytes]
 IMAGE = Digest.of(b"an image")
 OURS = ec.generate_private_key(ec.SECP256R1())
 FORMS = ("classic", "bundle")
+PREDICATE = "dev.sigstore.bundle.predicateType"
 
 
 def public_pem(key: Private | X25519PrivateKey) -> str:
@@ -396,6 +398,20 @@ def test_no_more_than_a_hundred_are_looked_at(form: str) -> None:
     message = refused(image)
     assert "101 found" in message
     assert len(message) < 2000
+
+
+def test_a_signature_is_found_behind_an_attestation_of_each_day() -> None:
+    """As a registry lists them, with the annotations of their manifests."""
+    image = SignedImage(IMAGE)
+    for day in range(MAX_SIGNATURES + 1):
+        image.add_bundle(bundle(said=statement(predicateType=f"https://scan.test/{day}")))
+        image.listed[-1] = replace(image.listed[-1], annotations={PREDICATE: f"https://scan.test/{day}"})
+    image.add_bundle(bundle())
+    for said in ({PREDICATE: "https://sigstore.dev/cosign/sign/v1"}, {}):
+        image.listed[-1] = replace(image.listed[-1], annotations=said)
+        image.asked.clear()
+        assert verify(image, IMAGE, policy(), "app")
+        assert len(image.asked) == 4
 
 
 def test_a_classic_signature_costs_two_requests_and_a_bundle_four() -> None:

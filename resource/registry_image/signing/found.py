@@ -12,8 +12,16 @@ from registry_image.oci.content import ContentReader, read_small_blob
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import Index, Manifest
+from registry_image.signing.claims import SIGN_PREDICATE
 from registry_image.signing.reading import Rejected
-from registry_image.signing.signature import BUNDLE, SIMPLE_SIGNING, Signature, read_bundle, read_classic
+from registry_image.signing.signature import (
+    BUNDLE,
+    PREDICATE_ANNOTATION,
+    SIMPLE_SIGNING,
+    Signature,
+    read_bundle,
+    read_classic,
+)
 
 #: The most signatures of each form that are looked at.
 MAX_SIGNATURES = 100
@@ -66,7 +74,7 @@ def bundle_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candi
     """The bundles that refer to ``digest``. Raises TransportError, RegistryError or ContentError if a look-up fails."""
     referrers = [each for each in reader.referrers(digest) if each.media_type not in mediatype.INDEXES]
     # Likely ones come first. The others are read too, because a fallback index may give a bundle any type.
-    referrers.sort(key=lambda each: each.artifact_type not in _LIKELY_TYPES)
+    referrers.sort(key=_unlikeliness)
     for referrer in referrers[:MAX_SIGNATURES]:
         try:
             manifest = reader.manifest(referrer.digest)
@@ -77,6 +85,12 @@ def bundle_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Candi
             yield partial(_read_bundle, reader, digest, manifest)
     if len(referrers) > MAX_SIGNATURES:
         yield partial(_reject, _TOO_MANY)
+
+
+def _unlikeliness(entry: Descriptor) -> tuple[int, bool]:
+    """An attestation is a bundle too, and an image may have one of each day; only its annotation tells."""
+    said = entry.annotations.get(PREDICATE_ANNOTATION, "")
+    return {SIGN_PREDICATE: 0, "": 1}.get(said, 2), entry.artifact_type not in _LIKELY_TYPES
 
 
 def _holds_bundle(manifest: Manifest) -> bool:

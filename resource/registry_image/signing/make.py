@@ -26,7 +26,7 @@ from registry_image.signing.found import (
 )
 from registry_image.signing.reading import Rejected
 from registry_image.signing.secret import SigningKey
-from registry_image.signing.signature import BUNDLE, SIGNATURE_ANNOTATION, SIMPLE_SIGNING
+from registry_image.signing.signature import BUNDLE, PREDICATE_ANNOTATION, SIGNATURE_ANNOTATION, SIMPLE_SIGNING
 
 _UNDATED = "0001-01-01T00:00:00Z"
 
@@ -159,7 +159,7 @@ def _bundle(subject: Descriptor, signing: Signing) -> Push:
         "layers": [_descriptor(bundle, BUNDLE)],
         "annotations": {
             "dev.sigstore.bundle.content": "dsse-envelope",
-            "dev.sigstore.bundle.predicateType": claims.SIGN_PREDICATE,
+            PREDICATE_ANNOTATION: claims.SIGN_PREDICATE,
         },
         "subject": {"mediaType": subject.media_type, "digest": str(subject.digest), "size": subject.size},
     }

@@ -17,6 +17,9 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 #: The same format under its other name (sigstore's protobuf-specs).
 BUNDLE_ALIAS = "application/vnd.dev.sigstore.bundle+json;version=0.3"
 
+#: On a bundle's manifest, and so in the list of referrers: what its statement says.
+PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType"
+
 SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature"
 CERTIFICATE_ANNOTATION = "dev.sigstore.cosign/certificate"
 ENTRY_ANNOTATION = "dev.sigstore.cosign/bundle"
