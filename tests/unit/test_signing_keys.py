@@ -390,7 +390,7 @@ def test_a_blob_over_the_bound_is_not_asked_for(form: str) -> None:
 def test_no_more_than_a_hundred_are_looked_at(form: str) -> None:
     image = SignedImage(IMAGE)
     if form == "classic":
-        image.add_classic(*(classic(lambda data: b"\0") for _ in range(MAX_SIGNATURES)), classic())
+        image.add_classic(classic(), *(classic(lambda data: b"\0") for _ in range(MAX_SIGNATURES)))
     else:
         for number in range(MAX_SIGNATURES):
             image.add_bundle(bundle(lambda data, number=number: b"\0%d" % number))  # type: ignore[misc]
@@ -398,6 +398,12 @@ def test_no_more_than_a_hundred_are_looked_at(form: str) -> None:
     message = refused(image)
     assert "101 found" in message
     assert len(message) < 2000
+
+
+def test_of_many_classic_signatures_the_newest_are_looked_at() -> None:
+    image = SignedImage(IMAGE)
+    image.add_classic(*(classic(lambda data: b"\0") for _ in range(MAX_SIGNATURES)), classic())
+    assert verify(image, IMAGE, policy(), "app")
 
 
 def test_a_signature_is_found_behind_an_attestation_of_each_day() -> None:

@@ -53,7 +53,8 @@ def classic_candidates(reader: SignatureReader, digest: Digest) -> Iterator[Cand
     """The layers under the ``.sig`` tag. Raises TransportError, RegistryError or ContentError if the look-up fails."""
     manifest = classic_manifest(reader, digest)
     layers = [layer for layer in manifest.layers if layer.media_type == SIMPLE_SIGNING] if manifest else []
-    for layer in layers[:MAX_SIGNATURES]:
+    # The last ones are the newest: cosign appends, and an image that is built the same each day gets one each day.
+    for layer in layers[-MAX_SIGNATURES:]:
         yield partial(_read_classic, reader, layer)
     if len(layers) > MAX_SIGNATURES:
         yield partial(_reject, _TOO_MANY)
