@@ -396,9 +396,11 @@ def test_a_key_that_cannot_sign_is_refused_before_anything_is_sent(
 
 
 def test_a_dry_run_says_what_would_be_signed_and_signs_nothing(registry_: FakeRegistry, tmp_path: Path) -> None:
-    text = put(registry_, tmp_path, sign=sign_with(format="both"), dry_run=True).stderr
+    outcome = put(registry_, tmp_path, sign=sign_with(format="both"), dry_run=True)
+    text = outcome.stderr
     assert f"dry run: would be signed by {fingerprint(OURS)}: {IMAGE.digest} (classic)" in text
     assert f"dry run: would be signed by {fingerprint(OURS)}: {IMAGE.digest} (bundle)" in text
+    assert "signed_by" not in outcome.metadata
     assert {ask.method for ask in registry_.log} <= {"GET", "HEAD"}
 
 

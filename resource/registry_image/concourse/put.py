@@ -89,7 +89,7 @@ def put(request: PutRequest, console: Console) -> StepResult:
             if signer is not None:
                 signer.push(connection, RepositoryWriter(connection.origin, console), image.root)
         response = _answer(request, taken, image, plan, copied)
-        if signer is not None and plan.pointing:
+        if signer is not None and plan.pointing and not request.dry_run:
             response = replace(response, metadata={**response.metadata, "signed_by": signer.fingerprint})
         _sum_up(connection, image, plan, copied, console, dry_run=request.dry_run)
         return response
