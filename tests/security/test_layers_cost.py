@@ -287,6 +287,37 @@ def test_loops_of_symlinks_that_whiteouts_follow_have_a_sum(tmp_path: Path, monk
 
 
 @pytest.mark.rule(9)
+@pytest.mark.parametrize("target", ["/" * 2047, "./" * 2047])
+def test_the_empty_components_of_a_symlink_count_as_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """They lead nowhere, but are read: forty such symlinks on one way take milliseconds."""
+    monkeypatch.setattr(handles, "MAX_STEPS", 60_000)
+    link = entry("l", SYMLINK, target)
+    ways = ["l/" * 19, "l/" * 20]
+    seconds(tmp_path / "one", [link, entry(f"{ways[0]}x")])
+    with pytest.raises(UnsafePath, match="more than 60000 steps"):
+        seconds(tmp_path / "two", [link, *(entry(f"{way}x") for way in ways)])
+
+
+@pytest.mark.rule(9)
+def test_ways_far_deeper_than_handles_have_a_sum(shared_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No symlink is on them, but each entry leaves the directories that are kept open."""
+    monkeypatch.setattr(handles, "MAX_STEPS", 10_000)
+    ways = ["a" + "/d" * 1000, "b" + "/d" * 1000]
+    seconds(shared_memory / "few", [entry(f"{ways[k % 2]}/{k}") for k in range(4)])
+    with pytest.raises(UnsafePath, match="more than 10000 steps"):
+        seconds(shared_memory / "many", [entry(f"{ways[k % 2]}/{k}") for k in range(20)])
+
+
+@pytest.mark.rule(9)
+def test_ways_as_deep_as_in_images_are_not_counted(shared_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "MAX_STEPS", 0)
+    ways = [f"{k}" + "/d" * 50 for k in range(MAX_HANDLES)]
+    seconds(shared_memory / "rootfs", [entry(f"{way}/{k}") for k in range(3) for way in ways])
+
+
+@pytest.mark.rule(9)
 def test_a_hundred_thousand_files_through_a_symlinked_directory_are_far_from_the_bound(
     shared_memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
