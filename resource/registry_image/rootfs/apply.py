@@ -231,9 +231,8 @@ class Applier:
         except PermissionError as error:
             if self._root.exact(source.prefix + target_name) is None:
                 raise
-            raise CorruptLayer(
-                f"hard link {quote(parent.prefix + name)}: its source {quote(target)} is a directory"
-            ) from error
+            message = f"hard link {quote(parent.prefix + name)}: its source {quote(target)} is a directory"
+            raise LayerError(CorruptLayer, message) from error
 
     def _resolved(self, target: bytes) -> bytes | None:
         above, _, name = target.rpartition(b"/")
