@@ -15,13 +15,13 @@ from registry_image.archive.entry import CHARACTER, DIRECTORY, HARDLINK, NO_XATT
 from registry_image.errors import CorruptLayer, ExtractionError, UnsafePath
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Listener
-from registry_image.rootfs import apply, handles, paths
+from registry_image.rootfs import apply, handles, paths, root
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.handles import MAX_HANDLES
 from registry_image.rootfs.paths import PathSet
 from registry_image.rootfs.removal import remove_tree
 from registry_image.rootfs.root import Root
-from tests.support import tar
+from tests.support import parts, tar
 from tests.support.cost import cost
 from tests.support.layers import unpack
 
@@ -242,6 +242,36 @@ def test_hard_links_before_their_sources_have_a_sum_of_paths(tmp_path: Path) -> 
     seconds(tmp_path / "few", [*WAY, *links[:1000], entry("late")])
     with pytest.raises(CorruptLayer, match="16777216 bytes of paths"):
         seconds(tmp_path / "many", [*WAY, *links, entry("late")])
+
+
+@pytest.mark.rule(9)
+def test_directories_with_acls_have_a_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def with_acl(path: str) -> Entry:
+        made = entry(path, DIRECTORY)
+        made.xattrs = {b"system.posix_acl_default": bytes(1000)}
+        return made
+
+    monkeypatch.setattr(root, "MAX_LOCKING", 10_000)
+    seconds(tmp_path / "few", [with_acl(f"{k % 3}") for k in range(30)])
+    with pytest.raises(CorruptLayer, match="ACLs that take more than 10000 bytes"):
+        seconds(tmp_path / "many", [with_acl(f"{k}") for k in range(30)])
+
+
+@pytest.mark.rule(46)
+def test_as_root_any_number_of_directories_may_lack_write_permission(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All that Nix builds are read-only: images of it have a hundred thousand of them."""
+    parts.need_root()
+    monkeypatch.setattr(root, "MAX_LOCKING", 0)
+    store = entry("store", DIRECTORY)
+    store.mode = 0o555
+    closed = entry("store/closed", DIRECTORY)
+    closed.mode = 0
+    seconds(tmp_path / "rootfs", [store, closed, entry("store/closed/a")], [entry("store/closed/b"), store, closed])
+    place = tmp_path / "rootfs/store"
+    assert [path.stat().st_mode & 0o7777 for path in (place, place / "closed")] == [0o555, 0]
+    assert sorted(os.listdir(place / "closed")) == ["a", "b"]
 
 
 @pytest.mark.rule(9)

@@ -169,7 +169,7 @@ class Applier:
         self._settle_later(directory.path, entry)
 
     def _settle_later(self, path: bytes, entry: Entry) -> None:
-        mode = None if entry.mode & 0o700 == 0o700 else entry.mode
+        mode = entry.mode if self._attributes.locks_out and entry.mode & 0o700 != 0o700 else None
         self._root.settle_later(path, entry.mtime_ns, mode, acls_of(entry) if entry.xattrs else None)
 
     def _make_node(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
