@@ -361,4 +361,5 @@ NETWORK = (
     Row("the destination is mounted read-only", (disk(errno.EROFS),), (disk_elsewhere(errno.EROFS), disk(errno.EIO))),
     Row("a file may be immutable (`lsattr`)", (disk(errno.EPERM),), (disk_elsewhere(errno.EPERM), disk(errno.EACCES))),
     Row("give a destination that this user may write", (disk(errno.EACCES),), (disk_elsewhere(errno.EACCES),)),
+    Row("the filesystem allows no more links", (disk(errno.EMLINK),), (disk_elsewhere(errno.EMLINK), disk(errno.EIO))),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import pytest
 from registry_image.concourse.check_tags import MAX_FOLLOWED
 from registry_image.decode import MAX_VALUES
 from registry_image.oci.config import MAX_CONFIG_SIZE
+from registry_image.oci.content import read_small_blob
+from registry_image.oci.descriptor import Descriptor
+from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.manifest import MAX_MANIFEST_SIZE
 from registry_image.registry.tags import MAX_PAGE_SIZE, MAX_TAGS
 from registry_image.transfer.resolve import MAX_LOOKUPS
@@ -38,6 +43,29 @@ def check_of_tags(registry: FakeRegistry, page: bytes) -> tuple[runner.Outcome, 
     registry.add("some/name", images.image(LAYER), "latest")
     registry.script("GET", "/tags/list", body(page), always=True)
     return peak_of("check", {"source": source(registry)})
+
+
+class Crumbs:
+    """Sends ``data`` two bytes at a time, as an answer in chunks of two bytes comes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Iterator[Buffer]]:
+        yield (self._data[at : at + 2] for at in range(0, len(self._data), 2))
+
+
+def test_a_config_that_comes_two_bytes_at_a_time_takes_little_more_than_its_size() -> None:
+    """A piece of two bytes takes fifty in memory."""
+    data = bytes(1024 * 1024)
+    descriptor = Descriptor(media_type="", digest=Digest.of(data), size=len(data))
+    tracemalloc.start()
+    try:
+        assert read_small_blob(Crumbs(data), descriptor, "config", limit=MAX_CONFIG_SIZE) == data
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_page_of_brackets_is_refused_before_it_is_parsed(registry: FakeRegistry) -> None:

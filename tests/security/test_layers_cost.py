@@ -15,13 +15,13 @@ from registry_image.archive.entry import CHARACTER, DIRECTORY, HARDLINK, NO_XATT
 from registry_image.errors import CorruptLayer, ExtractionError, UnsafePath
 from registry_image.oci.digest import Buffer
 from registry_image.progress import Listener
-from registry_image.rootfs import apply, handles, paths
+from registry_image.rootfs import apply, handles, paths, root
 from registry_image.rootfs.apply import Applier
 from registry_image.rootfs.handles import MAX_HANDLES
 from registry_image.rootfs.paths import PathSet
 from registry_image.rootfs.removal import remove_tree
 from registry_image.rootfs.root import Root
-from tests.support import tar
+from tests.support import parts, tar
 from tests.support.cost import cost
 from tests.support.layers import unpack
 
@@ -245,6 +245,36 @@ def test_hard_links_before_their_sources_have_a_sum_of_paths(tmp_path: Path) -> 
 
 
 @pytest.mark.rule(9)
+def test_directories_with_acls_have_a_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def with_acl(path: str) -> Entry:
+        made = entry(path, DIRECTORY)
+        made.xattrs = {b"system.posix_acl_default": bytes(1000)}
+        return made
+
+    monkeypatch.setattr(root, "MAX_LOCKING", 10_000)
+    seconds(tmp_path / "few", [with_acl(f"{k % 3}") for k in range(30)])
+    with pytest.raises(CorruptLayer, match="ACLs that take more than 10000 bytes"):
+        seconds(tmp_path / "many", [with_acl(f"{k}") for k in range(30)])
+
+
+@pytest.mark.rule(46)
+def test_as_root_any_number_of_directories_may_lack_write_permission(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All that Nix builds are read-only: images of it have a hundred thousand of them."""
+    parts.need_root()
+    monkeypatch.setattr(root, "MAX_LOCKING", 0)
+    store = entry("store", DIRECTORY)
+    store.mode = 0o555
+    closed = entry("store/closed", DIRECTORY)
+    closed.mode = 0
+    seconds(tmp_path / "rootfs", [store, closed, entry("store/closed/a")], [entry("store/closed/b"), store, closed])
+    place = tmp_path / "rootfs/store"
+    assert [path.stat().st_mode & 0o7777 for path in (place, place / "closed")] == [0o555, 0]
+    assert sorted(os.listdir(place / "closed")) == ["a", "b"]
+
+
+@pytest.mark.rule(9)
 def test_devices_that_are_left_out_have_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def device(name: str) -> Entry:
         made = entry(name, CHARACTER)
@@ -284,6 +314,37 @@ def test_loops_of_symlinks_that_whiteouts_follow_have_a_sum(tmp_path: Path, monk
     seconds(tmp_path / "few", links, [entry(f"loop/.wh.{k}") for k in range(10)])
     with pytest.raises(UnsafePath, match="more than 100000 steps"):
         seconds(tmp_path / "many", links, [entry(f"loop/.wh.{k}") for k in range(1000)])
+
+
+@pytest.mark.rule(9)
+@pytest.mark.parametrize("target", ["/" * 2047, "./" * 2047])
+def test_the_empty_components_of_a_symlink_count_as_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """They lead nowhere, but are read: forty such symlinks on one way take milliseconds."""
+    monkeypatch.setattr(handles, "MAX_STEPS", 60_000)
+    link = entry("l", SYMLINK, target)
+    ways = ["l/" * 19, "l/" * 20]
+    seconds(tmp_path / "one", [link, entry(f"{ways[0]}x")])
+    with pytest.raises(UnsafePath, match="more than 60000 steps"):
+        seconds(tmp_path / "two", [link, *(entry(f"{way}x") for way in ways)])
+
+
+@pytest.mark.rule(9)
+def test_ways_far_deeper_than_handles_have_a_sum(shared_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No symlink is on them, but each entry leaves the directories that are kept open."""
+    monkeypatch.setattr(handles, "MAX_STEPS", 10_000)
+    ways = ["a" + "/d" * 1000, "b" + "/d" * 1000]
+    seconds(shared_memory / "few", [entry(f"{ways[k % 2]}/{k}") for k in range(4)])
+    with pytest.raises(UnsafePath, match="more than 10000 steps"):
+        seconds(shared_memory / "many", [entry(f"{ways[k % 2]}/{k}") for k in range(20)])
+
+
+@pytest.mark.rule(9)
+def test_ways_as_deep_as_in_images_are_not_counted(shared_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "MAX_STEPS", 0)
+    ways = [f"{k}" + "/d" * 50 for k in range(MAX_HANDLES)]
+    seconds(shared_memory / "rootfs", [entry(f"{way}/{k}") for k in range(3) for way in ways])
 
 
 @pytest.mark.rule(9)

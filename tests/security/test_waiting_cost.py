@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,9 @@ from registry_image.oci.platform import Platform
 from registry_image.progress import Listener
 from registry_image.rootfs.root import Root
 from registry_image.transfer import fetch
+from registry_image.transfer.inflate import Inflation
 from registry_image.transfer.unpack import unpack
+from registry_image.transfer.workers import WorkerGroup
 from tests.support import tar
 from tests.support.cost import cost
 from tests.support.images import digest_of
@@ -44,10 +47,12 @@ ZSTD_WINDOW = 2**WINDOW_LOG_MAX // MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A layer's blob: ``head``, then ``zeros`` MiB of NULs. ``diff_id`` is "" if that is the layer itself."""
+    """A layer's blob: ``head``, then ``zeros`` MiB of NULs. ``diff_id`` is "" if that is the layer itself. Pieces of
+    ``sent`` bytes are sent, if that is not 0."""
 
     head: bytes
     zeros: int = 0
+    sent: int = 0
     diff_id: str = ""
     compression: str = "gzip"
 
@@ -76,6 +81,11 @@ def inflating(number: int) -> Made:
     """A few kB that inflate to almost all that one layer may have waiting."""
     data = tar.archive(tar.file("file", bytes(3 * MIB), uid=number))
     return Made(head=tar.gzip(data), diff_id=digest_of(data))
+
+
+def crumbled(number: int) -> Made:
+    """2 MiB in pieces of two bytes, as an answer in chunks of two bytes gives them: one takes fifty in memory."""
+    return Made(head=tar.header("file", size=2 * MIB - 1536, uid=number), zeros=2, sent=2)
 
 
 def windowed(number: int) -> Made:
@@ -132,14 +142,17 @@ class Registry:
         if digest == self._first:
             while self._moved.wait(0.5):
                 self._moved.clear()
-        for piece in self._layers[digest].pieces():
+        layer = self._layers[digest]
+        for piece in layer.pieces():
             self._moved.set()
-            yield bytes(bytearray(piece))
+            size = layer.sent or len(piece)
+            yield from (bytes(bytearray(piece[at : at + size])) for at in range(0, len(piece), size))
 
 
 IMAGES: dict[str, Callable[[], list[Made]]] = {
     "distinct": lambda: [plain(number) for number in range(40)],
     "repeated": lambda: [plain(0)] * 40,
+    "crumbled": lambda: [plain(0), crumbled(1), crumbled(2)],
     "windows": lambda: [windowed(number) for number in range(3)],
     "inflating": lambda: [many_files(3000), *(inflating(number) for number in range(60))],
 }
@@ -155,11 +168,26 @@ def unpack_and_tell(name: str) -> str:
     return str(len(registry.opened))
 
 
-@pytest.mark.parametrize(("name", "fetched"), [("distinct", 40), ("repeated", 1), ("inflating", 61)])
+@pytest.mark.parametrize(("name", "fetched"), [("distinct", 40), ("repeated", 1), ("inflating", 61), ("crumbled", 3)])
 def test_what_waits_takes_no_more_memory_the_more_layers_there_are(name: str, fetched: int) -> None:
     done = cost("tests.security.test_waiting_cost:unpack_and_tell", name)
     assert done.said == str(fetched)
     assert done.peak < HONEST
+
+
+def test_members_of_two_bytes_are_joined_before_they_wait(tmp_path: Path) -> None:
+    """A piece of two bytes takes fifty in memory, and 4 MiB may wait."""
+    data = tar.archive(tar.file("file", bytes(3000)))
+    members = b"".join(tar.gzip(data[at : at + 2]) for at in range(0, len(data), 2))
+    registry = Registry([Made(head=members, diff_id=digest_of(data))])
+    with WorkerGroup() as group:
+        downloads = fetch.Downloads(group, registry, registry.image.layers, os.fsencode(tmp_path))
+        inflation = Inflation(group, downloads, registry.image.layers, Listener())
+        downloads.start(1)
+        inflation.start()
+        pieces = [bytes(piece) for piece in inflation.read(registry.image.layers[0])]
+    assert b"".join(pieces) == data
+    assert [len(piece) for piece in pieces] == [4096, len(data) - 4096]
 
 
 def test_windows_of_zstd_do_not_add_up() -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import subprocess
+import time
 import tracemalloc
 from collections.abc import Iterator
 
@@ -128,6 +129,19 @@ def test_rule_5_data_after_gzip_is_tolerated_but_read(trailer: bytes, piece: int
 
 def test_rule_5_a_member_may_follow_padding() -> None:
     assert unpacked(tar.gzip(b"one") + bytes(700) + tar.gzip(b"two"), 64) == b"onetwo"
+
+
+def test_rule_9_padding_between_many_members_takes_time_in_proportion() -> None:
+    """All of them in one piece, as from a fast network."""
+
+    def seconds(members: int) -> float:
+        data = (tar.gzip(b"") + bytes(20)) * members
+        begun = time.process_time()
+        assert unpacked(data, len(data)) == b""
+        return time.process_time() - begun
+
+    few, many = min(seconds(10_000) for _ in range(2)), min(seconds(40_000) for _ in range(2))
+    assert many / few < 9, f"{few:.3f} s, then {many:.3f} s"
 
 
 @pytest.mark.parametrize("position", [-1, -4, -5, -8])

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from registry_image.errors import Cancelled, StorageError
+from registry_image.oci.digest import Buffer
 from registry_image.storage import spool as spooling
-from registry_image.storage.spool import READ_SIZE, Spool
+from registry_image.storage.spool import LEAST, READ_SIZE, Spool, gathered
 
 TIMEOUT = 30.0
 
@@ -29,6 +30,16 @@ def in_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
 
 def everything(spool: Spool) -> bytes:
     return b"".join(bytes(piece) for piece in spool.read())
+
+
+def test_small_pieces_are_joined_and_large_ones_are_not_copied() -> None:
+    large = os.urandom(LEAST)
+    pieces: list[Buffer] = [b"ab", memoryview(b"cd"), b"", large, large, bytearray(large), b"f" * (LEAST - 1), b"g"]
+    joined = list(gathered(pieces))
+    assert b"".join(joined) == b"".join(pieces)
+    assert all(len(piece) >= LEAST for piece in joined[:-1])
+    assert joined[1] is large
+    assert list(gathered([])) == []
 
 
 @pytest.mark.parametrize("memory", [1, 10, 1 << 20])

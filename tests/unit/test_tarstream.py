@@ -163,6 +163,17 @@ def test_rule_12_global_headers_are_no_entries_and_change_none() -> None:
     ]
 
 
+@pytest.mark.rule(12)
+@pytest.mark.parametrize("end", [tar.END, b"", bytes(512), tar.END + b"more"])
+def test_a_tar_may_end_after_a_global_header(end: bytes) -> None:
+    """`git archive` of an empty tree is that header alone."""
+    commit = tar.pax({"comment": "0123456789abcdef0123456789abcdef01234567"}, type=b"g")
+    assert read(commit + end) == []
+    assert [entry.path for entry, _ in read(tar.file("a") + commit + commit + end)] == [b"a"]
+    with pytest.raises(CorruptLayer, match="before the entry it describes"):
+        read(tar.pax({"uid": "1"}) + commit + end)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -157,10 +157,10 @@ def _drain(decoder: Decoder, data: Buffer) -> Iterator[bytes]:
 
 
 def _without_padding(data: memoryview, padding: bytes) -> memoryview:
-    if not padding or data[0] != padding[0]:
-        return data
-    stripped = len(data.tobytes().lstrip(padding))
-    return data[len(data) - stripped :]
+    while padding and data and data[0] == padding[0]:
+        start = data[:FIRST_FEED].tobytes()  # not all: padding may precede each of many small members
+        data = data[len(start) - len(start.lstrip(padding)) :]
+    return data
 
 
 def _end(data: memoryview, stream: Iterator[Buffer], form: _Format, what: str) -> None:

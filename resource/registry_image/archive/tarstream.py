@@ -84,7 +84,10 @@ class TarReader:
                 entry.path = normalise(entry.path)
                 _check_owner(entry)
             else:
-                self._entry = entry = self._other(entry, block)
+                described = self._other(entry, block)
+                if described is None:
+                    return None
+                self._entry = entry = described
         except Malformed as error:
             kind = UnsafePath if isinstance(error, Unsafe) else CorruptLayer
             raise kind(f"{self.what}: {self._name()} at byte {start}: {error}") from error
@@ -122,8 +125,9 @@ class TarReader:
             self._position = end
             yield self._view[start:end]
 
-    def _other(self, entry: Entry, block: bytes) -> Entry:
-        """Reads extended headers, then the member that they describe; any member but a plain file comes here."""
+    def _other(self, entry: Entry, block: bytes) -> Entry | None:
+        """Reads extended headers, then the member that they describe; any member but a plain file comes here. None at
+        the end of the tar, which may follow a global header: ``git archive`` of an empty tree is nothing else."""
         records: dict[bytes, bytes] = {}
         long_name = long_link = b""
         total = 0
@@ -148,6 +152,8 @@ class TarReader:
                 long_link = text.partition(b"\0")[0]
             following = self._header()
             if following is None:
+                if kind == _GLOBAL and not (records or long_name or long_link):
+                    return None
                 raise Malformed("the tar ends after an extended header, before the entry it describes")
             block = following
             self._entry = entry = parse_header(block)

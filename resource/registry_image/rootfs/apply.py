@@ -169,7 +169,7 @@ class Applier:
         self._settle_later(directory.path, entry)
 
     def _settle_later(self, path: bytes, entry: Entry) -> None:
-        mode = None if entry.mode & 0o700 == 0o700 else entry.mode
+        mode = entry.mode if self._attributes.locks_out and entry.mode & 0o700 != 0o700 else None
         self._root.settle_later(path, entry.mtime_ns, mode, acls_of(entry) if entry.xattrs else None)
 
     def _make_node(self, parent: OpenDirectory, name: bytes, entry: Entry) -> None:
@@ -231,9 +231,8 @@ class Applier:
         except PermissionError as error:
             if self._root.exact(source.prefix + target_name) is None:
                 raise
-            raise CorruptLayer(
-                f"hard link {quote(parent.prefix + name)}: its source {quote(target)} is a directory"
-            ) from error
+            message = f"hard link {quote(parent.prefix + name)}: its source {quote(target)} is a directory"
+            raise LayerError(CorruptLayer, message) from error
 
     def _resolved(self, target: bytes) -> bytes | None:
         above, _, name = target.rpartition(b"/")

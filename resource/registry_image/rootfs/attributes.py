@@ -52,11 +52,12 @@ class Attributes:
     """Sets an entry's attributes on a new inode, or on a directory that exists already.
 
     Only root sets owners (layers.md 48). Attributes that the kernel refuses are added to ``skipped``. ``umask`` is the
-    process's, which takes bits from new files.
+    process's, which takes bits from new files. ``locks_out`` says whether a directory's mode binds the process.
     """
 
-    def __init__(self, skipped: Skipped, umask: int) -> None:
+    def __init__(self, skipped: Skipped, umask: int, *, locks_out: bool) -> None:
         self.sets_owners = os.geteuid() == 0
+        self.locks_out = locks_out
         self._skipped = skipped
         self._missing_bits = _SPECIAL_BITS | umask
 
@@ -109,7 +110,7 @@ class Attributes:
                 os.fchown(fd, entry.uid, entry.gid)
             except OSError as error:
                 self._refuse_owner(error, entry)
-        os.fchmod(fd, entry.mode | 0o700)
+        os.fchmod(fd, entry.mode | 0o700 if self.locks_out else entry.mode)
         if not fresh:
             self._remove_xattrs(fd, entry.xattrs)
         if entry.xattrs:

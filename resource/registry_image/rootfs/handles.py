@@ -17,8 +17,9 @@ from registry_image.rootfs.layer_errors import LayerError
 MAX_SYMLINKS = 40
 #: Components that these symlinks may add to one path, so that no entry costs more than milliseconds.
 MAX_SYMLINK_COMPONENTS = 4096
-#: Directories opened behind symlinks, for the whole image: 20 seconds of work. A change of directory through a symlink
-#: takes a few; made for it, one entry takes 100,000.
+#: Directories opened behind symlinks, components of symlinks, and directories opened on one way beyond MAX_HANDLES, for
+#: the whole image: 20 seconds of work. A change of directory through a symlink takes a few; made for it, one entry
+#: takes 100,000.
 MAX_STEPS = 4_000_000
 #: Directories kept open, with a file descriptor each. Consecutive entries have the same parent, or one nearby.
 MAX_HANDLES = 64
@@ -27,10 +28,10 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class TooManySteps(LayerError):
-    """The ways behind symlinks took too much altogether."""
+    """The ways behind symlinks, and the very deep ones, took too much altogether."""
 
     def __init__(self) -> None:
-        super().__init__(UnsafePath, f"symlinks on the way to directories: more than {MAX_STEPS} steps behind them")
+        super().__init__(UnsafePath, f"ways to directories: more than {MAX_STEPS} steps behind symlinks or very deep")
 
 
 class OpenDirectory:
@@ -58,7 +59,7 @@ class Handles:
         self.top = top
         self._open: dict[bytes, OpenDirectory] = {}  # by resolved path, the least recently used first
         self._opened = 0
-        self._steps = 0  # of `_opened`, those behind symlinks, and their components
+        self._steps = 0  # see MAX_STEPS
 
     def exact(self, path: bytes) -> OpenDirectory | None:
         """The directory at the resolved ``path``; None unless it and all its ancestors are directories."""
@@ -96,8 +97,9 @@ class Handles:
             if target is None:
                 missing.append(name)
                 continue
-            further = [part for part in target.split(b"/") if part not in (b"", b".")]
-            self._count(symlinks, opened, len(further))
+            parts = target.split(b"/")
+            further = [part for part in parts if part not in (b"", b".")]
+            self._count(symlinks, opened, len(parts))  # empty ones too: there may be thousands
             symlinks, opened = symlinks + 1, self._opened
             components += len(further)
             if symlinks > MAX_SYMLINKS or components > MAX_SYMLINK_COMPONENTS:
@@ -109,8 +111,9 @@ class Handles:
         return directory, missing
 
     def _count(self, symlinks: int, opened: int, further: int) -> None:
-        """Counts what was opened since ``opened`` if a symlink led there, and components that a symlink adds."""
-        self._steps += further + (self._opened - opened if symlinks else 0)
+        """Counts what was opened since ``opened``, but not MAX_HANDLES of it before the first symlink; and components
+        that a symlink adds."""
+        self._steps += further + max(0, self._opened - opened - (0 if symlinks else MAX_HANDLES))
         if self._steps > MAX_STEPS:
             raise TooManySteps
 

@@ -11,6 +11,7 @@ DESTINATION_HINTS = {
     errno.EROFS: "the destination is mounted read-only: give a directory that can be written",
     errno.EPERM: "a file may be immutable (`lsattr`), or a security policy refuses",
     errno.EACCES: "give a destination that this user may write",
+    errno.EMLINK: "the filesystem allows no more links (ext4: 65,000 to one file): use one with more, such as XFS",
 }
 
 

@@ -44,7 +44,7 @@ class Root:
         with storage_errors(f"open the root filesystem {quote(os.fsencode(path))}", DESTINATION_HINTS):
             self.top = OpenDirectory(os.open(os.fsencode(path), DIRECTORY), b"")
             self._prepare_top()
-            self.attributes = Attributes(self.skipped, self._umask())
+            self.attributes = Attributes(self.skipped, self._umask(), locks_out=self._is_locked_out())
             self.attributes.set_on_implied_directory(self.top.fd)
         self._handles = Handles(self.top)
         self.exact = self._handles.exact
@@ -67,6 +67,20 @@ class Root:
         mode = os.stat(_PROBE, dir_fd=self.top.fd).st_mode
         os.rmdir(_PROBE, dir_fd=self.top.fd)
         return 0o777 & ~mode
+
+    def _is_locked_out(self) -> bool:
+        """Whether a directory's mode can keep us from writing in it, by its effect: root may lack the capability."""
+        os.mkdir(_PROBE, 0, dir_fd=self.top.fd)
+        inside = os.path.join(_PROBE, _PROBE)
+        try:
+            os.mkdir(inside, dir_fd=self.top.fd)
+        except PermissionError:
+            return True
+        else:
+            os.rmdir(inside, dir_fd=self.top.fd)
+            return False
+        finally:
+            os.rmdir(_PROBE, dir_fd=self.top.fd)
 
     def __enter__(self) -> Root:
         return self
@@ -193,11 +207,12 @@ class Root:
         size = 0
         for path, last in self._settling:
             self._settle_time(path, last.mtime_ns)
+            earlier = locking.pop(path, None)
+            size -= _size(path, earlier) if earlier else 0
             if last.mode is None and not last.acls:
-                locking.pop(path, None)
                 continue
             locking[path] = last
-            size += len(path) + _PATH_OVERHEAD + sum(map(len, last.acls.values()))
+            size += _size(path, last)
             if size > MAX_LOCKING:
                 message = f"directories without u+rwx or with ACLs that take more than {MAX_LOCKING} bytes"
                 raise LayerError(CorruptLayer, message)
@@ -227,3 +242,7 @@ class Root:
         if parent is None:
             raise LayerError(StorageError, f"directory {quote(above)}: vanished: does something else write here?")
         return parent, name
+
+
+def _size(path: bytes, last: Last) -> int:
+    return len(path) + _PATH_OVERHEAD + sum(map(len, last.acls.values()))

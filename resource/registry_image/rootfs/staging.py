@@ -6,7 +6,6 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from registry_image.errors import StorageError, quote, storage_error, storage_errors
 from registry_image.progress import Listener
@@ -76,9 +75,7 @@ class Staging:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         deadline = self._clock() + CLEANING_SECONDS
         if kind is not None:
-            for name in self._published:
-                with suppress(OSError):
-                    os.rename(os.path.join(self.destination, name), os.path.join(self.path, name))
+            self._take_back()
 
         def removed(path: bytes) -> None:
             if self._clock() > deadline:
@@ -100,3 +97,14 @@ class Staging:
             self._resisting.append(str(problem))
         if self._resisting:
             self._listener.note(f"warning: {quote(self.path)} could not be removed whole: {self._resisting[0]}")
+
+    def _take_back(self) -> None:
+        for name in self._published:
+            final = os.path.join(self.destination, name)
+            try:
+                os.chmod(final, 0o700)  # without root, as in `publish`
+                os.rename(final, os.path.join(self.path, name))
+            except FileNotFoundError:
+                continue  # the signal came before the first rename
+            except OSError as error:
+                self._resisting.append(f"{quote(final)}: {error.strerror}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from registry_image.errors import Cancelled, storage_errors
 from registry_image.oci.digest import Buffer
@@ -15,6 +15,8 @@ from registry_image.storage.disk import write_all
 BATCH = 1024 * 1024
 #: Bytes per read of the file.
 READ_SIZE = 256 * 1024
+#: Bytes of the smallest piece that may wait: one of two bytes takes fifty in memory.
+LEAST = 4096
 #: Seconds that a download ahead of its turn may pause before it spills to disk: servers drop idle connections.
 PATIENCE = 5.0
 #: Poll interval, in seconds: a signal may have unwound the thread that should wake a waiting one.
@@ -156,6 +158,21 @@ class Spool:
     def __del__(self) -> None:
         if self._file is not None:
             os.close(self._file)
+
+
+def gathered(pieces: Iterable[Buffer]) -> Iterator[bytes]:
+    """``pieces`` for a Spool, small ones joined to LEAST bytes: a registry, or gzip, may give two bytes at a time."""
+    waiting = bytearray()
+    for piece in pieces:
+        if not waiting and len(piece) >= LEAST:
+            yield piece if isinstance(piece, bytes) else bytes(piece)
+            continue
+        waiting += piece
+        if len(waiting) >= LEAST:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
 
 
 def unlinked_file(directory: bytes) -> int:

@@ -15,7 +15,7 @@ from registry_image.oci.digest import Buffer, Digest
 from registry_image.oci.image import Layer
 from registry_image.storage.disk import write_all
 from registry_image.storage.files import Region
-from registry_image.storage.spool import POLL, Spool, unlinked_file
+from registry_image.storage.spool import POLL, Spool, gathered, unlinked_file
 from registry_image.transfer.workers import WorkerGroup
 
 #: The default number of blobs downloaded at once: enough to fill a link, few enough for any registry.
@@ -142,10 +142,14 @@ class Downloads:
     def _download(self, layer: Layer, spool: Spool) -> None:
         self._check_wanted(layer)
         with open_verified(self._source, layer.descriptor, str(layer)) as pieces:
-            for piece in pieces:
-                self._check_wanted(layer)
-                spool.write(piece if isinstance(piece, bytes) else bytes(piece))
+            for piece in gathered(self._while_wanted(pieces, layer)):
+                spool.write(piece)
             spool.finish()
+
+    def _while_wanted(self, pieces: Iterator[Buffer], layer: Layer) -> Iterator[Buffer]:
+        for piece in pieces:
+            self._check_wanted(layer)
+            yield piece
 
     def _check_wanted(self, layer: Layer) -> None:
         """Raises Cancelled if ``layer`` is no longer needed."""

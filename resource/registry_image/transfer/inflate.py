@@ -13,7 +13,7 @@ from registry_image.errors import Cancelled
 from registry_image.oci.digest import Buffer, Verifier
 from registry_image.oci.image import Layer
 from registry_image.progress import Listener
-from registry_image.storage.spool import POLL, Spool
+from registry_image.storage.spool import POLL, Spool, gathered
 from registry_image.transfer.fetch import Downloads
 from registry_image.transfer.workers import WorkerGroup
 
@@ -116,12 +116,11 @@ class Inflation:
         for layer in self._layers:
             output, verifier = self._begin(layer)
             try:
-                for piece in decompress(self._compressed(layer), str(layer)):
-                    data = piece if isinstance(piece, bytes) else bytes(piece)
+                for piece in gathered(decompress(self._compressed(layer), str(layer))):
                     while output.is_full and verifier.hash_one():
                         pass
-                    verifier.add(data)
-                    output.write(data)
+                    verifier.add(piece)
+                    output.write(piece)
             except Cancelled:
                 raise
             except Exception as error:  # noqa: BLE001  raised again in the reader, after all earlier bytes
