@@ -258,6 +258,18 @@ def test_the_estimate_is_of_the_slower_step_once_its_own_speed_is_seen() -> None
     assert said(frame(get.tally)[-1]).endswith(" 37 s left")
 
 
+def test_a_step_that_stalled_and_was_stopped_has_the_average_of_all_its_time() -> None:
+    get = Get("download")
+    get.does("download", FIRST)
+    get.moves("download", SECOND, 5_000_000)
+    get.clock.now += 8
+    assert said(frame(get.tally, final=True)[-1]) == "15.0 of 40.0 MB, 1.5 MB/s"
+    get.moves("download", SECOND, 30_000_000)
+    get.tally.finish("download", SECOND)
+    get.clock.now += 60
+    assert said(frame(get.tally, final=True)[-1]) == "40.0 MB, 3.6 MB/s"
+
+
 def test_nothing_is_foretold_where_nothing_moves() -> None:
     get = Get("download")
     get.moves("download", FIRST, 0, 0)

@@ -110,10 +110,14 @@ class Tally:
         return self._paces[step].speed if step in self._paces else 0.0
 
     def average(self, step: str) -> float:
-        """The average speed in bytes per second since the step's first byte."""
+        """The average speed in bytes per second, from the step's first byte to its last, or until now."""
         pace = self._paces.get(step)
-        moved = sum(part.done for part in dict(self._steps.get(step, {})).values())
-        return moved / max((pace.end or self._clock()) - pace.begin, 0.001) if pace else 0.0
+        if pace is None:
+            return 0.0
+        parts = dict(self._steps[step]).values()
+        # A step that is stopped has waited for its unfinished parts since the last one ended.
+        end = pace.end if pace.end is not None and all(part.finished for part in parts) else self._clock()
+        return sum(part.done for part in parts) / max(end - pace.begin, 0.001)
 
     def seconds_left(self) -> float | None:
         """Seconds until all steps are done with all parts; None if unknown."""
