@@ -147,6 +147,36 @@ def test_a_login_in_the_key_of_auths_is_refused_without_being_repeated(key: str)
     assert "without user and password" in line
 
 
+@pytest.mark.parametrize("key", [f"user:{SECRET}@ghcr.io", f"https://{SECRET}@ghcr.io"])
+@pytest.mark.parametrize("entry", ["text", 5, [], {"usrname": "x"}, {"host": "user:pass@m"}, {"username": 5}])
+def test_a_login_in_a_key_is_repeated_by_no_other_mistake_either(key: str, entry: object) -> None:
+    config = {"auths": {key: entry}}
+    for fields in (
+        {"auths": {key: entry}},
+        {"registry_mirrors": {key: entry}},
+        {"docker_config_json": config},
+        {"docker_config_json": json.dumps(config)},
+        {key: entry},
+    ):
+        for line in told(parse_check, {"source": {"repository": "x", **fields}}):
+            assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("field", "key"),
+    [("registry_mirrors", "host"), ("registry_mirrors", "a b.c"), ("auths", "*.example.com"), ("auths", "")],
+)
+def test_a_key_that_is_the_host_of_no_registry_is_refused(field: str, key: str) -> None:
+    entry = {"host": "mirror.example.com", "username": "a", "password": "b"}
+    if field == "auths":
+        del entry["host"]
+    (line,) = told(parse_check, {"source": {"repository": "x", field: {key: entry}}})
+    assert line.startswith(f"source.{field}: {key!r} is not the host of a registry")
+    # A mirror's own host may be a plain name.
+    for host in ("localhost", "registry:5000", "ghcr.io", "https://docker.io/v2/", *(["mirror"] * (field == "auths"))):
+        parse_check(json.dumps({"source": {"repository": "x", field: {host: entry}}}).encode())
+
+
 @pytest.mark.parametrize(
     ("where", "field", "words"),
     [

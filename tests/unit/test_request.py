@@ -379,7 +379,7 @@ def test_mirrors_are_keyed_by_registry_host() -> None:
 
 @pytest.mark.parametrize("key", ["ghcr.io/team", "https://ghcr.io/v2/team", "user:pa55@ghcr.io", "", "a b"])
 def test_a_key_of_mirrors_that_is_no_host_is_refused(key: str) -> None:
-    with pytest.raises(RequestError, match="expected the hosts of registries as keys, without a path") as caught:
+    with pytest.raises(RequestError, match="is not the host of a registry|expected the names of hosts") as caught:
         source(registry_mirrors={key: {"host": "b"}})
     assert "pa55" not in caught.value.message
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
-from registry_image.decode import JSONReader
+from registry_image.decode import JSONReader, load_json
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.secrets import SECRETS
-from registry_image.oci.reference import RepositoryName, registry_host
+from registry_image.oci.reference import RepositoryName, is_host, registry_host
 
 if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings, GCPSettings
@@ -49,8 +49,10 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
     credentials: dict[str, Credentials] = {}
     if reader.has("docker_config_json"):
         credentials |= _read_docker_config(_docker_config(reader), warnings)
+    for key in require_no_logins(reader, "auths", "source.auths"):
+        if not is_host(registry_host(key)):
+            raise RequestError(f"source.auths: {quote(key)} is not the host of a registry, such as ghcr.io")
     for key, entry in reader.entries("auths"):
-        _require_host(key, "source.auths")
         read = _read_entry(entry)
         if read is None:
             raise RequestError(f"{entry.where}: expected username and password, or identity_token, or auth")
@@ -69,10 +71,16 @@ def find_credentials(auths: Mapping[str, Credentials], name: RepositoryName) -> 
     return None
 
 
-def _require_host(key: str, where: str) -> None:
-    """Raises RequestError for ``user:password@host``, without the text: it holds a password."""
-    if "@" in key:
+def require_no_logins(reader: JSONReader, field: str, where: str) -> tuple[str, ...]:
+    """The keys of the map ``field``. Raises RequestError for one like ``user:password@host``, which no text may repeat.
+
+    Call it before anything else is read of the map: errors name the key that they are about.
+    """
+    table = load_json(reader.json(field).encode())
+    keys = tuple(table) if isinstance(table, dict) else ()
+    if any("@" in key for key in keys):
         raise RequestError(f"{where}: expected the names of hosts, without user and password before @")
+    return keys
 
 
 def auths_key(text: str) -> str:
@@ -114,9 +122,9 @@ def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Cr
     elif not config.has("auths"):
         warnings.append("source.docker_config_json: it has no `auths`: not used")
     credentials = {}
+    require_no_logins(config, "auths", "source.docker_config_json: auths")
     try:
         for key, entry in config.entries("auths"):
-            _require_host(key, "source.docker_config_json: auths")
             read = _read_entry(entry)
             if read is not None:
                 credentials[auths_key(key)] = read

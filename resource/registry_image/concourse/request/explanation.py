@@ -45,12 +45,17 @@ def explain(document: JSON, schema: Schema) -> tuple[list[RequestError], dict[st
     found: dict[str, RequestError] = {}
     wrong: set[str] = set()
     for error in errors:
-        where = ".".join(str(part) for part in error.absolute_path) or "request"
+        where = ".".join(_without_login(str(part)) for part in error.absolute_path) or "request"
         known = sorted(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
         wrong |= _fields(error.absolute_path, str(error.validator), error.instance, known)
         for sentence in _sentences(str(error.validator), error.validator_value, error.instance, known, where):
             found.setdefault(f"{where}: {sentence}", RequestError(f"{where}: {sentence}"))
     return list(found.values())[:MAX_SHOWN], _without(document, wrong), wrong
+
+
+def _without_login(key: str) -> str:
+    """``key`` without what stands before an @: keys of `auths` may be written as ``user:password@host``."""
+    return f"…@{key.rpartition('@')[2]}" if "@" in key else key
 
 
 def _fields(path: Iterable[object], keyword: str, value: object, known: list[str]) -> set[str]:
@@ -74,7 +79,7 @@ def _without(document: JSON, wrong: set[str]) -> dict[str, JSON]:
 def _sentences(keyword: str, rule: object, value: object, known: list[str], where: str) -> list[str]:
     if keyword == "additionalProperties" and isinstance(value, dict):
         unknown = [key for key in value if key not in known]
-        return [f"unknown field {quote(key)}{_advised(where, key, known)}" for key in unknown]
+        return [f"unknown field {quote(_without_login(key))}{_advised(where, key, known)}" for key in unknown]
     if keyword == "required" and isinstance(rule, list) and isinstance(value, dict):
         return [f"{key} is required" for key in rule if key not in value]
     return [_sentence(keyword, rule, value)]

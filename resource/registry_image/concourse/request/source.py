@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.auth.credentials import Credentials
-from registry_image.concourse.request.credentials import auths_key, read_auths, read_clouds, read_pair, read_secret
+from registry_image.concourse.request.credentials import (
+    auths_key,
+    read_auths,
+    read_clouds,
+    read_pair,
+    read_secret,
+    require_no_logins,
+)
 from registry_image.concourse.request.numbers import InexactText, advice
 from registry_image.concourse.request.validation import Mistakes
 from registry_image.decode import JSONReader
@@ -214,15 +221,22 @@ def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
     if reader.has("registry_mirror"):
         mirrors[DOCKER_HUB] = _mirror(reader, "registry_mirror", warnings)
     if reader.has("registry_mirrors"):
+        for key in require_no_logins(reader, "registry_mirrors", "source.registry_mirrors"):
+            _require_registry(key)
         table = reader.child("registry_mirrors")
         for key in table:
             host = auths_key(key).lower()
-            if not is_host(host):
-                raise RequestError(f"{table.where}: expected the hosts of registries as keys, without a path")
             if host in mirrors:
                 warnings.append(f"{table.where}: two mirrors are set for {host}: the last one is used")
             mirrors[host] = _mirror(table, key, warnings)
     return mirrors
+
+
+def _require_registry(key: str) -> None:
+    """Raises RequestError unless the name of a repository can begin with ``key``: its mirror would never be asked."""
+    host = auths_key(key)
+    if not is_host(host) or not ("." in host or ":" in host or host == "localhost"):
+        raise RequestError(f"source.registry_mirrors: {quote(key)} is not the host of a registry, such as ghcr.io")
 
 
 def _mirror(table: JSONReader, key: str, warnings: list[str]) -> Mirror:
