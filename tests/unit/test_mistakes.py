@@ -214,7 +214,8 @@ def test_names_of_a_get_from_elsewhere_are_answered_too(field: str, words: str) 
 def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
     properties = load_schema(kind)["properties"]
     assert isinstance(properties, dict)
-    for where, table in (("source", elsewhere.SOURCE), ("params", elsewhere.PARAMS)):
+    tables = {"get": elsewhere.GET, "put": elsewhere.PUT}
+    for where, table in (("source", elsewhere.SOURCE), ("params", tables.get(kind, {}))):
         known = properties.get(where, {})
         assert isinstance(known, dict)
         fields = known.get("properties", {})
@@ -228,8 +229,22 @@ def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
         ("source", "format", "it belongs to params of get"),
         ("source", "skip_download", "it belongs to params of get"),
         ("source", "additional_tags", "it belongs to params of put"),
+        ("source", "tags", "set `tag` to one, or `tag_regex` for several; the tags to push belong to params of put"),
+        ("source", "platforms", "set `platform` to one; the platforms to push belong to params of put"),
+        ("source", "check_every", "it belongs to the resource, beside `source`"),
+        ("source", "architecture", "it belongs to `platform`"),
+        ("source", "identity_token", "it belongs to `auths`"),
+        ("source", "service_account_json", "it belongs to `gcp`"),
+        ("source", "cosign", "it belongs to `verify`"),
+        ("source", "source", "write its fields directly in `source`"),
         ("params", "username", "it belongs to source"),
         ("params", "ca_certs", "it belongs to source"),
+        ("params", "format", "it belongs to params of get"),
+        ("params", "skip_download", "it belongs to params of get"),
+        ("params", "save", "a get writes image.tar"),
+        ("params", "get_params", "it belongs to the step, beside `params`"),
+        ("params", "params", "write its fields directly in `params`"),
+        ("params", "cosign", "it belongs to `sign` or `verify`"),
     ],
 )
 def test_a_field_of_another_part_of_the_pipeline_is_sent_there(where: str, field: str, words: str) -> None:
@@ -252,7 +267,15 @@ def test_a_field_of_another_part_of_the_pipeline_is_sent_there(where: str, field
         ("tag", True, "expected a string or a number: got true or false: put it in quotes"),
         ("platform", 1, "expected a string or an object: got a whole number"),
         ("ca_certs", "x", "expected an array: got a string: write it as a list, also if it is only one"),
-        ("ca_certs", {"a": "b"}, "expected an array: got an object"),
+        ("ca_certs", {"a": "b"}, 'expected an array: got an object: it is written like ["((registry.ca))"]'),
+        ("tag", True, "expected a string or a number: got true or false: put it in quotes"),
+        ("max_concurrent_downloads", "4", "expected a whole number: got a string: write it without quotes"),
+        ("max_concurrent_downloads", "many", "expected a whole number: got a string"),
+        (
+            "registry_mirrors",
+            "m",
+            'expected an object: got a string: it is written like {"ghcr.io": {"host": "mirror.example.com/ghcr"}}',
+        ),
     ],
 )
 def test_a_value_of_another_type_says_how_yaml_writes_it(field: str, value: object, end: str) -> None:
@@ -268,6 +291,36 @@ def test_a_regular_expression_beside_a_tag_is_said_to_be_of_no_use(source: dict[
 
     assert warned(tag_regex=".*")
     assert not warned()
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("tag", "it belongs to source"),
+        ("image", "it belongs to params of put"),
+        ("platforms", "set `platform` to one"),
+        ("build", "known are format"),
+        ("load", "known are format"),
+        ("version", "it belongs to the step, beside `params`"),
+    ],
+)
+def test_a_get_is_sent_to_no_field_of_a_put(field: str, words: str) -> None:
+    document = {"source": {"repository": "x"}, "version": {"digest": "sha256:" + "0" * 64}, "params": {field: "x"}}
+    (line,) = told(get, document)
+    assert line.startswith(f"params: unknown field {field!r}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ({"verify": {"keys": []}}, "source.verify: unknown field 'keys': it belongs to `cosign` | "),
+        ({"verify": {"cosign": {"key": ""}}}, "source.verify.cosign: unknown field 'key': did you mean keys? | "),
+        ({"REPOSITORY": "y"}, "source: unknown field 'REPOSITORY': did you mean repository? | "),
+        ({"caCerts": []}, "source: unknown field 'caCerts': did you mean ca_certs? | "),
+    ],
+)
+def test_the_nearest_name_is_told_however_it_is_written(source: dict[str, object], line: str) -> None:
+    assert told(parse_check, {"source": {"repository": "x", **source}})[0] == line
 
 
 def test_a_name_that_only_looks_a_little_alike_is_not_offered() -> None:

@@ -40,7 +40,7 @@ def read_document(raw: bytes, step: Step, mistakes: Mistakes) -> dict[str, JSON]
     if not conforms(document, schema):
         from registry_image.concourse.request.explanation import explain
 
-        errors, rest, wrong = explain(document, schema)
+        errors, rest, wrong = explain(document, schema, step)
         if errors:
             mistakes.add(errors)
             mistakes.unread |= wrong

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from difflib import get_close_matches
 
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator, ValidationError
 
 from registry_image.concourse.request.elsewhere import advice
 from registry_image.concourse.request.validation import Schema, is_type, load_schema
@@ -31,7 +32,7 @@ _NAMES = {
 }
 
 
-def explain(document: JSON, schema: Schema) -> tuple[list[RequestError], dict[str, JSON], set[str]]:
+def explain(document: JSON, schema: Schema, step: str) -> tuple[list[RequestError], dict[str, JSON], set[str]]:
     """The mistakes; the document without the fields that have them, and these fields, such as "source.tag".
 
     No text repeats a value that may be a secret. A required field that is missing or wrong gets a value that conforms,
@@ -46,9 +47,8 @@ def explain(document: JSON, schema: Schema) -> tuple[list[RequestError], dict[st
     wrong: set[str] = set()
     for error in errors:
         where = ".".join(_without_login(str(part)) for part in error.absolute_path) or "request"
-        known = sorted(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
-        wrong |= _fields(error.absolute_path, str(error.validator), error.instance, known)
-        for sentence in _sentences(str(error.validator), error.validator_value, error.instance, known, where):
+        wrong |= _fields(error)
+        for sentence in _sentences(error, where, step):
             found.setdefault(f"{where}: {sentence}", RequestError(f"{where}: {sentence}"))
     return list(found.values())[:MAX_SHOWN], _without(document, wrong), wrong
 
@@ -58,12 +58,18 @@ def _without_login(key: str) -> str:
     return f"…@{key.rpartition('@')[2]}" if "@" in key else key
 
 
-def _fields(path: Iterable[object], keyword: str, value: object, known: list[str]) -> set[str]:
-    """The fields of ``source``, ``params`` and ``version`` that an error is in."""
-    parts = [str(part) for part in path]
-    if len(parts) >= 2 or keyword != "additionalProperties" or not isinstance(value, dict):
+def _known(error: ValidationError) -> dict[str, JSON]:
+    """The schemas of the fields where ``error`` is."""
+    properties = error.schema.get("properties") if isinstance(error.schema, dict) else None
+    return properties if isinstance(properties, dict) else {}
+
+
+def _fields(error: ValidationError) -> set[str]:
+    """The fields of ``source``, ``params`` and ``version`` that ``error`` is in."""
+    parts = [str(part) for part in error.absolute_path]
+    if len(parts) >= 2 or error.validator != "additionalProperties" or not isinstance(error.instance, dict):
         return {".".join(parts[:2])}
-    return {".".join((*parts, key)) for key in value if key not in known}
+    return {".".join((*parts, key)) for key in error.instance if key not in _known(error)}
 
 
 def _without(document: JSON, wrong: set[str]) -> dict[str, JSON]:
@@ -76,23 +82,27 @@ def _without(document: JSON, wrong: set[str]) -> dict[str, JSON]:
     return rest
 
 
-def _sentences(keyword: str, rule: object, value: object, known: list[str], where: str) -> list[str]:
+def _sentences(error: ValidationError, where: str, step: str) -> list[str]:
+    keyword, rule, value = error.validator, error.validator_value, error.instance
     if keyword == "additionalProperties" and isinstance(value, dict):
+        known = _known(error)
         unknown = [key for key in value if key not in known]
-        return [f"unknown field {quote(_without_login(key))}{_advised(where, key, known)}" for key in unknown]
+        return [f"unknown field {quote(_without_login(key))}: {_advised(where, step, key, known)}" for key in unknown]
     if keyword == "required" and isinstance(rule, list) and isinstance(value, dict):
         return [f"{key} is required" for key in rule if key not in value]
-    return [_sentence(keyword, rule, value)]
+    return [_sentence(error)]
 
 
-def _sentence(keyword: str, rule: object, value: object) -> str:
+def _sentence(error: ValidationError) -> str:
     """Repeats a value only if it is a number or belongs to an enum: others may be secrets."""
+    keyword, rule, value = str(error.validator), error.validator_value, error.instance
     if keyword == "enum" and isinstance(rule, list):
         got = quote(value) if isinstance(value, str) else _name_of(value)
         return f"expected one of {', '.join(rule)}: got {got}"
     if keyword == "type":
         names = [rule] if isinstance(rule, str) else rule if isinstance(rule, list) else []
-        return f"expected {' or '.join(_NAMES[name] for name in names)}: got {_name_of(value)}{_mended(names, value)}"
+        advice = _mended(names, value) or _example(names, error.schema)
+        return f"expected {' or '.join(_NAMES[name] for name in names)}: got {_name_of(value)}{advice}"
     if keyword == "minItems":
         return f"expected at least {rule}: got none"
     bound = {"minimum": "at least", "maximum": "at most"}.get(keyword, keyword)
@@ -103,6 +113,8 @@ def _mended(names: list[str], value: object) -> str:
     """How a value of another type is written in YAML, where that is all that is wrong."""
     if names == ["boolean"] and isinstance(value, str) and value.lower() in ("true", "false"):
         return ": write it without quotes"
+    if names == ["integer"] and isinstance(value, str) and value.isdecimal():
+        return ": write it without quotes"
     if names in (["string"], ["string", "number"]) and isinstance(value, int | float):
         return ": put it in quotes"
     if names == ["array"] and isinstance(value, str):
@@ -110,25 +122,46 @@ def _mended(names: list[str], value: object) -> str:
     return ""
 
 
-def _advised(where: str, unknown: str, known: list[str]) -> str:
-    """What to write instead of a field that is not known: its name here, or else the nearest one."""
-    if better := advice(where, unknown) or _elsewhere(where, unknown):
-        return f": {better}"
-    longer = [name for name in known if name.startswith(unknown)]
-    nearest = longer or get_close_matches(unknown, known, n=1)
-    return f": did you mean {nearest[0]}?" if nearest else f": known are {', '.join(known)}"
+def _example(names: list[str], schema: object) -> str:
+    """An example of a list or a map: what is wrong about it is mostly its shape."""
+    examples = schema.get("examples") if isinstance(schema, dict) else None
+    if names not in (["array"], ["object"]) or not isinstance(examples, list) or not examples[0]:
+        return ""
+    return f": it is written like {json.dumps(examples[0])}"
 
 
-def _elsewhere(where: str, field: str) -> str:
-    """Says so of a field that belongs to another part of the pipeline."""
-    places = {"params": {"source": "source"}, "source": {"get": "params of get", "put": "params of put"}}
-    for name, place in places.get(where, {}).items():
+def _advised(where: str, step: str, unknown: str, known: dict[str, JSON]) -> str:
+    """What to write instead of a field that is not known: its name here or its place, or else the nearest name."""
+    if better := advice(where, step, unknown) or _elsewhere(where, step, unknown):
+        return better
+    if parents := [f"`{name}`" for name, inner in known.items() if unknown in _inside(inner)]:
+        return f"it belongs to {' or '.join(parents)}"
+    written = unknown.lower()
+    longer = sorted((name for name in known if name.startswith(written)), key=len)
+    nearest = longer or get_close_matches(written, known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(sorted(known))}"
+
+
+def _inside(schema: JSON) -> set[str]:
+    """The fields of an object, or of the objects in an array or a map."""
+    fields: set[str] = set()
+    if isinstance(schema, dict):
+        for part in (schema, schema.get("items"), schema.get("additionalProperties")):
+            properties = part.get("properties") if isinstance(part, dict) else None
+            fields |= set(properties) if isinstance(properties, dict) else set()
+    return fields
+
+
+def _elsewhere(where: str, step: str, field: str) -> str:
+    """The other part of the pipeline that ``field`` belongs to; "" if there is none."""
+    if where not in ("source", "params"):
+        return ""
+    if where == "params" and field in _inside(load_schema("source")):
+        return "it belongs to source"
+    for name in ("get", "put"):
         properties = load_schema(name)["properties"]
-        if isinstance(properties, dict) and name != "source":
-            params = properties["params"]
-            properties = params["properties"] if isinstance(params, dict) else {}
-        if isinstance(properties, dict) and field in properties:
-            return f"it belongs to {place}"
+        if isinstance(properties, dict) and field in _inside(properties["params"]):
+            return f"it belongs to params of {name}"
     return ""
 
 
