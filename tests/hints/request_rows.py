@@ -159,6 +159,24 @@ REQUESTS = (
     ),
     Row("omit it, or join it with a hyphen", (tags({"version": "1.2.3+5"}),), (tags({"version": "1.2.3-5"}),)),
     Row(
+        "`, or what follows the name in `repository`",
+        (check(repository="a/b:1", tag="2"), check(repository=f"a/b@{DIGEST}", digest=f"sha256:{'1' * 64}")),
+        (check(repository="a/b:1", tag="1"), check(repository="a/b:1"), check(tag="2")),
+    ),
+    Row(
+        "`username` and `password` say the same without base64",
+        (
+            check(auths={"ghcr.io": {"auth": "robot:pa55"}}),
+            check(docker_config_json={"auths": {"ghcr.io": {"auth": "robot"}}}),
+        ),
+        (check(auths={"ghcr.io": {"auth": "dTpw"}}), check(auths={"ghcr.io": {"username": "robot"}})),
+    ),
+    Row(
+        "it takes the content of Docker's config.json as it is: not its base64, and not its path",
+        (check(docker_config_json="~/.docker/config.json"), check(docker_config_json="eyJhdXRocyI6e319")),
+        (check(docker_config_json="{}"), check(docker_config_json={"auths": []}), check(docker_config_json=5)),
+    ),
+    Row(
         "`image` is the path of a tarball or an OCI layout in an artifact of the build",
         (image({}), image({"platforms": ["linux/amd64"]})),
         (image({"image": "a/b"}), image({"image": "a/b", "from": "a/c"})),

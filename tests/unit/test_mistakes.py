@@ -53,7 +53,7 @@ def test_what_only_the_values_show_is_told_at_once_too() -> None:
     source = {"repository": "UPPER", "tag": "a/b", "platform": "linux", "auths": {"h": {"username": "x"}}}
     version = {"digest": "sha256:short"}
     lines = told(get, {"source": source, "version": version, "params": {"format": "oci", "formats": ["oci"]}})
-    starts = ("source.repository: ", "source.tag: 'a/b'", "source: auths: h", "source.platform: ", "params: `format`")
+    starts = ("source.repository: ", "source.tag: 'a/b'", "source.auths.h: ", "source.platform: ", "params: `format`")
     for start in (*starts, "version.digest: not a digest"):
         assert len([line for line in lines if line.startswith(start)]) == 1, lines
     assert len(lines) == 6
@@ -160,6 +160,67 @@ def test_a_login_in_a_key_is_repeated_by_no_other_mistake_either(key: str, entry
     ):
         for line in told(parse_check, {"source": {"repository": "x", **fields}}):
             assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ("{", "source.docker_config_json: not valid JSON: Expecting property name"),
+        ("/root/.docker/config.json", "source.docker_config_json: not valid JSON: Expecting value: line 1 column 1"),
+        ("eyJhdXRocyI6e319", "source.docker_config_json: not valid JSON: Expecting value: line 1 column 1"),
+        ("[]", "source.docker_config_json: expected an object, got an array"),
+        ({"auths": []}, "source.docker_config_json: auths: expected an object, got an array"),
+        ({"auths": {"h": SECRET}}, "source.docker_config_json: auths: h: expected an object, got a string"),
+        (
+            {"auths": {"h": {"auth": SECRET}}},
+            "source.docker_config_json.auths.h.auth: expected base64 of user:password",
+        ),
+        ({"auths": {"h": {"auth": "dXNlcg=="}}}, "source.docker_config_json.auths.h.auth: expected base64 of user:"),
+        ({"auths": {"h": {"password": 5}}}, "source.docker_config_json: auths: h: password: expected a string"),
+    ],
+)
+def test_a_docker_config_that_cannot_be_read_says_where_it_is_wrong(config: object, line: str) -> None:
+    for pasted in (config, json.dumps(config)) if isinstance(config, dict) else (config,):
+        (told_line,) = told(parse_check, {"source": {"repository": "x", "docker_config_json": pasted}})
+        assert told_line.startswith(line)
+        assert "hunter2" not in told_line
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"ghcr.io": {"auth": "dTpw"}}, "source.docker_config_json: it has no `auths`"),
+        ({"auth": {}}, "source.docker_config_json: it has no `auths`"),
+        ({"auths": {"ghcr.io": {"username": "u"}}}, "source.docker_config_json.auths.ghcr.io: expected `username`"),
+        ({"auths": {"ghcr.io": {"auth": "dTo="}}}, "source.docker_config_json.auths.ghcr.io: expected `username`"),
+        ({"credsStore": "desktop", "auths": {"ghcr.io": {}}}, "credential helpers are not run"),
+    ],
+)
+def test_a_docker_config_without_a_login_is_told(config: dict[str, object], words: str) -> None:
+    for pasted in (config, json.dumps(config)):
+        request = parse_check(json.dumps({"source": {"repository": "x", "docker_config_json": pasted}}).encode())
+        (warning,) = request.source.warnings
+        assert words in warning
+
+
+@pytest.mark.parametrize("url", ["docker://alpine", "oci://ghcr.io/a/b", "HTTPS://ghcr.io/a/b", "https://ghcr.io/a:1"])
+def test_a_repository_is_no_url_whatever_its_scheme(url: str) -> None:
+    (line,) = told(parse_check, {"source": {"repository": url}})
+    assert f"expected [host[:port]/]name, without {url.partition('//')[0]}//" in line
+
+
+@pytest.mark.parametrize(
+    ("mirror", "field"),
+    [
+        ({"registry_mirror": "ftp://m"}, "source.registry_mirror"),
+        ({"registry_mirror": {"host": "ftp://m"}}, "source.registry_mirror.host"),
+        ({"registry_mirrors": {"ghcr.io": "ftp://m"}}, "source.registry_mirrors.ghcr.io"),
+        ({"registry_mirrors": {"ghcr.io": {"host": "ftp://m"}}}, "source.registry_mirrors.ghcr.io.host"),
+    ],
+)
+def test_a_mirror_that_is_wrong_is_named_by_its_field(mirror: dict[str, object], field: str) -> None:
+    (line,) = told(parse_check, {"source": {"repository": "x", **mirror}})
+    assert line.startswith(f"{field}: expected host, host:port or an http(s) URL")
 
 
 @pytest.mark.parametrize(

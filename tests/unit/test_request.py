@@ -129,13 +129,16 @@ def test_of_an_empty_stdin_alone_the_hint_is_docker_s_option(data: bytes, hinted
         ({"digest": "latest"}, "source.digest: not a digest"),
         ({"repository": "http://registry.example.com/x"}, "expected [host[:port]/]name, without http://"),
         ({"repository": "https://registry.example.com/x"}, "expected [host[:port]/]name, without https://"),
-        ({"repository": "x:1", "tag": "2"}, "`tag` is '2', but `repository` says '1'"),
-        ({"repository": f"x@{DIGEST}", "digest": OTHER}, "`digest` is"),
+        ({"repository": "x:1", "tag": "2"}, "source.tag: '2' contradicts source.repository, whose tag is '1'"),
+        (
+            {"repository": f"x@{DIGEST}", "digest": OTHER},
+            f"source.digest: '{OTHER}' contradicts source.repository, whose digest is '{DIGEST}'",
+        ),
         ({"sort": "lexical", "created_at_sort": True}, "`created_at_sort` and `sort: lexical`"),
         ({"aws_role_arn": "a", "aws_role_arns": ["b"]}, "aws_role_arn"),
         (
             {"auths": {"ghcr.io": {"username": "u"}}},
-            "auths: ghcr.io: expected username and password, or identity_token",
+            "source.auths.ghcr.io: expected `username` and `password`, or `auth` of both, or `identity_token`",
         ),
         ({"client_certs": [{"domain": "h", "cert": "c"}]}, "source.client_certs.0: key is required"),
         (
@@ -145,7 +148,7 @@ def test_of_an_empty_stdin_alone_the_hint_is_docker_s_option(data: bytes, hinted
         ({"client_certs": [{"domain": "*", "cert": "c", "key": SECRET}]}, "source.client_certs[0].domain: expected"),
         ({"repository": "h.example:70000/x"}, "'h.example:70000' is not a host name"),
         ({"repository": "h.example:0/x"}, "'h.example:0' is not a host name"),
-        ({"registry_mirror": "h.example:70000"}, "registry_mirror.host: expected host, host:port"),
+        ({"registry_mirror": "h.example:70000"}, "source.registry_mirror: expected host, host:port"),
     ],
 )
 def test_a_wrong_source_is_refused_with_the_field_s_name(fields: dict[str, object], words: str) -> None:
@@ -379,7 +382,7 @@ def test_mirrors_are_keyed_by_registry_host() -> None:
 
 @pytest.mark.parametrize("key", ["ghcr.io/team", "https://ghcr.io/v2/team", "user:pa55@ghcr.io", "", "a b"])
 def test_a_key_of_mirrors_that_is_no_host_is_refused(key: str) -> None:
-    with pytest.raises(RequestError, match="is not the host of a registry|expected the names of hosts") as caught:
+    with pytest.raises(RequestError, match=r"is not the host of a registry|expected the names of hosts") as caught:
         source(registry_mirrors={key: {"host": "b"}})
     assert "pa55" not in caught.value.message
 
@@ -387,9 +390,7 @@ def test_a_key_of_mirrors_that_is_no_host_is_refused(key: str) -> None:
 def test_of_two_mirrors_for_one_registry_the_last_is_used_with_a_warning() -> None:
     found = source(registry_mirror="a", registry_mirrors={"docker.io": "b"})
     assert found.registry_mirrors["index.docker.io"].host == "b"
-    assert found.warnings == (
-        "source: registry_mirrors: two mirrors are set for index.docker.io: the last one is used",
-    )
+    assert found.warnings == ("source.registry_mirrors: two mirrors are set for index.docker.io: the last one is used",)
 
 
 @pytest.mark.parametrize("entry", [{"registrytoken": "t0ken"}, {"username": "u"}, {"password": "pa55"}])
@@ -397,8 +398,8 @@ def test_an_entry_of_a_pasted_docker_config_that_cannot_be_used_is_a_warning(ent
     found = source(docker_config_json={"auths": {"ghcr.io": entry, "h.io": {"username": "u", "password": "p"}}})
     assert set(found.auths) == {"h.io"}
     assert found.warnings == (
-        "source: docker_config_json: auths: ghcr.io: expected username and password, or identitytoken, or auth: "
-        "not used",
+        "source.docker_config_json.auths.ghcr.io: expected `username` and `password`, or `auth` of both, or "
+        "`identitytoken`: not used",
     )
 
 

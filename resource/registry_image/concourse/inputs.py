@@ -10,6 +10,7 @@ from registry_image.errors import RequestError, quote
 from registry_image.storage.files import Region, closing_descriptor
 
 _META = re.compile(r"[*?\[\\]")
+_PATH = "a path begins with the name of an artifact of the build, such as `image/image.tar`"
 #: How many names an error lists.
 _SHOWN = 5
 
@@ -27,9 +28,7 @@ def find_one(directory: str, pattern: str, field: str) -> str:
         if not matches:
             raise RequestError(
                 f"{field}: nothing matches {quote(pattern)}: {_holdings(directory, parents, field)}",
-                hint="a path begins with the name of an artifact of the build, such as `image/image.tar`"
-                if parents == [""]
-                else None,
+                hint=_PATH if parents == [""] else None,
             )
     if len(matches) > 1:
         raise RequestError(f"{field}: {len(matches)} files match {quote(pattern)}, expected one: {_list(matches)}")
@@ -52,7 +51,7 @@ def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
 def _parts(path: str, field: str) -> list[str]:
     parts = [part for part in posixpath.normpath(path.lstrip("/")).split("/") if part != "."]
     if not parts or parts[0] == "..":
-        raise RequestError(f"{field}: {quote(path)} is not a path inside the artifacts of the build")
+        raise RequestError(f"{field}: {quote(path)} is not a path inside the artifacts of the build", hint=_PATH)
     return parts
 
 

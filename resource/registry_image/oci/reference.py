@@ -70,8 +70,9 @@ class RepositoryName:
         """Raises RequestError unless ``text`` is ``[host[:port]/]path``. A first part with a dot, a colon or named
         ``localhost`` is a host; otherwise the name is Docker Hub's."""
         _require_no_login(text)
-        if text.startswith(("http://", "https://")):
-            raise RequestError(f"repository {quote(text)}: expected [host[:port]/]name, without {text.split('/')[0]}//")
+        scheme, separator, _ = text.partition("://")
+        if separator:
+            raise RequestError(f"repository {quote(text)}: expected [host[:port]/]name, without {bare(scheme)}://")
         first, slash, rest = text.partition("/")
         if slash and ("." in first or ":" in first or first == "localhost"):
             host, path = first, rest

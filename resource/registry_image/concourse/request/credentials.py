@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
+from registry_image.concourse.request.validation import field_of
 from registry_image.decode import JSONReader, load_json
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.secrets import SECRETS
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from registry_image.auth.settings import CloudSettings, GCPSettings
 
 
+_CONFIG = "source.docker_config_json"
+_PASTE = "it takes the content of Docker's config.json as it is: not its base64, and not its path"
+_LOGIN = "`username` and `password`, or `auth` of both"
 #: The name by which credential helpers say that their secret is an identity token (docker/cli, native_store).
 _TOKEN_USER = "<token>"  # noqa: S105 (no secret)
 
@@ -40,7 +44,7 @@ def read_pair(reader: JSONReader, warnings: list[str]) -> Credentials | None:
         return Credentials(username=username, password=password)
     if username or password:
         given, missing = ("username", "password") if username else ("password", "username")
-        warnings.append(f"{reader.where}: {given} without {missing}: continuing anonymously")
+        warnings.append(f"{field_of(reader)}: {given} without {missing}: continuing anonymously")
     return None
 
 
@@ -55,7 +59,7 @@ def read_auths(reader: JSONReader, warnings: list[str]) -> dict[str, Credentials
     for key, entry in reader.entries("auths"):
         read = _read_entry(entry)
         if read is None:
-            raise RequestError(f"{entry.where}: expected username and password, or identity_token, or auth")
+            raise RequestError(f"{field_of(entry)}: expected {_LOGIN}, or `identity_token`")
         credentials[auths_key(key)] = read
     return credentials
 
@@ -97,7 +101,7 @@ def _read_entry(entry: JSONReader) -> Credentials | None:
     token = read_secret(entry, "identity_token", "") or read_secret(entry, "identitytoken", "")
     username, password = entry.text("username", ""), read_secret(entry, "password", "")
     if read_secret(entry, "auth", ""):
-        username, password = _decode(entry.text("auth"), entry.where)
+        username, password = _decode(entry.text("auth"), f"{field_of(entry)}.auth")
     if username == _TOKEN_USER:
         token = token or password
     if not token and not (username and password):
@@ -106,30 +110,29 @@ def _read_entry(entry: JSONReader) -> Credentials | None:
 
 
 def _docker_config(reader: JSONReader) -> JSONReader:
-    where = "source.docker_config_json"
-    if not reader.is_text("docker_config_json"):
-        return reader.child("docker_config_json")
+    pasted = reader.is_text("docker_config_json")
     try:
-        return JSONReader.parse(reader.text("docker_config_json"), where)
-    except InvalidManifest:
-        # The error's own text quotes the input, which may hold a secret.
-        raise RequestError(f"{where}: not a JSON object") from None
+        return JSONReader.parse(
+            reader.text("docker_config_json") if pasted else reader.json("docker_config_json"), _CONFIG
+        )
+    except InvalidManifest as error:
+        raise RequestError(error.message, hint=_PASTE if pasted else None) from None
 
 
 def _read_docker_config(config: JSONReader, warnings: list[str]) -> dict[str, Credentials]:
     if config.has("credsStore") or config.has("credHelpers"):
-        warnings.append("source.docker_config_json: credential helpers are not run")
+        warnings.append(f"{_CONFIG}: credential helpers are not run")
     elif not config.has("auths"):
-        warnings.append("source.docker_config_json: it has no `auths`: not used")
+        warnings.append(f"{_CONFIG}: it has no `auths`: not used")
     credentials = {}
-    require_no_logins(config, "auths", "source.docker_config_json: auths")
+    require_no_logins(config, "auths", f"{_CONFIG}.auths")
     try:
         for key, entry in config.entries("auths"):
             read = _read_entry(entry)
             if read is not None:
                 credentials[auths_key(key)] = read
-            elif any(entry.has(field) for field in ("username", "password", "registrytoken")):
-                warnings.append(f"{entry.where}: expected username and password, or identitytoken, or auth: not used")
+            elif any(entry.has(field) for field in ("username", "password", "auth", "registrytoken")):
+                warnings.append(f"{field_of(entry)}: expected {_LOGIN}, or `identitytoken`: not used")
     except InvalidManifest as error:
         raise RequestError(error.message) from None
     return credentials
@@ -146,7 +149,9 @@ def _decode(auth: str, where: str) -> tuple[str, str]:
     except ValueError:
         colon = ""
     if not colon:
-        raise RequestError(f"{where}: auth is not base64 of user:password")
+        raise RequestError(
+            f"{where}: expected base64 of user:password", hint="`username` and `password` say the same without base64"
+        )
     return username, password.rstrip("\0")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from registry_image.concourse.request.validation import field_of
 from registry_image.decode import JSONReader
 from registry_image.errors import RequestError
 
@@ -56,7 +57,7 @@ _FORMS = {"classic": ("classic",), "bundle": ("bundle",), "both": ("classic", "b
 def read_cosign_verify(verify: JSONReader) -> CosignVerify:
     """``verify`` conforms to the schema. Raises RequestError for what names nobody, or only half of somebody."""
     cosign = verify.child("cosign")
-    where = _field(cosign)
+    where = field_of(cosign)
     keys = cosign.texts("keys")
     keyless = tuple(
         Keyless(issuer=_wanted(each, "issuer"), subject=_wanted(each, "subject")) for each in cosign.children("keyless")
@@ -77,7 +78,7 @@ def read_cosign_sign(sign: JSONReader) -> CosignSign:
     """``sign`` conforms to the schema."""
     cosign = sign.child("cosign")
     return CosignSign(
-        where=_field(cosign),
+        where=field_of(cosign),
         key=cosign.text("key"),
         password=cosign.text("password") if cosign.has("password") else None,
         annotations=cosign.text_map("annotations"),
@@ -90,13 +91,8 @@ def _wanted(reader: JSONReader, name: str) -> Wanted:
     exact, by_regex = reader.has(name), reader.has(expression)
     if exact == by_regex:
         raise RequestError(
-            f"{_field(reader)}: expected `{name}` or `{expression}`: {'both are' if exact else 'neither is'} set",
+            f"{field_of(reader)}: expected `{name}` or `{expression}`: {'both are' if exact else 'neither is'} set",
             hint=None if exact else "an issuer says who vouches for a subject: one means nothing without the other",
         )
     chosen = expression if by_regex else name
-    return Wanted(where=f"{_field(reader)}.{chosen}", text=reader.text(chosen), is_regex=by_regex)
-
-
-def _field(reader: JSONReader) -> str:
-    """Where ``reader`` stands, as a pipeline spells it."""
-    return reader.where.replace(": ", ".")
+    return Wanted(where=f"{field_of(reader)}.{chosen}", text=reader.text(chosen), is_regex=by_regex)

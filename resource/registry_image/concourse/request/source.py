@@ -16,7 +16,7 @@ from registry_image.concourse.request.credentials import (
     require_no_logins,
 )
 from registry_image.concourse.request.numbers import InexactText, advice
-from registry_image.concourse.request.validation import Mistakes
+from registry_image.concourse.request.validation import Mistakes, field_of
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.certificate import ClientCertificate
@@ -204,7 +204,9 @@ def _agreed(field_name: str, given: _T | None, in_repository: _T | None) -> _T |
     """``repository`` may carry a tag and a digest, but must not contradict the fields."""
     if given is not None and in_repository is not None and given != in_repository:
         raise RequestError(
-            f"source: `{field_name}` is {quote(str(given))}, but `repository` says {quote(str(in_repository))}"
+            f"source.{field_name}: {quote(str(given))} contradicts source.repository, whose {field_name} is "
+            f"{quote(str(in_repository))}",
+            hint=f"remove `{field_name}`, or what follows the name in `repository`",
         )
     return given if given is not None else in_repository
 
@@ -227,7 +229,7 @@ def _mirrors(reader: JSONReader, warnings: list[str]) -> dict[str, Mirror]:
         for key in table:
             host = auths_key(key).lower()
             if host in mirrors:
-                warnings.append(f"{table.where}: two mirrors are set for {host}: the last one is used")
+                warnings.append(f"{field_of(table)}: two mirrors are set for {host}: the last one is used")
             mirrors[host] = _mirror(table, key, warnings)
     return mirrors
 
@@ -248,7 +250,8 @@ def _mirror(table: JSONReader, key: str, warnings: list[str]) -> Mirror:
     proper = is_host(host) and re.fullmatch(r"[\w.~/-]*", prefix, re.ASCII) is not None
     if not proper or (separator and scheme not in ("http", "https")):
         # Not quoted: it may hold user:password@.
-        raise RequestError(f"{reader.where}.host: expected host, host:port or an http(s) URL without user and query")
+        where = field_of(table) + f".{key}" if table.is_text(key) else f"{field_of(reader)}.host"
+        raise RequestError(f"{where}: expected host, host:port or an http(s) URL without user and query")
     return Mirror(
         host=registry_host(host),
         prefix=prefix.strip("/"),

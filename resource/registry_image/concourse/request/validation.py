@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 
-from registry_image.decode import JSON
+from registry_image.decode import JSON, JSONReader
 from registry_image.errors import RequestError
 
 Schema: TypeAlias = Mapping[str, JSON]
@@ -56,6 +56,11 @@ class Mistakes:
         if self._found:
             first, *others = self._found
             raise RequestError(first.message, hint=first.hint, others=others)
+
+
+def field_of(reader: JSONReader) -> str:
+    """Where ``reader`` stands, as a pipeline spells it, such as "source.verify.cosign"."""
+    return reader.where.replace(": ", ".")
 
 
 def load_schema(name: str) -> dict[str, JSON]:
