@@ -10,10 +10,10 @@ from registry_image.auth.credentials import Credentials
 from registry_image.concourse.check_tags import MAX_FOLLOWED, _Followed
 from registry_image.concourse.connect import Connection
 from registry_image.concourse.image_source import open_image_to_push, require_one_image
-from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.put_tags import choose_tags
 from registry_image.concourse.request.check import parse_check
 from registry_image.concourse.request.get import parse_get
+from registry_image.concourse.request.pattern import compile_pattern
 from registry_image.concourse.request.put import PutRequest, parse_put
 from registry_image.semver.constraint import Constraint
 from tests.hints.rows import Row, Situation

@@ -16,8 +16,8 @@ import pytest
 from registry_image.concourse import check_tags
 from registry_image.concourse.check import MAX_COMPARED, SUGGESTION_POOL, suggestion
 from registry_image.concourse.check_tags import list_versions
-from registry_image.concourse.pattern import compile_pattern
 from registry_image.concourse.request.check import parse_check
+from registry_image.concourse.request.pattern import compile_pattern
 from registry_image.concourse.request.version import Version
 from registry_image.errors import NotFound, RateLimited, RequestError, Unauthorized, Unavailable
 from registry_image.net.retry import ONCE

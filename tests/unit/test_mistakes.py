@@ -24,6 +24,10 @@ def told(parse: Callable[[bytes], object], request: object) -> list[str]:
     return [f"{each.message} | {each.hint or ''}" for each in (error, *error.others)]
 
 
+def begin(lines: list[str], starts: list[str]) -> bool:
+    return all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+
+
 def get(raw: bytes) -> object:
     return parse_get(raw, "/destination")
 
@@ -93,6 +97,36 @@ def test_a_part_that_is_missing_or_wrong_is_told_once_and_nothing_is_made_up(
         assert "0000" not in line
 
 
+def test_rules_and_tags_are_told_with_all_else_before_a_connection() -> None:
+    rules = {"repository": "x", "tag_regex": "(", "exclude_regex": "[", "insecure": 1}
+    starts = ["source.insecure: ", "source.tag_regex: '(' is not", "source.exclude_regex: '[' is not"]
+    assert begin(told(parse_check, {"source": rules}), starts)
+    (line,) = told(parse_check, {"source": {"repository": "x", "semver_constraint": "latest"}})
+    assert line.startswith("source.semver_constraint: 'latest': ")
+    source = {"repository": "x", "label_regex": "(", "annotation_regex": "["}
+    shown = ["source.label_regex: '('", "source.annotation_regex: '['"]
+    lines = told(get, {"source": source, "version": {"digest": "sha256:" + "0" * 64}})
+    assert begin(lines, shown)
+    params = {
+        "image": "x",
+        "version": "latest",
+        "tags": ["a", "a b", 1.5],
+        "images": [{"path": "a"}, {"path": "b", "platform": "linux"}],
+        "platforms": ["linux"],
+        "mount_from": ["a", "UP"],
+    }
+    lines = told(put, {"source": source, "params": params})
+    fields = ["images.1", "platforms.0", "version", "tags.1", "tags.2", "mount_from.1"]
+    starts = [*shown, *(f"params.{field}: " for field in fields)]
+    assert begin(lines, starts)
+
+
+@pytest.mark.parametrize("one", [{"tag": "latest"}, {"repository": "x:1"}, {"digest": "sha256:" + "0" * 64}])
+def test_rules_that_a_check_does_not_use_do_not_stop_it(one: dict[str, object]) -> None:
+    source = {"repository": "x", "tag_regex": "(", "semver_constraint": "latest", "label_regex": "(", **one}
+    assert parse_check(json.dumps({"source": source}).encode())
+
+
 def test_a_field_that_cannot_be_read_does_not_count_as_absent() -> None:
     verify = {"cosign": {"keys": ["x"]}}
     (line,) = told(put, {"source": {"repository": "x"}, "params": {"from": 5, "verify": verify}})
@@ -108,7 +142,8 @@ def test_a_mistake_in_a_value_names_the_field(field: str) -> None:
     document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {}}
     document[where][field] = values.get(field, "UP")
     (line,) = told(put, document)
-    assert line.startswith(f"{where}.{field}: ")
+    position = ".0" if field in values else ""
+    assert line.startswith(f"{where}.{field}{position}: ")
 
 
 def test_a_long_list_of_mistakes_ends() -> None:

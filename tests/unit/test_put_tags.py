@@ -96,33 +96,35 @@ def test_no_alias_moves_if_listing_the_tags_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "additional", "reason"),
+    ("source", "params", "additional", "reason"),
     [
-        (put(), (), "no tag to push"),
-        (put(version="1.2.3+build"), (), "build metadata"),
-        (put(version="newest"), (), "'newest' is not a semantic version"),
-        (put({"tag": "x"}, tag_prefix="v"), (), "tag_prefix"),
-        (put(tags=["a b"]), (), "'a b' is not a tag"),
-        (put(), ("x", "-y"), "params.additional_tags: word 2 of the file is not a tag"),
-        (put(tags=["x"], tag_prefix="/"), (), "'/x' is not a tag"),
-        (put(tags=["x", ""], tag_prefix="build-"), (), "params.tags: one of them is empty"),
-        (put(tags=[""]), (), "params.tags: one of them is empty"),
-        (put({"variant": "al/pine"}, version="1"), (), "'1.0.0-al/pine' is not a tag"),
-        (put(tags=["x" * 100], tag_prefix="y" * 29), (), "is not a tag"),
+        ({}, {}, (), "no tag to push"),
+        ({}, {"version": "1.2.3+build"}, (), "params.version: '1.2.3.build': a tag cannot hold build metadata"),
+        ({}, {"version": "newest"}, (), "params.version: 'newest' is not a semantic version"),
+        ({"tag": "x"}, {"tag_prefix": "v"}, (), "params.tag_prefix"),
+        ({}, {"tags": ["a", "a b"]}, (), "params.tags.1: 'a b' is not a tag"),
+        ({}, {"tags": ["x", ""], "tag_prefix": "build-"}, (), "params.tags.1: '' is not a tag"),
+        ({}, {"tags": [""]}, (), "params.tags.0: '' is not a tag"),
+        ({}, {}, ("x", "-y"), "params.additional_tags: word 2 of the file is not a tag"),
+        ({}, {"tags": ["x"], "tag_prefix": "/"}, (), "params.tags.0: '/x' is not a tag"),
+        ({"variant": "al/pine"}, {"version": "1"}, (), "'1.0.0-al/pine' is not a tag"),
+        ({}, {"tags": ["x" * 100], "tag_prefix": "y" * 29}, (), "params.tags.0: .* is not a tag"),
     ],
 )
-def test_an_invalid_tag_is_refused(request_: PutRequest, additional: tuple[str, ...], reason: str) -> None:
+def test_an_invalid_tag_is_refused(
+    source: dict[str, object], params: dict[str, object], additional: tuple[str, ...], reason: str
+) -> None:
     with pytest.raises(RequestError, match=reason):
-        choose_tags(request_, additional, list)
+        choose_tags(put(source, **params), additional, list)
 
 
 def test_a_path_in_place_of_a_version_gets_a_hint_about_load_var() -> None:
     with pytest.raises(RequestError) as caught:
-        choose_tags(put(version="version/version"), (), list)
+        put(version="version/version")
     assert "'version/version' is not a semantic version" in caught.value.message
     assert "load_var" in (caught.value.hint or "")
     with pytest.raises(RequestError) as caught:
-        choose_tags(put(version="newest"), (), list)
+        put(version="newest")
     assert "load_var" not in (caught.value.hint or "")
 
 

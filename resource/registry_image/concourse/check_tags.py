@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from registry_image.concourse.pattern import compile_pattern
+from registry_image.concourse.request.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Cursor, Version
 from registry_image.concourse.tag_rules import Candidate, Rank, VersionRule, one_per_digest, rank

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from registry_image.concourse.pattern import compile_pattern
+from registry_image.concourse.request.pattern import compile_pattern
 from registry_image.concourse.request.source import Source
 from registry_image.concourse.request.version import Version
 from registry_image.decode import JSON

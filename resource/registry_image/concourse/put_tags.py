@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from registry_image.concourse.request.put import PutRequest
+from registry_image.concourse.request.put import PutRequest, read_version
 from registry_image.errors import NotFound, RequestError, quote
 from registry_image.oci.reference import TAG_GRAMMAR, is_tag
 from registry_image.semver.version import SemVer
@@ -19,7 +19,7 @@ def choose_tags(
     """Each tag once, in this order: the source's, the version, its aliases, ``tags``, ``additional``.
 
     ``additional`` is from the `additional_tags` file. ``list_tags`` is called only to bump aliases; if it raises
-    NotFound, there are no tags yet. Raises RequestError for an invalid version or tag, and without any tag.
+    NotFound, there are no tags yet. Raises RequestError for an invalid tag, and without any tag.
     """
     tags: list[str] = []
     if request.source.tag is not None:
@@ -29,9 +29,6 @@ def choose_tags(
     more = (*request.tags, *additional)
     if request.tag_prefix and not more:
         raise RequestError("params.tag_prefix: there are no `tags` or `additional_tags` to put it before")
-    if "" in more:
-        # With a prefix it would be the prefix alone.
-        raise RequestError("params.tags: one of them is empty", hint=TAG_GRAMMAR)
     tags += [request.tag_prefix + tag for tag in more]
     if not tags:
         if request.additional_tags:
@@ -60,19 +57,7 @@ def parse_tags(raw: bytes, label: str) -> tuple[str, ...]:
 
 
 def _version_tags(request: PutRequest, list_tags: Callable[[], Iterable[str]]) -> Iterator[str]:
-    version = SemVer.parse(request.version)
-    if version is None:
-        raise RequestError(
-            f"params.version: {quote(request.version)} is not a semantic version",
-            hint="expected the version itself: `load_var` reads it from a file"
-            if "/" in request.version
-            else "a version is like 1.2.3; other tags belong to `tags`",
-        )
-    if version.metadata:
-        raise RequestError(
-            f"params.version: {quote(request.version)}: a tag cannot hold build metadata: + is not allowed",
-            hint="omit it, or join it with a hyphen",
-        )
+    version = read_version(request.version)
     variant = request.source.variant
     prefix = "v" if request.keep_v and request.version.startswith("v") else ""
     suffix = f"-{variant}" if variant else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_image.concourse.pattern import compile_pattern
+from registry_image.concourse.request.pattern import compile_pattern
 from registry_image.concourse.request.signatures import CosignVerify, Wanted
 from registry_image.errors import ContentError, ResourceError, SignatureError
 from registry_image.oci.digest import Digest

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from registry_image.concourse.pattern import Pattern
+from registry_image.concourse.request.pattern import Pattern
 from registry_image.concourse.request.source import Source
 from registry_image.oci.digest import Digest
 from registry_image.semver.constraint import Constraint

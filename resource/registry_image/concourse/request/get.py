@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, get_args
 
 from registry_image.concourse.request.document import read_request
-from registry_image.concourse.request.source import Source, parse_digest, read_platform
+from registry_image.concourse.request.pattern import require_patterns
+from registry_image.concourse.request.source import Source, parse_digest, read_platform, shown
 from registry_image.concourse.request.validation import Mistakes
 from registry_image.concourse.request.version import Version
 from registry_image.decode import JSONReader
@@ -44,6 +45,7 @@ def parse_get(raw: bytes, destination: str) -> GetRequest:
     if params.has("platform"):
         platform = mistakes.keep(lambda: read_platform(params), platform, "params.platform")
     digest = mistakes.keep(lambda: parse_digest(version.text("digest"), "version.digest"), _NONE)
+    require_patterns(shown(source), mistakes)
     mistakes.report()
     return GetRequest(
         source=source,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from registry_image.concourse.request.document import read_request
 from registry_image.concourse.request.numbers import InexactText, advice
-from registry_image.concourse.request.source import Source, read_platform, read_verify
+from registry_image.concourse.request.pattern import require_patterns
+from registry_image.concourse.request.source import Source, read_platform, read_verify, shown
 from registry_image.concourse.request.validation import Mistakes
 from registry_image.decode import JSONReader
-from registry_image.errors import RequestError
+from registry_image.errors import RequestError, quote
 from registry_image.oci.platform import Platform
-from registry_image.oci.reference import Reference, RepositoryName
+from registry_image.oci.reference import TAG_GRAMMAR, Reference, RepositoryName, is_tag
+from registry_image.semver.version import SemVer
 
 if TYPE_CHECKING:
     from registry_image.concourse.request.signatures import CosignSign, CosignVerify
 
+_From = TypeVar("_From")
+_To = TypeVar("_To")
 IfExists: TypeAlias = Literal["overwrite", "skip", "fail"]
 
 
@@ -60,29 +65,27 @@ def parse_put(raw: bytes, directory: str) -> PutRequest:
     source, params, _ = read_request(raw, "put", mistakes)
     keep = mistakes.keep
     keep(lambda: _require_no_notary(source), None)
+    require_patterns(shown(source), mistakes)
     if "params.from" not in mistakes.unread:
         keep(lambda: _require_promotion(params), None)
     if_exists = params.text("if_exists", "overwrite")
+    prefix = keep(lambda: _as_written(params.text("tag_prefix", "")), "", "params.tag_prefix")
     request = PutRequest(
         source=source,
         directory=directory,
         image=params.text("image", ""),
-        images=keep(lambda: tuple(_read_part(part) for part in params.children("images")), (), "params.images"),
+        images=_each(mistakes, "images", params.children("images"), _read_part),
         from_reference=keep(lambda: _read_from(params), None, "params.from"),
-        platforms=keep(
-            lambda: tuple(Platform.parse(text) for text in params.texts("platforms")), (), "params.platforms"
-        ),
-        version=keep(lambda: _as_written(params.text("version", ""), "version"), ""),
+        platforms=_each(mistakes, "platforms", params.texts("platforms"), Platform.parse),
+        version=keep(lambda: _version(params), "", "params.version"),
         keep_v=params.boolean("keep_v"),
         bump_aliases=params.boolean("bump_aliases"),
-        tags=keep(lambda: _tags(params), ()),
+        tags=_each(mistakes, "tags", params.texts("tags"), partial(_tag, prefix)),
         additional_tags=params.text("additional_tags", ""),
-        tag_prefix=keep(lambda: _as_written(params.text("tag_prefix", ""), "tag_prefix"), ""),
+        tag_prefix=prefix,
         if_exists=next(word for word in get_args(IfExists) if word == if_exists),
         annotations=params.text_map("annotations"),
-        mount_from=keep(
-            lambda: tuple(RepositoryName.parse(text) for text in params.texts("mount_from")), (), "params.mount_from"
-        ),
+        mount_from=_each(mistakes, "mount_from", params.texts("mount_from"), RepositoryName.parse),
         create_repository=params.boolean("create_repository"),
         verify=keep(lambda: read_verify(params), None),
         sign=keep(lambda: _read_sign(params), None),
@@ -109,8 +112,43 @@ def _require_promotion(params: JSONReader) -> None:
         raise RequestError("params.verify: only what `from` promotes is verified before it is pushed")
 
 
-def _tags(params: JSONReader) -> tuple[str, ...]:
-    return tuple(_as_written(tag, f"tags.{position}") for position, tag in enumerate(params.texts("tags")))
+def _each(mistakes: Mistakes, field: str, values: Iterable[_From], read: Callable[[_From], _To]) -> tuple[_To, ...]:
+    """What ``read`` makes of each of the ``values``; ``mistakes`` gets the others, by their positions."""
+    made = [mistakes.keep(partial(read, each), None, f"params.{field}.{n}") for n, each in enumerate(values)]
+    return tuple(each for each in made if each is not None)
+
+
+def _tag(prefix: str, text: str) -> str:
+    """``text``, which follows ``prefix`` in the registry."""
+    tag = f"{prefix}{_as_written(text)}" if text else ""  # not the prefix alone
+    if not is_tag(tag):
+        raise RequestError(f"{quote(tag)} is not a tag", hint=TAG_GRAMMAR)
+    return text
+
+
+def _version(params: JSONReader) -> str:
+    version = _as_written(params.text("version", ""))
+    if version:
+        read_version(version)
+    return version
+
+
+def read_version(text: str) -> SemVer:
+    """Raises RequestError for what is no version, or none that a tag can hold."""
+    version = SemVer.parse(text)
+    if version is None:
+        raise RequestError(
+            f"{quote(text)} is not a semantic version",
+            hint="expected the version itself: `load_var` reads it from a file"
+            if "/" in text
+            else "a version is like 1.2.3; other tags belong to `tags`",
+        )
+    if version.metadata:
+        raise RequestError(
+            f"{quote(text)}: a tag cannot hold build metadata: + is not allowed",
+            hint="omit it, or join it with a hyphen",
+        )
+    return version
 
 
 def _read_part(part: JSONReader) -> ImagePart:
@@ -125,8 +163,8 @@ def _read_sign(params: JSONReader) -> CosignSign | None:
     return read_cosign_sign(params.child("sign"))
 
 
-def _as_written(text: str, field_name: str) -> str:
+def _as_written(text: str) -> str:
     """Raises RequestError for a number that YAML may have changed: a wrong tag would be moved."""
     if isinstance(text, InexactText):
-        raise RequestError(f"params.{field_name}: {text} is a number in the pipeline", hint=advice(text))
+        raise RequestError(f"{text} is a number in the pipeline", hint=advice(text))
     return text

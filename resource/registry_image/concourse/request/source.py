@@ -145,6 +145,11 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
     )
 
 
+def shown(source: Source) -> dict[str, str]:
+    """The expressions, by their fields, of what get and put show."""
+    return {"source.label_regex": source.label_regex, "source.annotation_regex": source.annotation_regex}
+
+
 def _digest(reader: JSONReader) -> Digest | None:
     return parse_digest(reader.text("digest"), "source.digest") if reader.has("digest") else None
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
+from registry_image.concourse.request.validation import Mistakes
 from registry_image.errors import RequestError, quote
 
 #: The most memory for a compiled expression, in bytes: RE2's own default.
@@ -48,6 +50,13 @@ def compile_pattern(text: str, field: str) -> Pattern:
             else None,
         ) from None
     return pattern
+
+
+def require_patterns(expressions: Mapping[str, str], mistakes: Mistakes) -> None:
+    """``mistakes`` gets the ``expressions``, by their fields, that are invalid; an empty one is absent."""
+    for field, text in expressions.items():
+        if text:
+            mistakes.keep(partial(compile_pattern, text, field), None)
 
 
 def _place(text: str, reason: str) -> str:
