@@ -320,7 +320,7 @@ def test_only_an_image_that_was_not_hashed_when_opened_is_read_before_the_push(
     ("params", "source", "words"),
     [
         ({"image": "image"}, {}, ["no tag to push"]),
-        ({}, {"tag": "v1"}, ["expected exactly one of `image`, `images` and `from`, got none"]),
+        ({}, {"tag": "v1"}, ["error: params: expected exactly one of `image`, `images` and `from`, got none"]),
         ({"image": "image", "from": "some/other"}, {"tag": "v1"}, ["got several"]),
         ({"image": "none/*"}, {"tag": "v1"}, ["nothing matches 'none/*'", "'image', 'tags'"]),
         ({"image": "*"}, {"tag": "v1"}, ["2 files match '*', expected one: 'image', 'tags'"]),
@@ -346,6 +346,32 @@ def test_an_invalid_put_is_explained_without_a_request(
     write_layout(artifacts / "image", ONE)
     before = registry.mark()
     runner.failed(put(registry, repository_name, artifacts, params, **source), *words)
+    assert registry.requests(before) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (["one", "none"], ["params.images.1.path: nothing matches 'none': the build has "]),
+        (["one", "../one"], ["params.images.1.path: '../one' is not a path inside the artifacts"]),
+        (["one", "two"], [f"params.images: 'one' and 'two' are both for linux/{images.ARCHITECTURE}"]),
+        (["one", "both"], ["params.images.1: 'both' holds images of 2 platforms"]),
+        (
+            ["bare"],
+            ["params.images.0: 'bare': its config does not name a platform", "set `platform` beside its `path`"],
+        ),
+    ],
+)
+def test_a_wrong_image_of_several_is_named_with_its_directory(
+    registry: Registry, artifacts: Path, repository_name: str, paths: list[str], words: list[str]
+) -> None:
+    other, bare = image(tar.archive(tar.file("f", b"1"))), image(tar.archive(tar.file("f", b"1")), os="")
+    for name, content in {"one": ONE, "two": other, "both": BOTH, "bare": bare}.items():
+        write_layout(artifacts / name, content)
+    before = registry.mark()
+    outcome = put(registry, repository_name, artifacts, {"images": [{"path": path} for path in paths]}, tag="v1")
+    log = runner.failed(outcome, *words)
+    assert "reading 0 images" not in log
     assert registry.requests(before) == []
 
 

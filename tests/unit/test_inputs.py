@@ -59,7 +59,7 @@ def test_no_match_lists_nothing_outside(artifacts: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["*/x*.tar", "*.tar", "image/image.tar/*", "IMAGE"])
 def test_no_match_lists_the_artifacts(artifacts: Path, pattern: str) -> None:
-    with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: the directory has 'image', 'more'"):
+    with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: the build has 'image', 'more'"):
         find_one(str(artifacts), pattern, "params.image")
 
 

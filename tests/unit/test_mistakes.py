@@ -364,7 +364,6 @@ def test_a_field_of_another_part_of_the_pipeline_is_sent_there(where: str, field
         ("platform", 1, "expected a string or an object: got a whole number"),
         ("ca_certs", "x", "expected an array: got a string: write it as a list, also if it is only one"),
         ("ca_certs", {"a": "b"}, 'expected an array: got an object: it is written like ["((registry.ca))"]'),
-        ("tag", True, "expected a string or a number: got true or false: put it in quotes"),
         ("max_concurrent_downloads", "4", "expected a whole number: got a string: write it without quotes"),
         ("max_concurrent_downloads", "many", "expected a whole number: got a string"),
         (

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from registry_image.errors import NoMatchingPlatform, RequestError, UnsupportedMediaType
+from registry_image.errors import NoMatchingPlatform, UnsupportedMediaType
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
@@ -145,12 +145,6 @@ def test_docker_images_make_a_docker_list_and_a_mixture_an_oci_index() -> None:
     docker = image(LAYER, docker=True)
     assert assemble([part(docker, AMD)]).media_type == mediatype.DOCKER_INDEX
     assert assemble([part(docker, AMD), part(TWO, ARM)]).media_type == mediatype.OCI_INDEX
-
-
-def test_two_images_for_one_platform_are_refused() -> None:
-    for second in (TWO, ONE):
-        with pytest.raises(RequestError, match="two images are for linux/amd64"):
-            assemble([part(ONE, AMD), part(second, AMD)])
 
 
 def test_a_document_with_keys_in_another_case_keeps_them() -> None:

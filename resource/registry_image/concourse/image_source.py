@@ -174,10 +174,19 @@ def _require_platforms(reader: ContentReader, manifest: Manifest, platforms: tup
 def _assembled(request: PutRequest, stack: ExitStack) -> ImageToPush:
     entries: list[Descriptor] = []
     images: list[ImageToPush] = []
+    paths: dict[tuple[Platform, str, tuple[str, ...]], str] = {}
     for number, part in enumerate(request.images):
-        field = f"params.images[{number}]"
-        images.append(stack.enter_context(_stored(request.directory, part.path, field)))
-        entries += _entries(images[-1], part, field)
+        field = f"params.images.{number}"
+        images.append(stack.enter_context(_stored(request.directory, part.path, f"{field}.path")))
+        for entry in _entries(images[-1], part, f"{field}: {quote(part.path)}"):
+            if entry.platform and not entry.platform.is_unknown:
+                # Of Windows, an index has one image for each version.
+                demanded = entry.platform, entry.os_version, entry.os_features
+                if demanded in paths:
+                    both = f"{quote(paths[demanded])} and {quote(part.path)}"
+                    raise RequestError(f"params.images: {both} are both for {entry.platform}")
+                paths[demanded] = part.path
+            entries.append(entry)
     return ImageToPush(
         reader=MultiReader(images),
         root=assemble(entries),
@@ -195,7 +204,7 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
     for entry in image.root.manifests:
         manifest = read_child(image.reader, entry)
         if isinstance(manifest, Index):
-            raise ContentError(f"{field}: {quote(part.path)} holds nested indexes: expected one image")
+            raise ContentError(f"{field} holds nested indexes: expected one image")
         described = entry if entry.platform else _described(image.reader, manifest, part, field)
         if described.platform and not described.platform.is_unknown:
             real.append(described.platform)
@@ -212,9 +221,7 @@ def _entries(image: ImageToPush, part: ImagePart, field: str) -> list[Descriptor
         )
     if len(real) != 1:
         platforms = ", ".join(map(str, real)) or "none"
-        raise ContentError(
-            f"{field}: {quote(part.path)} holds images of {len(real)} platforms ({platforms}): expected one"
-        )
+        raise ContentError(f"{field} holds images of {len(real)} platforms ({platforms}): expected one")
     return entries
 
 

@@ -118,7 +118,7 @@ def _holdings(directory: str, parents: list[str], field: str) -> str:
         real = _within(directory, parents[0], field)
         if os.path.isdir(real):
             return f"{quote(parents[0])} has {_list(sorted(os.listdir(real)))}"
-    return f"the directory has {_list(sorted(os.listdir(directory)))}"
+    return f"the build has {_list(sorted(os.listdir(directory)))}"
 
 
 def _list(names: list[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import compress
 
 from registry_image.decode import JSON, array_of, dump_json, key_of, parse_object
-from registry_image.errors import NoMatchingPlatform, RequestError, UnsupportedMediaType
+from registry_image.errors import NoMatchingPlatform, UnsupportedMediaType
 from registry_image.oci import mediatype
 from registry_image.oci.descriptor import Descriptor
 from registry_image.oci.manifest import Index, Manifest, parse_manifest
@@ -85,17 +85,7 @@ def select_platforms(index: Index, platforms: Iterable[Platform]) -> Index:
 
 
 def assemble(entries: list[Descriptor]) -> Index:
-    """An index of ``entries``: Docker's if all are Docker's, since Quay refused a mixture (quay#6070), else OCI's.
-
-    Raises RequestError for two images of one platform.
-    """
-    seen = set()
-    for entry in entries:
-        # Of Windows, an index has one image for each version.
-        demanded = entry.platform, entry.os_version, entry.os_features
-        if entry.platform and not entry.platform.is_unknown and demanded in seen:
-            raise RequestError(f"params.images: two images are for {entry.platform}")
-        seen.add(demanded)
+    """An index of ``entries``: Docker's if all are Docker's, since Quay refused a mixture (quay#6070), else OCI's."""
     docker = all(entry.media_type == mediatype.DOCKER_MANIFEST for entry in entries)
     return _parse_index(
         {
