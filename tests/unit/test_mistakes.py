@@ -388,6 +388,27 @@ def test_a_regular_expression_beside_a_tag_is_said_to_be_of_no_use(source: dict[
     assert not warned()
 
 
+def test_a_constraint_that_is_not_used_is_told() -> None:
+    def warned(**source: object) -> tuple[str, ...]:
+        request = parse_check(json.dumps({"source": {"repository": "x", **source}}).encode())
+        return request.source.warnings
+
+    unused = "`semver_constraint` is not used"
+    assert warned(tag="1", semver_constraint=">1") == (f"source: one tag is set: {unused}",)
+    assert warned(tag_regex="1", semver_constraint=">1") == (f"source: `tag_regex` is set: {unused}",)
+    assert warned(semver_constraint=">1") == warned(tag_regex="1") == warned(tag="1") == ()
+
+
+@pytest.mark.parametrize("host", ["registry.example:65536", "[::1]:99999", "localhost:port"])
+def test_a_port_that_no_host_has_is_refused(host: str) -> None:
+    (line,) = told(parse_check, {"source": {"repository": f"{host}/x"}})
+    assert f"'{host}' is not a host name, or host:port" in line
+    (line,) = told(parse_check, {"source": {"repository": "x", "registry_mirror": host}})
+    assert line.startswith("source.registry_mirror: expected host, host:port")
+    for right in ("registry.example:65535", "[::1]:5000", "[2001:db8::ffff]"):
+        parse_check(json.dumps({"source": {"repository": f"{right}/x", "registry_mirror": right}}).encode())
+
+
 @pytest.mark.parametrize(
     ("field", "words"),
     [

@@ -79,7 +79,7 @@ class RepositoryName:
         else:
             host, path = DOCKER_HUB, text
         if not is_host(host):
-            raise RequestError(f"repository {quote(text)}: {quote(host)} is not a host name")
+            raise RequestError(f"repository {quote(text)}: {quote(host)} is not a host name, or host:port")
         host = host.lower()
         if host in _DOCKER_HUB_NAMES:
             host = DOCKER_HUB

@@ -110,8 +110,10 @@ def read_source(reader: JSONReader, mistakes: Mistakes) -> Source:
     reference = keep(lambda: Reference.parse(reader.text("repository")), _NOWHERE, "source.repository")
     machine = Platform.of_this_machine()
     digest, tag = keep(lambda: _digest(reader), None), keep(lambda: _tag(reader, warnings), None)
-    if (tag or reference.tag) and reader.has("tag_regex"):
-        warnings.append("source: one tag is set: `tag_regex` is not used")
+    one = "one tag is set" if tag or reference.tag else "`tag_regex` is set" if reader.has("tag_regex") else ""
+    for field in ("tag_regex", "semver_constraint"):
+        if one and f"`{field}`" not in one and reader.has(field):
+            warnings.append(f"source: {one}: `{field}` is not used")
     return Source(
         name=reference.name,
         repository=reference.repository,
