@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from registry_image.concourse.request.check import parse_check
 from tests.support import examples, tables
@@ -91,8 +92,7 @@ def test_readme_counts_the_promises_of_security() -> None:
 
 
 def test_links_between_our_pages_lead_somewhere() -> None:
-    pages = [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)", page.read_text())]
+    links = [(page, link) for page in pages() for link in re.findall(r"\]\(([^)\s]+)", page.read_text())]
     ours = [(page, *link.partition("#")[::2]) for page, link in links if "://" not in link]
     assert len(ours) > 10
     broken = []
@@ -103,6 +103,27 @@ def test_links_between_our_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_paths_targets_and_modules_that_pages_name_are_there() -> None:
+    makefile = (tables.TOP / "Makefile").read_text()
+    missing = []
+    for page in pages():
+        text = page.read_text()
+        for path in re.findall(r"`((?:tests|benchmarks|docs|assets|resource|\.ci)/[\w./-]+)`", text):
+            if not (tables.TOP / path).exists():
+                missing.append((page.name, path))
+        for target in re.findall(r"(?:^|`)make ([a-z][\w-]*)", text, re.M):
+            if not re.search(rf"^{target}:", makefile, re.M):
+                missing.append((page.name, f"make {target}"))
+        for module in re.findall(r"python -m ((?:benchmarks|tests)\.[\w.]+)", text):
+            if not (tables.TOP / f"{module.replace('.', '/')}.py").exists():
+                missing.append((page.name, module))
+    assert missing == []
+
+
+def pages() -> list[Path]:
+    return [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
+
+
 def anchors(markdown: str) -> set[str]:
     """The headings' ids, as forges make them."""
     headings = re.findall(r"^#+ (.+)$", markdown, re.M)
@@ -110,6 +131,8 @@ def anchors(markdown: str) -> set[str]:
 
 
 def test_the_first_line_of_every_page_says_whom_it_is_for() -> None:
-    pages = [tables.TOP / "SECURITY.md", tables.TOP / "CONTRIBUTING.md", *(tables.TOP / "docs").rglob("*.md")]
-    silent = [page.name for page in pages if not re.match(r"# .+\n\n\*For .+", page.read_text())]
+    others = {"README.md", "CHANGELOG.md"}
+    silent = [
+        page.name for page in pages() if page.name not in others and not re.match(r"# .+\n\n\*For .+", page.read_text())
+    ]
     assert silent == []
