@@ -9,7 +9,7 @@
     │   ├── RateLimited           429 (retryable)
     │   └── Unavailable           5xx (retryable)
     ├── AuthError                 no usable credentials: token server, cloud, a username without a password
-    ├── ContentError              content is not what was promised: permanent, whoever sent it
+    ├── ContentError              content is not what was promised: trying again does not help
     │   ├── DigestMismatch
     │   ├── SizeMismatch
     │   ├── InvalidManifest       a manifest, index or config that breaks its specification

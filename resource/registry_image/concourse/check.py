@@ -21,7 +21,7 @@ SUGGESTION_POOL = 1000
 MAX_COMPARED = 50
 #: How many tags a message names.
 MAX_SHOWN = 8
-#: The rest of a quota is told when it is less than this part of all of it.
+#: The log says how much of a quota is left when less than this part of it is: a fifth.
 QUOTA_SHARE = 5
 
 
@@ -29,8 +29,8 @@ def check(request: CheckRequest, listener: Listener) -> list[Version]:
     """Asks the mirror first, and the origin if the mirror fails or has no version. Raises ResourceError."""
     source = request.source
     if source.verify is not None:
-        # Nothing is verified here: a version that nobody signed is to be seen, by a get that fails. But a policy that
-        # cannot hold is told at once.
+        # A check verifies nothing: the get of a version that nobody signed fails, where everybody sees it. But a check
+        # says at once that a policy cannot be read.
         from registry_image.concourse.signatures import read_policy
 
         read_policy(source.verify)

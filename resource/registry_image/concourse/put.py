@@ -96,7 +96,7 @@ def put(request: PutRequest, console: Console) -> StepResult:
 
 
 def _policy(request: PutRequest) -> Policy | None:
-    """Whose signatures `from` wants. The source's is for get, but a bad one is told by every step."""
+    """Whose signatures `from` wants. The source's `verify` is for get, but every step refuses one that is wrong."""
     if request.verify is None and request.source.verify is None:
         return None
     from registry_image.concourse.signatures import read_policy
@@ -174,7 +174,7 @@ def _push(
     for each in signatures:
         copied += _push_signature(connection, writer, image.reader, each)
     if signer is not None:
-        # No moment is to exist in which a tag has an image that is not signed yet.
+        # First the signature, then the tags: no tag may point at an image that is not signed yet.
         signer.push(connection, writer, image.root)
     put_tags(writer, image.root, plan.moves)
     return copied

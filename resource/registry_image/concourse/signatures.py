@@ -42,9 +42,9 @@ def _expected(wanted: Wanted) -> Expected:
 
 
 def verify_version(connection: Connection, digest: Digest, tag: str, policy: Policy) -> str:
-    """Who signed ``digest``. What a mirror has may be old: where it does not suffice, the origin is asked.
+    """Who signed ``digest``. A mirror's signatures may be old: where they do not suffice, the origin is asked.
 
-    ``tag`` is where an index may be found that has ``digest`` in it, for the hint; "" is none. Raises SignatureError;
+    ``tag``, "" if there is none, may name an index that has ``digest`` in it, for the hint. Raises SignatureError;
     other errors where a look-up fails.
     """
     if connection.mirror is not None:
