@@ -6,6 +6,7 @@ The registry sets the moment: it stalls its reply at a scripted place and notifi
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -57,6 +58,11 @@ MOMENTS = (
     Moment("third-layer-amid", LAYERS[2].blob.digest, 0.7, written="third/5/50"),
     Moment("third-layer-ends", LAYERS[2].blob.digest, 0.9999, written="third/25/250"),
 )
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEvpipGzNjUHX27nsnv5gstAHUdED5
+lhA9wG4uhZfhSB9n0KTvF1URtdUAkXfmEuOlsr3PSQ0nESG8NbiPfhMnOA==
+-----END PUBLIC KEY-----
+"""
 each_moment = pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.name)
 
 
@@ -190,6 +196,36 @@ def test_a_signal_while_it_works_leaves_all_or_nothing(share: float, registry: F
     else:
         assert outcome.status == 128 + signal.SIGTERM, outcome.stderr
         assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("progress", ["bars", "plain", "none"])
+@pytest.mark.parametrize(
+    ("target", "doing"),
+    [
+        (f"/manifests/{IMAGE.digest}", f"reading the manifest of HOST/some/name@{IMAGE.digest}"),
+        (CONFIG.digest, f"reading the manifest of HOST/some/name@{IMAGE.digest}"),
+        (r"\.sig", "looking for signatures"),
+    ],
+)
+def test_a_get_that_is_stopped_before_its_first_layer_says_what_it_was_at(
+    target: str, doing: str, progress: str, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    reached = threading.Event()
+
+    def hold(_ask: Ask, answer: Answer) -> Reply:
+        reached.set()
+        return replace(answer(), status=200, body=bytes(8), stall_after=0)
+
+    registry.script("GET", target, hold)
+    registry.script("HEAD", r"\.sig", lambda ask, answer: Reply(405))
+    source: dict[str, object] = {"repository": f"{registry.host}/some/name", "insecure": True, "progress": progress}
+    if ".sig" in target:
+        source["verify"] = {"cosign": {"keys": [PUBLIC_KEY]}}
+    process = runner.start("in", {"source": source, "version": {"digest": IMAGE.digest}}, tmp_path)
+    wait_until(reached.is_set, process)
+    os.kill(process.pid, signal.SIGTERM)
+    log = runner.finish(process, STOP_SECONDS).stderr
+    assert re.search(f" s, {re.escape(doing.replace('HOST', registry.host))}\nstopped by SIGTERM\n\\Z", log), log
 
 
 def test_a_stopped_check_says_nothing_on_stdout(registry: FakeRegistry) -> None:

@@ -79,7 +79,10 @@ def _get(
         console.at(f"reading the manifest of {connection.name}@{request.version.digest}")
         root = reader.manifest(request.version.digest)
         # Before anything that it refers to is asked for.
-        signed_by = verify(connection) if verify else ""
+        signed_by = ""
+        if verify is not None:
+            console.at("looking for signatures")
+            signed_by = verify(connection)
         image = _image(reader, root, request, console)
         taken = Taken(name=connection.name, version=request.version, root=root, image=image)
         metadata = describe(taken) | ({"signed_by": signed_by} if signed_by else {})
