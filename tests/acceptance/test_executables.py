@@ -151,6 +151,21 @@ def test_closed_streams_are_an_error_and_not_a_crash(step: Step, tmp_path: Path)
         assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("fields", [{}, {"progress": "plain"}, {"debug": True}])
+@pytest.mark.parametrize("step", ["check", "in"])
+def test_without_stderr_only_the_answer_goes_to_stdout(step: Step, fields: dict[str, object], tmp_path: Path) -> None:
+    content = images.image(tar.archive(tar.file("a", b"1")))
+    with fake_registry() as registry:
+        registry.add("some/name", content, "v1")
+        source = {"repository": f"{registry.host}/some/name", "tag": "v1", "insecure": True, **fields}
+        version = {"tag": "v1", "digest": content.digest}
+        request: dict[str, object] = {"source": source} if step == "check" else {"source": source, "version": version}
+        where = () if step == "check" else (tmp_path,)
+        outcome = runner.run(step, request, *where, wrapper=("sh", "-c", 'exec "$@" 2>&-', "sh"))
+    assert (outcome.versions[0] if step == "check" else outcome.version) == version
+    assert outcome.stderr == ""
+
+
 def test_an_answer_that_nobody_reads_is_an_error(pushed: dict[str, object]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

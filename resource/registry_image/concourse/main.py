@@ -182,10 +182,17 @@ def _collect_garbage() -> None:
 def _reserve_stdout() -> int:
     """A descriptor for the answer; output that libraries print to stdout now goes to stderr."""
     try:
-        answers = os.dup(1)
-        os.dup2(2, 1)
+        os.fstat(1)
     except OSError as error:
-        raise RequestError(f"stdout and stderr must be open: {error.strerror}") from error
+        raise RequestError(f"stdout must be open: {error.strerror}") from error
+    for standard in (0, 2):
+        try:
+            os.fstat(standard)
+        except OSError:
+            # Otherwise the next file takes its place: the answer's would be stderr, and get every line of the log.
+            os.dup2(os.open(os.devnull, os.O_RDWR), standard)
+    answers = os.dup(1)
+    os.dup2(2, 1)
     return answers
 
 
