@@ -107,7 +107,7 @@ def test_no_alias_moves_if_listing_the_tags_fails() -> None:
         ({}, {"tags": [""]}, (), "params.tags.0: '' is not a tag"),
         ({}, {}, ("x", "-y"), "params.additional_tags: word 2 of the file is not a tag"),
         ({}, {"tags": ["x"], "tag_prefix": "/"}, (), "params.tags.0: '/x' is not a tag"),
-        ({"variant": "al/pine"}, {"version": "1"}, (), "'1.0.0-al/pine' is not a tag"),
+        ({"variant": "al/pine"}, {"version": "1"}, (), "params.version with source.variant: '1.0.0-al/pine' is not"),
         ({}, {"tags": ["x" * 100], "tag_prefix": "y" * 29}, (), "params.tags.0: .* is not a tag"),
     ],
 )

@@ -41,8 +41,8 @@ def choose_tags(
             # Not quoted: it may be any file of the build.
             raise RequestError(f"params.additional_tags: word {number} of the file is not a tag", hint=TAG_GRAMMAR)
     for tag in tags:
-        if not is_tag(tag):
-            raise RequestError(f"put: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
+        if not is_tag(tag):  # the other tags were read as such
+            raise RequestError(f"params.version with source.variant: {quote(tag)} is not a tag", hint=TAG_GRAMMAR)
     return tuple(dict.fromkeys(tags))
 
 
