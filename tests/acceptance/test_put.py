@@ -333,6 +333,8 @@ def test_only_an_image_that_was_not_hashed_when_opened_is_read_before_the_push(
         ({"image": "image", "additional_tags": "tags/none"}, {}, ["there is no file 'tags/none'"]),
         ({"image": "image"}, {"tag": "v1", "content_trust": {"server": "x"}}, ["retired", "cosign"]),
         ({"image": "image", "platforms": ["linux/amd64"]}, {"tag": "v1"}, ["only valid together with `from`"]),
+        ({"version": "1.2.3", "bump_aliases": True}, {}, ["got none"]),
+        ({"image": "a", "images": [{"path": "b"}], "version": "1", "bump_aliases": True}, {}, ["got several"]),
     ],
 )
 def test_an_invalid_put_is_explained_without_a_request(

@@ -99,7 +99,8 @@ def require_one_image(request: PutRequest) -> None:
 def open_image_to_push(
     request: PutRequest, connection: Connection, policy: Policy | None = None
 ) -> Iterator[ImageToPush]:
-    """``policy`` is whose signatures `from` wants. Raises ResourceError."""
+    """``request`` names one image (`require_one_image`); ``policy`` is whose signatures `from` wants. Raises
+    ResourceError."""
     with ExitStack() as stack:
         image = _open(request, connection, stack, policy)
         if isinstance(image.root, Index) and not image.root.manifests:

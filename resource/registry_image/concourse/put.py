@@ -68,7 +68,7 @@ def put(request: PutRequest, console: Console) -> StepResult:
     console.at("looking up tags")
     tags = _tags(request, connection)
     console.at("reading the image")
-    if request.image or request.images:
+    if not request.from_reference:
         # Opening may take a while: it compresses layers that are not compressed yet.
         console.announce(f"reading {request.image or count(len(request.images), 'image')}")
     with open_image_to_push(request, connection, policy) as image:

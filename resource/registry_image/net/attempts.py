@@ -42,7 +42,7 @@ class Attempts:
         pause = self._policy.wait(self._failures, elapsed, retry_after, self._clock.dice()) if error.retryable else None
         if pause is None:
             if self._failures > 1:
-                self._listener.note(f"giving up after {self._failures} tries in {elapsed:.0f} s")
+                self._listener.note(f"giving up after {self._failures} tries in {elapsed:.1f} s")
             raise error
         self._listener.note(f"{error.message}: trying again in {pause:.2g} s")
         self._waited += pause
