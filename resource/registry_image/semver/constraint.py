@@ -107,10 +107,10 @@ class Constraint:
     def parse(cls, text: str) -> Constraint:
         """Raises RequestError unless ``text`` is a constraint."""
         if len(text.encode("utf-8", "surrogatepass")) > MAX_CONSTRAINT_SIZE:
-            raise RequestError(f"constraint {quote(text)}: longer than {MAX_CONSTRAINT_SIZE} bytes")
+            raise RequestError(f"source.semver_constraint: {quote(text)}: longer than {MAX_CONSTRAINT_SIZE} bytes")
         parts = _without_hyphen_ranges(text).split("||")
         if len(parts) > MAX_ALTERNATIVES:
-            raise RequestError(f"constraint {quote(text)}: more than {MAX_ALTERNATIVES} alternatives")
+            raise RequestError(f"source.semver_constraint: {quote(text)}: more than {MAX_ALTERNATIVES} alternatives")
         return cls(tuple(_parse_alternative(part, text) for part in parts))
 
     def admits(self, version: SemVer) -> bool:
