@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -317,6 +318,24 @@ def test_no_name_from_elsewhere_is_a_name_of_ours(kind: str) -> None:
         fields = known.get("properties", {})
         assert isinstance(fields, dict)
         assert not table.keys() & fields.keys()
+
+
+@pytest.mark.parametrize("step", ["get", "put"])
+def test_what_is_advised_for_params_is_a_field_of_that_step_or_of_the_source(step: str) -> None:
+    fields = {"source", "params", *_fields("source", ""), *_fields(step, "params")}
+    for text in {"get": elsewhere.GET, "put": elsewhere.PUT}[step].values():
+        told_of_a_get = step == "put" and text.startswith("a get writes")
+        others = _fields("get", "params") if told_of_a_get else set()
+        named = {name.partition(":")[0] for name in re.findall("`([^`]+)`", text)}
+        assert named - {"load_var", "docker load"} <= fields | others, text
+
+
+def _fields(schema: str, part: str) -> set[str]:
+    properties = load_schema(schema)["properties"]
+    inner = properties[part] if part and isinstance(properties, dict) else {"properties": properties}
+    assert isinstance(inner, dict)
+    assert isinstance(inner["properties"], dict)
+    return set(inner["properties"])
 
 
 @pytest.mark.parametrize(
