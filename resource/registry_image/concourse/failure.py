@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from registry_image.auth.ecrhost import is_ecr
 from registry_image.concourse.request.source import Source
 from registry_image.errors import (
@@ -37,7 +39,8 @@ def complete(error: ResourceError, step: str, source: Source) -> None:
     verb = _VERBS.get(step, step)
     # A bare ECR name has no host of its own: only AWS knows it, and errors of AWS name the service.
     name = source.name if source.clouds is not None else str(source.repository)
-    is_own = name in error.message
+    # A bare name may be short: "app.example" and "apps" do not name "app", the full name of ECR does.
+    is_own = re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w/-]|\.\w)", error.message) is not None
     if not is_own:
         error.args = (f"{verb} {name}: {error.message.removeprefix(f'{verb}: ')}",)
     elif not error.message.startswith((f"{verb}:", f"{verb} ")):
