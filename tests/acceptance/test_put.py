@@ -354,13 +354,13 @@ def test_an_invalid_put_is_explained_without_a_request(
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
-        (["one", "none"], ["params.images.1.path: nothing matches 'none': the build has "]),
-        (["one", "../one"], ["params.images.1.path: '../one' is not a path inside the artifacts"]),
+        (["one", "none"], ["params.images[1].path: nothing matches 'none': the build has "]),
+        (["one", "../one"], ["params.images[1].path: '../one' is not a path inside the artifacts"]),
         (["one", "two"], [f"params.images: 'one' and 'two' are both for linux/{images.ARCHITECTURE}"]),
-        (["one", "both"], ["params.images.1: 'both' holds images of 2 platforms"]),
+        (["one", "both"], ["params.images[1]: 'both' holds images of 2 platforms"]),
         (
             ["bare"],
-            ["params.images.0: 'bare': its config does not name a platform", "set `platform` beside its `path`"],
+            ["params.images[0]: 'bare': its config does not name a platform", "set `platform` beside its `path`"],
         ),
     ],
 )

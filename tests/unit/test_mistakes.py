@@ -117,7 +117,7 @@ def test_rules_and_tags_are_told_with_all_else_before_a_connection() -> None:
         "mount_from": ["a", "UP"],
     }
     lines = told(put, {"source": source, "params": params})
-    fields = ["images.1", "platforms.0", "version", "tags.1", "tags.2", "mount_from.1"]
+    fields = ["images[1]", "platforms[0]", "version", "tags[1]", "tags[2]", "mount_from[1]"]
     starts = [*shown, *(f"params.{field}: " for field in fields)]
     assert begin(lines, starts)
 
@@ -143,7 +143,7 @@ def test_a_mistake_in_a_value_names_the_field(field: str) -> None:
     document: dict[str, dict[str, object]] = {"source": {"repository": "x"}, "params": {}}
     document[where][field] = values.get(field, "UP")
     (line,) = told(put, document)
-    position = ".0" if field in values else ""
+    position = "[0]" if field in values else ""
     assert line.startswith(f"{where}.{field}{position}: ")
 
 

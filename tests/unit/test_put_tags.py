@@ -102,13 +102,13 @@ def test_no_alias_moves_if_listing_the_tags_fails() -> None:
         ({}, {"version": "1.2.3+build"}, (), "params.version: '1.2.3.build': a tag cannot hold build metadata"),
         ({}, {"version": "newest"}, (), "params.version: 'newest' is not a semantic version"),
         ({"tag": "x"}, {"tag_prefix": "v"}, (), "params.tag_prefix"),
-        ({}, {"tags": ["a", "a b"]}, (), "params.tags.1: 'a b' is not a tag"),
-        ({}, {"tags": ["x", ""], "tag_prefix": "build-"}, (), "params.tags.1: '' is not a tag"),
-        ({}, {"tags": [""]}, (), "params.tags.0: '' is not a tag"),
+        ({}, {"tags": ["a", "a b"]}, (), r"params\.tags\[1\]: 'a b' is not a tag"),
+        ({}, {"tags": ["x", ""], "tag_prefix": "build-"}, (), r"params\.tags\[1\]: '' is not a tag"),
+        ({}, {"tags": [""]}, (), r"params\.tags\[0\]: '' is not a tag"),
         ({}, {}, ("x", "-y"), "params.additional_tags: word 2 of the file is not a tag"),
-        ({}, {"tags": ["x"], "tag_prefix": "/"}, (), "params.tags.0: '/x' is not a tag"),
+        ({}, {"tags": ["x"], "tag_prefix": "/"}, (), r"params\.tags\[0\]: '/x' is not a tag"),
         ({"variant": "al/pine"}, {"version": "1"}, (), "params.version with source.variant: '1.0.0-al/pine' is not"),
-        ({}, {"tags": ["x" * 100], "tag_prefix": "y" * 29}, (), "params.tags.0: .* is not a tag"),
+        ({}, {"tags": ["x" * 100], "tag_prefix": "y" * 29}, (), r"params\.tags\[0\]: .* is not a tag"),
     ],
 )
 def test_an_invalid_tag_is_refused(

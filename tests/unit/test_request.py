@@ -113,7 +113,7 @@ def test_of_an_empty_stdin_alone_the_hint_is_docker_s_option(data: bytes, hinted
         ({"tag": "x" * 129}, "is not a tag"),
         ({"insecure": "true"}, "source.insecure: expected true or false: got a string"),
         ({"ca_certs": "pem"}, "source.ca_certs: expected an array: got a string"),
-        ({"ca_certs": [1]}, "source.ca_certs.0: expected a string: got a whole number"),
+        ({"ca_certs": [1]}, "source.ca_certs[0]: expected a string: got a whole number"),
         ({"sort": "size"}, "source.sort: expected one of registry, semver, numeric, created, lexical: got 'size'"),
         ({"sort": 1}, "source.sort: expected one of registry, semver, numeric, created, lexical: got a whole number"),
         ({"max_concurrent_downloads": 0}, "source.max_concurrent_downloads: expected at least 1: got 0"),
@@ -140,7 +140,7 @@ def test_of_an_empty_stdin_alone_the_hint_is_docker_s_option(data: bytes, hinted
             {"auths": {"ghcr.io": {"username": "u"}}},
             "source.auths.ghcr.io: expected `username` and `password`, or `auth` of both, or `identity_token`",
         ),
-        ({"client_certs": [{"domain": "h", "cert": "c"}]}, "source.client_certs.0: key is required"),
+        ({"client_certs": [{"domain": "h", "cert": "c"}]}, "source.client_certs[0]: key is required"),
         (
             {"client_certs": [{"domain": domain, "cert": "c", "key": SECRET} for domain in ("h:5000", "h/path")]},
             "source.client_certs[1].domain: expected host or host:port",
@@ -223,7 +223,7 @@ INEXACT = [
 @pytest.mark.parametrize(("number", "reason"), INEXACT)
 @pytest.mark.parametrize(
     ("params", "field"),
-    [('"version": %s', "version"), ('"tags": ["a", %s]', "tags.1"), ('"tags": ["a"], "tag_prefix": %s', "tag_prefix")],
+    [('"version": %s', "version"), ('"tags": ["a", %s]', "tags[1]"), ('"tags": ["a"], "tag_prefix": %s', "tag_prefix")],
 )
 def test_a_put_refuses_a_number_whose_digits_may_have_changed(
     params: str, field: str, number: str, reason: str

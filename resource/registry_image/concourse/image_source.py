@@ -177,7 +177,7 @@ def _assembled(request: PutRequest, stack: ExitStack) -> ImageToPush:
     images: list[ImageToPush] = []
     paths: dict[tuple[Platform, str, tuple[str, ...]], str] = {}
     for number, part in enumerate(request.images):
-        field = f"params.images.{number}"
+        field = f"params.images[{number}]"
         images.append(stack.enter_context(_stored(request.directory, part.path, f"{field}.path")))
         for entry in _entries(images[-1], part, f"{field}: {quote(part.path)}"):
             if entry.platform and not entry.platform.is_unknown:

@@ -46,11 +46,17 @@ def explain(document: JSON, schema: Schema, step: str) -> tuple[list[RequestErro
     found: dict[str, RequestError] = {}
     wrong: set[str] = set()
     for error in errors:
-        where = ".".join(_without_login(str(part)) for part in error.absolute_path) or "request"
+        where = _where(error) or "request"
         wrong |= _fields(error)
         for sentence in _sentences(error, where, step):
             found.setdefault(f"{where}: {sentence}", RequestError(f"{where}: {sentence}"))
     return list(found.values())[:MAX_SHOWN], _without(document, wrong), wrong
+
+
+def _where(error: ValidationError) -> str:
+    """Such as ``source.client_certs[0].key``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_without_login(part)}" for part in error.absolute_path)
+    return "".join(parts).removeprefix(".")
 
 
 def _without_login(key: str) -> str:

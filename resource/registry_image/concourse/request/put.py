@@ -114,7 +114,7 @@ def _require_promotion(params: JSONReader) -> None:
 
 def _each(mistakes: Mistakes, field: str, values: Iterable[_From], read: Callable[[_From], _To]) -> tuple[_To, ...]:
     """What ``read`` makes of each of the ``values``; ``mistakes`` gets the others, by their positions."""
-    made = [mistakes.keep(partial(read, each), None, f"params.{field}.{n}") for n, each in enumerate(values)]
+    made = [mistakes.keep(partial(read, each), None, f"params.{field}[{n}]") for n, each in enumerate(values)]
     return tuple(each for each in made if each is not None)
 
 
