@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ Install = Callable[[str], Path]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel, built from a copy, because a build writes into its source."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(TOP / name, source)
     shutil.copytree(TOP / "resource", source / "resource", ignore=shutil.ignore_patterns("__pycache__"))
     _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(source / "dist"), str(source))
@@ -82,6 +83,20 @@ def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None
     assert "registry_image/concourse/request/schema/source.json" in names
     assert "registry_image/py.typed" in names
     assert not [name for name in names if "test" in name]
+    # Without SOURCE_URL no link leads to a file, as an index has none.
+    readme = str(metadata.get_payload())
+    assert "[Concourse](https://concourse-ci.org)" in readme
+    assert "every field · clouds ·" in " ".join(readme.split())
+    assert not [target for target in re.findall(r"\]\(([^)]*)\)", readme) if not target.startswith(("https:", "#"))]
+
+
+def test_links_of_the_readme_lead_to_the_source_that_a_build_names() -> None:
+    for_index = runpy.run_path(str(TOP / "setup.py"))["for_index"]
+    text = "![a log](docs/log.svg) [a](docs/a.md#b), [b](#here), [c](https://example.com/c)"
+    source = "https://example.com/you/it/blob/v1/"
+    there = "https://example.com/you/it/blob/v1/docs/a.md#b"
+    assert for_index(text, source) == f" [a]({there}), [b](#here), [c](https://example.com/c)"
+    assert for_index(text, "") == " a, [b](#here), [c](https://example.com/c)"
 
 
 def test_the_console_scripts_check_and_get(plain: Path, registry: Registry, tmp_path: Path) -> None:

@@ -54,3 +54,10 @@ def test_the_extra_all_has_every_other() -> None:
     (everything,) = map(Requirement, EXTRAS["all"])
     assert everything.name == PROJECT["project"]["name"]
     assert everything.extras == EXTRAS.keys() - {"all"}
+
+
+def test_every_build_backend_that_is_allowed_reads_the_licence() -> None:
+    (setuptools,) = map(Requirement, PROJECT["build-system"]["requires"])
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    assert not setuptools.specifier.contains("76.1.0"), "setuptools reads a licence expression (PEP 639) from 77 on"
+    assert setuptools.specifier.contains("77.0.1")
