@@ -128,6 +128,16 @@ def test_a_missing_tag_is_no_version_and_stderr_names_similar_ones(
     assert "unrelated" not in outcome.stderr
 
 
+def test_a_tag_that_is_listed_without_a_manifest_is_not_its_own_suggestion() -> None:
+    with fake_registry() as registry:
+        registry.add("some/name", FIRST, "1.0", "1.1")
+        registry.repositories["some/name"].tags["1.0"] = MISSING
+        outcome = runner.check({"source": {"repository": f"{registry.host}/some/name", "tag": "1.0"}})
+    assert outcome.versions == []
+    assert "lists the tag '1.0', but has no image" in outcome.stderr
+    assert "did you mean" not in outcome.stderr
+
+
 def test_a_missing_repository_is_no_version_and_stderr_says_so(any_registry: Registry, repository_name: str) -> None:
     outcome = runner.check({"source": any_registry.source(repository_name)})
     assert outcome.versions == []

@@ -136,4 +136,6 @@ def suggestion(repository: Repository, tag: str) -> str:
         return ": there is no such repository, or it is hidden from whoever lacks the right to see it"
     except ResourceError:
         return ""
+    if tag in near:
+        return f": it lists the tag {tag!r}, but has no image or index of it that a get could take"
     return f": did you mean {', '.join(near)}?" if near else ""
