@@ -226,6 +226,11 @@ class JSONReader:
         for name, entry in value.items():
             yield name, JSONReader(entry, f"{self.where}: {key}: {bare(name)}")
 
+    def keys(self, key: str) -> tuple[str, ...]:
+        """The keys of a map, as they are written; empty if it is absent or anything but a map."""
+        value = self._get(key)
+        return tuple(value) if isinstance(value, dict) else ()
+
     def texts(self, key: str) -> tuple[str, ...]:
         """An array of strings; empty if it is absent or null. A null in it is "", as Go reads it."""
         values = self._array(key)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from registry_image.auth.credentials import Credentials
 from registry_image.concourse.request.validation import field_of
-from registry_image.decode import JSONReader, load_json
+from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
 from registry_image.net.secrets import SECRETS
 from registry_image.oci.reference import RepositoryName, is_host, registry_host
@@ -80,8 +80,7 @@ def require_no_logins(reader: JSONReader, field: str, where: str) -> tuple[str, 
 
     Call it before anything else is read of the map: errors name the key that they are about.
     """
-    table = load_json(reader.json(field).encode())
-    keys = tuple(table) if isinstance(table, dict) else ()
+    keys = reader.keys(field)
     if any("@" in key for key in keys):
         raise RequestError(f"{where}: expected the names of hosts, without user and password before @")
     return keys
