@@ -74,7 +74,10 @@ def same(document: Document) -> None:
 
 @dataclass(kw_only=True)
 class Recipe:
-    """How a signature is made. Times are minutes from the sigstore's noon; a certificate lasts from 0 to 10."""
+    """How a signature is made. Times are minutes from noon, which is two to three minutes before the signature is made.
+
+    A certificate lasts from 0 to 10.
+    """
 
     annotations: Mapping[str, str] = field(default_factory=dict)
     issuer: bytes | None = utf8_string(ISSUER)
@@ -119,7 +122,7 @@ class Sigstore:
     """Its keys by name: ``root``, ``intermediate``, ``ct``, ``rekor``, and strangers under any other name."""
 
     def __init__(self, *, rekor: ec.EllipticCurvePrivateKey | Ed25519PrivateKey | None = None) -> None:
-        self.noon = datetime.now(UTC).replace(microsecond=0, second=0) - 2 * _MINUTE
+        self.noon = _noon()
         self.keys: dict[str, ec.EllipticCurvePrivateKey | Ed25519PrivateKey] = {"rekor": rekor or new_key()}
         self.root = self._authority("root", "root", None)
         self.intermediate = self._authority("intermediate", "root", 0)
@@ -331,6 +334,8 @@ class Sigstore:
         return bundle
 
     def _signer(self, recipe: Recipe) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        # A test may sign long after this sigstore was made, and OpenSSL stamps only the time that it is.
+        self.noon = _noon()
         key = new_key(recipe.curve)
         return key, self.certificate(recipe.certificate_key or key, recipe)
 
@@ -443,6 +448,10 @@ def _body(
         "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
         "signatures": [{"signature": b64(value), "verifier": b64(pem)}],
     }
+
+
+def _noon() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0, second=0) - 2 * _MINUTE
 
 
 def _node(left: bytes, right: bytes) -> bytes:

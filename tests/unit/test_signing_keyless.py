@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,13 @@ def test_a_log_may_sign_with_ed25519(tmp_path: Path) -> None:
     image.add_bundle(bundle)
     assert verify(image, IMAGE, policy(sigstore.trusted_root()), "app") == f"{SUBJECT} ({ISSUER})"
     assert second_opinion(bundle, sigstore.trusted_root(), tmp_path) == ""
+
+
+def test_a_sigstore_stamps_as_well_long_after_it_was_made(sigstore: Sigstore) -> None:
+    """A module of tests makes one at import, and the certificate of an identity lasts ten minutes."""
+    sigstore.noon -= timedelta(hours=1)
+    image = signed(sigstore, "bundle", GOOD_BUNDLES["by Rekor v2"])
+    assert verify(image, IMAGE, policy(sigstore.trusted_root()), "app") == f"{SUBJECT} ({ISSUER})"
 
 
 def test_a_bundle_without_a_proof_counts_by_its_logs_promise(sigstore: Sigstore, tmp_path: Path) -> None:
