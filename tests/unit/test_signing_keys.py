@@ -36,6 +36,12 @@ Sign: TypeAlias = Callable[[bytes], bytes]
 IMAGE = Digest.of(b"an image")
 OURS = ec.generate_private_key(ec.SECP256R1())
 FORMS = ("classic", "bundle")
+#: Its algorithm is 1.3.101.127, which nobody has registered.
+UNREGISTERED = f"""\
+-----BEGIN PUBLIC KEY-----
+{base64.b64encode(bytes.fromhex("302a300506032b657f032100") + bytes(32)).decode()}
+-----END PUBLIC KEY-----
+"""
 PREDICATE = "dev.sigstore.bundle.predicateType"
 
 
@@ -206,6 +212,7 @@ def test_a_fingerprint_is_openssls_of_the_public_key() -> None:
         (public_pem(generate_private_key(65537, 1024)), "an RSA key of 1024 bits"),  # noqa: S505  # weak on purpose
         (public_pem(ec.generate_private_key(ec.SECP256K1())), "secp256k1"),
         (public_pem(X25519PrivateKey.generate()), "not supported"),
+        (UNREGISTERED, "not supported"),
         (COSIGN["keys"]["p256"]["private"], "expected a public key, got a private one"),
     ],
 )

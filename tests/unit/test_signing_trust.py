@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, x448
 
 from registry_image.errors import RequestError
 from registry_image.signing.trust import PUBLIC_GOOD, public_good, read_trusted_root
-from tests.support.sigstore import Change, Document, Sigstore
+from tests.support.sigstore import Change, Document, Sigstore, new_key, spki
 
 SIGSTORE = Sigstore()
 
@@ -93,6 +96,37 @@ def test_a_root_by_which_nothing_could_count_is_refused_before_anything_is_sent(
         read_trusted_root(SIGSTORE.trusted_root(broken), "source.verify.cosign.trusted_root")
     assert caught.value.message.startswith("source.verify.cosign.trusted_root: ")
     assert says in caught.value.message
+
+
+#: SubjectPublicKeyInfos: an algorithm that nobody has registered, a curve that is not supported, no key to sign with.
+KEYS_OF_TOMORROW = {
+    "an unknown algorithm": bytes.fromhex("302a300506032b657f032100") + bytes(32),
+    "an unknown curve": bytes.fromhex("301a301006072a8648ce3d020106052b8104007f03060004") + bytes(4),
+    "a curve that is not supported": spki(new_key(ec.SECP256K1())),
+    "a key that cannot sign": x448.X448PrivateKey.generate()
+    .public_key()
+    .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
+}
+
+
+@pytest.mark.parametrize("section", ["tlogs", "ctlogs"])
+@pytest.mark.parametrize("kind", KEYS_OF_TOMORROW)
+def test_a_log_with_a_key_of_another_kind_takes_no_trust_from_the_others(section: str, kind: str) -> None:
+    def add(root: Document) -> None:
+        other = copy.deepcopy(root[section][0])
+        other["publicKey"]["rawBytes"] = base64.b64encode(KEYS_OF_TOMORROW[kind]).decode()
+        root[section].insert(0, other)
+
+    assert read_trusted_root(SIGSTORE.trusted_root(add), "root") == read_trusted_root(SIGSTORE.trusted_root(), "root")
+
+
+@pytest.mark.parametrize("section", ["tlogs", "ctlogs"])
+@pytest.mark.parametrize("kind", KEYS_OF_TOMORROW)
+def test_a_root_that_has_only_logs_with_keys_of_another_kind_is_refused(section: str, kind: str) -> None:
+    key = base64.b64encode(KEYS_OF_TOMORROW[kind]).decode()
+    root = SIGSTORE.trusted_root(change(section, "publicKey", "rawBytes", value=key))
+    with pytest.raises(RequestError, match=rf"^root: {section}\[0\]: a key (of a kind that is|on the curve secp256k1)"):
+        read_trusted_root(root, "root")
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"null", b"{}"])

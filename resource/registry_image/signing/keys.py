@@ -26,6 +26,11 @@ CURVES: dict[str, hashes.HashAlgorithm] = {
 }
 #: In bits. A shorter modulus can be factored (NIST SP 800-131A).
 MIN_RSA_BITS = 2048
+_UNSUPPORTED = "a key of a kind that is not supported: expected ECDSA, RSA or Ed25519"
+
+
+class UnsupportedKey(Rejected):
+    """A public key of a kind that this does not verify with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +66,26 @@ class PublicKey:
 
 
 def accept_key(key: object) -> PublicKey:
-    """``key`` of the library, typed. Raises Rejected for a kind that is not supported."""
+    """``key`` of the library, typed. Raises UnsupportedKey, and Rejected for an RSA key that is too short."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in CURVES:
-            raise Rejected(f"a key on the curve {key.curve.name}: expected P-256, P-384 or P-521")
+            raise UnsupportedKey(f"a key on the curve {key.curve.name}: expected P-256, P-384 or P-521")
     elif isinstance(key, RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
             raise Rejected(f"an RSA key of {key.key_size} bits: expected {MIN_RSA_BITS} at least")
     elif not isinstance(key, Ed25519PublicKey):
-        raise Rejected(f"a key of a kind that is not supported ({type(key).__name__}): expected ECDSA, RSA or Ed25519")
+        raise UnsupportedKey(_UNSUPPORTED)
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(key, der)
 
 
 def read_der_key(der: bytes) -> PublicKey:
-    """The key of a SubjectPublicKeyInfo. Raises Rejected."""
+    """The key of a SubjectPublicKeyInfo. Raises Rejected, and UnsupportedKey where only its kind is the reason."""
     try:
         return accept_key(serialization.load_der_public_key(der))
-    except (ValueError, UnsupportedAlgorithm):
+    except UnsupportedAlgorithm:
+        raise UnsupportedKey(_UNSUPPORTED) from None
+    except ValueError:
         raise Rejected("not a public key in DER") from None
 
 
@@ -95,7 +102,9 @@ def read_public_key(pem: str, field: str) -> PublicKey:
         return accept_key(serialization.load_pem_public_key(pem.strip().encode()))
     except Rejected as rejected:
         raise RequestError(f"{field}: {rejected}") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except UnsupportedAlgorithm:
+        raise RequestError(f"{field}: {_UNSUPPORTED}") from None
+    except ValueError:
         raise RequestError(
             f"{field}: not a public key in PEM", hint="it begins with -----BEGIN PUBLIC KEY-----, as in cosign.pub"
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from cryptography import x509
 
 from registry_image.decode import JSONReader
 from registry_image.errors import InvalidManifest, RequestError, quote
-from registry_image.signing.keys import PublicKey, read_der_key
+from registry_image.signing.keys import PublicKey, UnsupportedKey, read_der_key
 from registry_image.signing.reading import Rejected, read_base64
 
 #: The root of the public good instance, sigstore.dev, with its date; `make trusted-root` renews it. It is not fetched
@@ -74,8 +75,8 @@ def _read_root(document: JSONReader) -> TrustedRoot:
     if not (kind := document.text("mediaType")).startswith(_MEDIA_TYPE):
         raise Rejected(f"{where}: its mediaType is {quote(kind)}: expected {_MEDIA_TYPE}…")
     root = TrustedRoot(
-        logs=tuple(map(_read_log, document.children("tlogs"))),
-        certificate_logs=tuple(map(_read_log, document.children("ctlogs"))),
+        logs=_read_logs(document.children("tlogs")),
+        certificate_logs=_read_logs(document.children("ctlogs")),
         authorities=tuple(map(_read_authority, document.children("certificateAuthorities"))),
         timestamp_authorities=tuple(map(_read_authority, document.children("timestampAuthorities"))),
     )
@@ -85,16 +86,29 @@ def _read_root(document: JSONReader) -> TrustedRoot:
     return root
 
 
+def _read_logs(readers: Iterable[JSONReader]) -> tuple[Log, ...]:
+    """Without those whose key is of an unsupported kind: a root may list a log of tomorrow beside those of today."""
+    logs = []
+    unsupported = None
+    for reader in readers:
+        try:
+            logs.append(_read_log(reader))
+        except UnsupportedKey as error:
+            unsupported = Rejected(f"{reader.where}: {error}")
+        except Rejected as rejected:
+            raise Rejected(f"{reader.where}: {rejected}") from None
+    if unsupported and not logs:
+        raise unsupported
+    return tuple(logs)
+
+
 def _read_log(reader: JSONReader) -> Log:
     key = reader.child("publicKey")
-    try:
-        return Log(
-            id=read_base64(reader.child("logId"), "keyId"),
-            key=read_der_key(read_base64(key, "rawBytes")),
-            valid=_read_period(key.child("validFor")),
-        )
-    except Rejected as rejected:
-        raise Rejected(f"{reader.where}: {rejected}") from None
+    return Log(
+        id=read_base64(reader.child("logId"), "keyId"),
+        key=read_der_key(read_base64(key, "rawBytes")),
+        valid=_read_period(key.child("validFor")),
+    )
 
 
 def _read_authority(reader: JSONReader) -> Authority:
