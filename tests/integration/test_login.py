@@ -454,9 +454,30 @@ def test_a_login_takes_as_many_requests_as_an_anonymous_one(registry: FakeRegist
     assert len(registry.log) == 2 * anonymous
 
 
+@pytest.mark.parametrize("trouble", [status(429), status(429, retry_after="1"), status(500), status(503), drop])
+@pytest.mark.parametrize("action", WITHOUT_LOGIN)
+def test_trouble_of_the_base_of_the_api_is_waited_out(
+    registry: FakeRegistry, time: Time, trouble: Action, action: Action
+) -> None:
+    """Without a login the next answer would be that there is nothing."""
+    registry.script("GET", "/v2/$", trouble)
+    registry.script("HEAD", "/some/image/", unless_logged_in(action), always=True)
+    assert resolves(a_reader(registry, time, USER))
+    assert len(registry.asked("GET", "/v2/$")) == 2
+    assert len(registry.asked("HEAD")) == 1
+    assert len(time.waits) == 1
+
+
+def test_a_base_of_the_api_that_stays_in_trouble_is_named(registry: FakeRegistry, time: Time) -> None:
+    registry.script("GET", "/v2/$", status(503), always=True)
+    with pytest.raises(Unavailable, match=r"^resolve .*: ask 127\.0\.0\.1:\d+ how to log in: .*503"):
+        a_reader(registry, time, USER).resolve("1")
+    assert registry.asked("HEAD") == []
+
+
 @pytest.mark.parametrize(
     "action",
-    [status(200), status(404), status(429, retry_after="1"), status(503), drop,
+    [status(200), status(404),
      lambda ask, answer: Reply(200, {}, [b" " * 100_000]),
      status(401), status(401, www_authenticate="Negotiate"), status(401, www_authenticate="Bearer")],
 )  # fmt: skip

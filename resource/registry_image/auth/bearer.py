@@ -112,22 +112,21 @@ class Account:
         return self._provider() if self._provider else None
 
     def challenge(self) -> Challenge | None:
-        """The challenge to ``GET /v2/``, which is sent once, and only if there are credentials.
+        """The challenge to ``GET /v2/``, which is answered once, and only if there are credentials.
 
         Some registries challenge there only, and answer other requests without a login as if there were nothing
-        (containerd#3291, keppel#522, zot#3869). Another answer says nothing about logins. The scope is left out:
-        ghcr.io names a placeholder, repository:user/image:pull. Raises TransportError.
+        (containerd#3291, keppel#522, zot#3869): while it is in trouble, what it has is not known. Another answer says
+        nothing about logins. The scope is left out: ghcr.io names a placeholder, repository:user/image:pull. Raises
+        RegistryError and TransportError that are worth another attempt.
         """
         with self._lock:
             if not self._asked:
-                self._asked = True
                 try:
                     self._challenge = self._ask()
-                except TransportError as error:
+                except ResourceError as error:
                     if error.retryable:
-                        raise  # what is asked next would wait as long again; the request as a whole is retried
-                except ResourceError:
-                    pass
+                        raise  # the request as a whole is retried, and asks again
+                self._asked = True
             return self._challenge
 
     def _ask(self) -> Challenge | None:
