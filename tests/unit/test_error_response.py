@@ -36,6 +36,13 @@ def body(code: str, message: str) -> bytes:
         (502, Unavailable),
         (503, Unavailable),
         (504, Unavailable),
+        (408, Unavailable),
+        (499, Unavailable),
+        (519, RegistryError),
+        (520, Unavailable),
+        (522, Unavailable),
+        (524, Unavailable),
+        (525, RegistryError),
         (501, RegistryError),
         (505, RegistryError),
     ],
@@ -44,7 +51,7 @@ def test_each_status_has_its_kind(status: int, kind: type[RegistryError]) -> Non
     error = refuse(status)
     assert type(error) is kind
     assert error.status == status
-    assert error.retryable == (status in (429, 500, 502, 503, 504))
+    assert error.retryable == (kind in (RateLimited, Unavailable))
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,9 @@ def test_a_web_page_is_known_by_its_content_type_where_head_brings_no_body() -> 
     assert refuse(404, content_type="application/json").hint is None
 
 
-def test_a_web_page_with_a_server_error_may_be_a_proxys() -> None:
-    hint = refuse(502, b"<html>", content_type="text/html").hint or ""
+@pytest.mark.parametrize("status", [499, 502, 522])
+def test_a_web_page_with_a_server_error_may_be_a_proxys(status: int) -> None:
+    hint = refuse(status, b"<html>", content_type="text/html").hint or ""
     assert "web page" not in hint
     assert "problem of its own" in hint
 

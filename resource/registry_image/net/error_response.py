@@ -31,7 +31,10 @@ _STATUS_HINTS = {
 _UNWELL = "this host, or a proxy on the way to it, has a problem of its own: its operators or a status page know more"
 _TOO_LARGE = "the registry, or a proxy in front of it (nginx: `client_max_body_size`), limits the size of what it takes"
 _KINDS: dict[int, type[RegistryError]] = {401: Unauthorized, 403: Unauthorized, 404: NotFound, 429: RateLimited}
-_KINDS |= dict.fromkeys((500, 502, 503, 504), Unavailable)
+#: 408 by a server that waited too long for the request (RFC 9110, 15.5.9), 499 by nginx as a proxy, 520 to 524 by
+#: Cloudflare, which cannot reach the registry or got no sound answer from it.
+_TROUBLE = (408, 499, 500, 502, 503, 504, *range(520, 525))
+_KINDS |= dict.fromkeys(_TROUBLE, Unavailable)
 #: The longest Retry-After in seconds (a year) that is shown as a date too.
 _MAX_SPAN = 366 * 86_400
 #: Codes by which a 5xx says that the same request will fail again: docker-registry 2.8 answers a foreign layer that it
@@ -39,7 +42,7 @@ _MAX_SPAN = 366 * 86_400
 _PERMANENT = frozenset(
     {"BLOB_UNKNOWN", "DENIED", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_INVALID", "NAME_INVALID", "UNSUPPORTED"}
 )
-#: The most errors of one answer that are told.
+#: The most errors of one answer that are shown.
 MAX_ERRORS = 5
 NOT_A_REGISTRY = (
     "the answer is a web page, which registries do not send: is it the right host, or does a proxy or firewall answer "
@@ -53,9 +56,9 @@ def registry_error(prefix: str, reply: Reply, *, refusal: str = "", now: float =
     errors = _errors(reply.body)
     status = reply.status
     message = f"{prefix}: {status} {_phrase(status)}"
-    told = [_told(code, text) for code, text in errors[:MAX_ERRORS] if code or text]
-    if told:
-        message += f": {'; '.join(told)}"
+    shown = [_show(code, text) for code, text in errors[:MAX_ERRORS] if code or text]
+    if shown:
+        message += f": {'; '.join(shown)}"
     if len(errors) > MAX_ERRORS:
         message += f"; and {len(errors) - MAX_ERRORS} more"
     code = errors[0][0]
@@ -87,10 +90,10 @@ def _hint(reply: Reply, code: str, refusal: str) -> str | None:
         return _HINTS["TOOMANYREQUESTS"]
     if reply.status == 413:
         return _TOO_LARGE
+    if reply.status in _TROUBLE:
+        return _UNWELL
     if page and reply.status < 500:  # a proxy in front of a failing registry may answer with a page, too
         return NOT_A_REGISTRY
-    if reply.status in (500, 502, 503, 504):
-        return _UNWELL
     return _HINTS.get(code) or _STATUS_HINTS.get(reply.status)
 
 
@@ -101,7 +104,7 @@ def _phrase(status: int) -> str:
         return "(a status that HTTP does not know)"
 
 
-def _told(code: str, text: str) -> str:
+def _show(code: str, text: str) -> str:
     if not text or code.lower() == text.lower():
         return f"({code})" if code and not text else quote(text)
     return f"{quote(text)} ({code})" if code else quote(text)
