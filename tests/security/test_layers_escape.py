@@ -254,14 +254,14 @@ def careless(path: str, layers: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("target", ["/outside", "../outside", "../" * 30 + "outside"])
-def test_the_canaries_sing_when_a_careless_tool_follows_a_symlink(target: str, tmp_path: Path) -> None:
+def test_a_careless_tool_that_follows_a_symlink_is_noticed_at_the_canaries(target: str, tmp_path: Path) -> None:
     layer = archive(symlink("w", to=target), file("w/file", "evil"))
     with pytest.raises(AssertionError), canaries(tmp_path):
         jail.run(tmp_path, careless, "/rootfs", [layer])
     assert (tmp_path / "outside/file").read_text() == "evil"
 
 
-def test_the_canaries_sing_whatever_is_done_to_them(tmp_path: Path) -> None:
+def test_each_way_to_touch_a_canary_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(AssertionError), canaries(tmp_path) as outside:
         os.link(outside / "file", tmp_path / "rootfs")
     harms: list[Callable[[Path], object]] = [

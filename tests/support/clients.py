@@ -33,7 +33,7 @@ class Time:
             monotonic=lambda: self.seconds,
             now=lambda: 1_800_000_000.0 + self.seconds,
             sleep=self.wait,
-            dice=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
 

@@ -127,7 +127,7 @@ def test_failures_without_progress_end_within_the_budget() -> None:
 def test_shortened_waits_count_at_their_full_length() -> None:
     time = Time()
     clock = time.clock()
-    attempts = Attempts(POLICY, Ear(), type(clock)(monotonic=lambda: 0.0, sleep=time.waits.append, dice=lambda: 0.5))
+    attempts = Attempts(POLICY, Ear(), type(clock)(monotonic=lambda: 0.0, sleep=time.waits.append, jitter=lambda: 0.5))
 
     def fail_for_ever() -> None:
         while True:

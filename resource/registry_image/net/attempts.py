@@ -14,12 +14,12 @@ from registry_image.record import record
 
 @record(kw_only=True)
 class Clock:
-    """Time as a parameter, in seconds. ``now`` is Unix time; ``dice``, a random number in [0, 1), spreads waits."""
+    """Time as a parameter, in seconds. ``now`` is Unix time; ``jitter``, a random number in [0, 1), spreads waits."""
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    dice: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
 
 
 class Attempts:
@@ -39,7 +39,8 @@ class Attempts:
         # Waits count at their nominal length: a test that shortens them must still reach the budget.
         elapsed = max(self._clock.monotonic() - self._since, self._waited)
         retry_after = error.retry_after if isinstance(error, RegistryError) else None
-        pause = self._policy.wait(self._failures, elapsed, retry_after, self._clock.dice()) if error.retryable else None
+        jitter = self._clock.jitter()
+        pause = self._policy.wait(self._failures, elapsed, retry_after, jitter) if error.retryable else None
         if pause is None:
             if self._failures > 1:
                 self._listener.note(f"giving up after {self._failures} tries in {elapsed:.1f} s")

@@ -101,7 +101,7 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "(a status that HTTP does not know)"
+        return "(not a status of HTTP)"
 
 
 def _show(code: str, text: str) -> str:

@@ -46,10 +46,10 @@ class RetryPolicy:
     longest: float = 20.0
     retries: int | None = None
 
-    def wait(self, failures: int, elapsed: float, retry_after: float | None, dice: float) -> float | None:
+    def wait(self, failures: int, elapsed: float, retry_after: float | None, jitter: float) -> float | None:
         """Seconds to wait after that many ``failures`` in ``elapsed`` seconds, or None to give up.
 
-        ``retry_after`` is honoured exactly, but for a shortest wait; ``dice`` in [0, 1) spreads the other waits (AWS,
+        ``retry_after`` is honoured exactly, but for a shortest wait; ``jitter`` in [0, 1) spreads the other waits (AWS,
         "Exponential backoff and jitter": half fixed, half random).
         """
         doublings = min(failures - 1, 16)
@@ -60,7 +60,7 @@ class RetryPolicy:
         elif self.retries is not None and (failures > self.retries or 2 * elapsed > self.budget):
             return None
         else:
-            pause = min(self.longest, self.first * 2.0**doublings) * (0.5 + dice)
+            pause = min(self.longest, self.first * 2.0**doublings) * (0.5 + jitter)
         return pause if elapsed + pause <= self.budget else None
 
 

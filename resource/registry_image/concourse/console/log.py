@@ -16,7 +16,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 def one_line(text: str) -> str:
     """``text`` as one line without control characters, because a build log obeys ANSI escapes.
 
-    Messages `quote` what is not theirs; this is the last door, for what they did not know to be strange.
+    Messages `quote` what is not theirs; this is the last check, for what they took for their own.
     """
     if len(text) > MAX_LINE:
         text = f"{text[:MAX_LINE]}…"  # the mark tells `Secrets.hide` that a secret may be cut in two here
