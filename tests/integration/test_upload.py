@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from collections.abc import Iterator
@@ -239,8 +240,17 @@ def test_insecure_lets_an_upload_go_inside_the_network(fake: FakeRegistry, tmp_p
     assert fake.repositories["some/name"].tags == {"latest": ONE.digest}
 
 
-def test_a_lost_session_is_started_again(fake: FakeRegistry, tmp_path: Path) -> None:
-    lost = fakeregistry.status(404, '{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "BLOB_UPLOAD_UNKNOWN"),
+        (416, "BLOB_UPLOAD_INVALID"),
+        (400, "BLOB_UPLOAD_INVALID"),
+        (400, "BLOB_UPLOAD_UNKNOWN"),
+    ],
+)
+def test_a_lost_session_is_started_again(fake: FakeRegistry, tmp_path: Path, status: int, code: str) -> None:
+    lost = fakeregistry.status(status, json.dumps({"errors": [{"code": code}]}))
     fake.script("PUT", "/uploads/", lost, lost)
     copied = push(tmp_path / "layout", ONE, writer_to(fake, "some/name"), "latest")
     assert copied.blobs_uploaded == 3

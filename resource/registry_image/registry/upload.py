@@ -40,7 +40,10 @@ _MAX_ANSWER = 64 * 1024
 #: A broken upload starts over this often, however long it took; then the client's retry policy decides.
 _MAX_RESTARTS = 5
 _CREATED = 201
+#: An upload session is lost if the answer has one of the statuses or codes. ECR answers 416 and BLOB_UPLOAD_INVALID
+#: (kaniko#607), ACR 404, Nexus 400.
 _SESSION_LOST = (404, 416)
+_SESSION_LOST_CODES = ("BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN")
 
 
 class _SourceFailed(Exception):
@@ -245,7 +248,7 @@ _CHANGED = "the registry says that it keeps something else than what was sent: i
 
 def _retryable(error: RegistryError | TransportError) -> RegistryError | TransportError:
     """The same error, but retryable if the registry has lost the upload session."""
-    if isinstance(error, RegistryError) and error.status in _SESSION_LOST:
+    if isinstance(error, RegistryError) and (error.status in _SESSION_LOST or error.code in _SESSION_LOST_CODES):
         return TransportError(error.message, hint=error.hint)
     return error
 
