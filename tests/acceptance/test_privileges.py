@@ -31,6 +31,7 @@ IMAGE = images.image(
 USER_NAMESPACE = ("unshare", "--user", "--map-root-user")
 NOT_ROOT = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 """A user namespace without privileges, whose user can still read the tests' interpreter."""
+OBEYS_MODES = ("capsh", "--drop=cap_dac_override,cap_dac_read_search", "--", "-c", 'exec "$@"', "sh")
 NO_MKNOD = ("capsh", "--drop=cap_mknod", "--", "-c", 'exec "$@"', "sh")
 
 
@@ -123,3 +124,21 @@ def test_the_umask_changes_nothing(umask: int, registry: Registry, repository_na
     assert modes["bin/su"] == 0o4755
     assert modes["dev"] == 0o755  # implied: layers.md 26
     assert modes["run/queue"] == 0o600
+
+
+def test_a_certificate_store_that_may_not_be_listed_is_passed_over(
+    tls_registry: Registry, repository_name: str, tmp_path: Path
+) -> None:
+    parts.need_root()
+    images.push(tls_registry, repository_name, IMAGE, "latest")
+    assert tls_registry.ca is not None
+    store = tmp_path / "certs"
+    store.mkdir(mode=0o700)
+    os.chown(store, 1000, 1000)
+    environment = {"SSL_CERT_DIR": str(store), "SSL_CERT_FILE": str(tls_registry.ca)}
+    source = {"repository": f"{tls_registry.host}/{repository_name}", "tag": "latest"}
+    program, *arguments = OBEYS_MODES
+    wrapper = [parts.need(program), *arguments]
+    outcome = runner.run("check", {"source": source}, environment=environment, wrapper=wrapper)
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.answer == [{"tag": "latest", "digest": IMAGE.digest}]

@@ -101,7 +101,12 @@ def dangling(directory: Path, pem: str) -> None:
     (directory / "0123abcd.0").symlink_to("authority.pem")
 
 
-@pytest.mark.parametrize("store", [hashed, bundle, dangling])
+def additional(directory: Path, pem: str) -> None:
+    """As Concourse's Helm chart adds authorities to a worker: a file beside the others, without a link by hash."""
+    (directory / "worker-additional-certs.pem").write_text(pem)
+
+
+@pytest.mark.parametrize("store", [hashed, bundle, dangling, additional])
 def test_a_store_mounted_over_the_image_s_is_the_one_that_is_trusted(
     engine: Engine,
     image: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -125,6 +126,24 @@ def test_without_a_store_of_single_files_the_bundle_is_read(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    assert resolves(secure, a_client())
+
+
+def test_a_file_of_the_store_is_trusted_whatever_its_name(
+    secure: FakeRegistry, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = tmp_path / "certs", Authority(tmp_path / "other").pem
+    store.mkdir()
+    (store / "README").write_text("no certificate")
+    (store / "lost.pem").symlink_to("/nowhere/lost.crt")
+    (store / "directory").mkdir()
+    os.mkfifo(store / "queue")
+    monkeypatch.setenv("SSL_CERT_DIR", str(store))
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    with pytest.raises(TransportError, match="not trusted"):
+        resolves(secure, a_client())
+    # As Concourse's Helm chart adds authorities to a worker. `openssl rehash` would skip a file of several.
+    (store / "worker-additional-certs.pem").write_text(other + authority.pem)
     assert resolves(secure, a_client())
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import ssl
+import stat
 
 from registry_image.errors import RequestError
 from registry_image.net.certificate import ClientCertificate
 from registry_image.record import record
 
 _HTTPS = ":443"
+#: The names under which OpenSSL looks for an authority in a directory.
+_BY_HASH = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
 @record(kw_only=True)
@@ -48,13 +53,38 @@ class TLS:
 
 
 def trust_bundle(context: ssl.SSLContext) -> None:
-    """Adds the bundle of the system's authorities (SSL_CERT_FILE, else ca-certificates.crt).
+    """Adds the system's authorities that OpenSSL does not look up by itself: those of the bundle (SSL_CERT_FILE, else
+    ca-certificates.crt), and those in other files of the directory.
 
-    A worker may mount its certificates without the files that their links lead to; then only the bundle has them.
-    Reading it takes 20 ms of CPU time, twice what starting Python does, so it waits for a certificate that is not
-    trusted without it.
+    A worker may mount its certificates without the files that their links lead to; then only the bundle has them. Or it
+    adds a file that is neither linked nor in the bundle, as with `workerAdditionalCerts` of Concourse's Helm chart;
+    registry-image, as all tools in Go, reads every file there. Reading the bundle takes 20 ms of CPU time, twice what
+    starting Python does, so all this waits for a certificate that is not trusted without it.
     """
     context.load_default_certs()
+    paths = ssl.get_default_verify_paths()
+    if paths.capath is not None:
+        for path in _other_files(paths.capath, paths.cafile):
+            with contextlib.suppress(OSError):  # it holds no certificate
+                context.load_verify_locations(path)
+
+
+def _other_files(directory: str, bundle: str | None) -> list[str]:
+    """The files in ``directory`` that are not the bundle and have no link by hash, each once."""
+    found = [bundle] if bundle else []
+    with contextlib.suppress(OSError):  # a directory that may not be read
+        found += os.listdir(directory)
+    names: dict[tuple[int, int], list[str]] = {}
+    for name in found:
+        with contextlib.suppress(OSError):  # a link that leads nowhere
+            status = os.stat(os.path.join(directory, name))
+            if stat.S_ISREG(status.st_mode):
+                names.setdefault((status.st_dev, status.st_ino), []).append(name)
+    return [
+        os.path.join(directory, each[0])
+        for each in names.values()
+        if bundle not in each and not any(map(_BY_HASH.fullmatch, each))
+    ]
 
 
 def _load_chain(context: ssl.SSLContext, certificate: ClientCertificate, field: str) -> None:
