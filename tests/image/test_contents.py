@@ -62,6 +62,11 @@ def test_what_no_step_reaches_is_not_there(entries: dict[str, TarInfo], what: st
     assert [path for path in entries if path == what or path.startswith(f"{what}/")] == []
 
 
+def test_no_package_brings_authorities_or_time_zones(entries: dict[str, TarInfo]) -> None:
+    # A second list of authorities could be trusted by mistake; all our times are UTC.
+    assert [path for path in entries if path.endswith("/cacert.pem") or "zoneinfo" in path] == []
+
+
 def test_no_build_tools_are_there(entries: dict[str, TarInfo]) -> None:
     names = {PurePosixPath(path).name for path in entries}
     assert not names & {"pip", "pip3", "gcc", "cc", "make", "pytest", "tkinter", "idlelib", "ensurepip", "unittest"}
