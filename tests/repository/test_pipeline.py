@@ -43,3 +43,12 @@ def test_every_variable_is_documented_at_the_top() -> None:
 def test_the_dockerfile_depends_on_no_architecture_and_names_no_index() -> None:
     text = (TOP / "Dockerfile").read_text()
     assert not re.search(r"amd64|x86_64|arm64|aarch64|://", text)
+
+
+def test_a_build_does_not_copy_what_it_wrote_itself() -> None:
+    # The checkout is the task's directory, and so what it puts out and caches is in the checkout.
+    tasks = [cast("Json", step["config"]) for step in all_steps() if step.get("image") == "oci-build-task"]
+    made = [each for task in tasks for each in cast("list[Json]", task["outputs"]) + cast("list[Json]", task["caches"])]
+    written = {each.get("name", each.get("path")) for each in made}
+    assert written == {"image", "cache"}
+    assert written <= set((TOP / ".dockerignore").read_text().splitlines())
