@@ -91,10 +91,12 @@ wheelhouse: setup ## Gather the image's packages beforehand, so that its build n
 	  $(DOWNLOAD) --only-binary=:all: --python-version $(IMAGE_PYTHON) --require-hashes --requirement
 	@$(DOWNLOAD) pip
 
+# The commit, `-dirty` where the checkout differs from it.
+REVISION = git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown
 image: ## Build the image; ARGS=… goes to the build
 	@DOCKER=$(DOCKER) .ci/engine
 	@$(DOCKER) build --target resource --tag $(IMAGE) --build-arg base_image=$(BASE_IMAGE) \
-	  --build-arg version=$(VERSION) --build-arg revision=$$(git rev-parse HEAD) $(ARGS) .
+	  --build-arg version=$(VERSION) --build-arg revision=$$($(REVISION)) $(ARGS) .
 
 bundle: ## Pack the built image and its SBOM for a worker's resource-types/, into dist/
 	@DOCKER=$(DOCKER) .ci/engine

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,10 +13,10 @@ import pytest
 TOP = Path(__file__).parents[2]
 
 
-def make(target: str, *arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path)}
+def make(target: str, *arguments: str, path: Path, checkout: Path = TOP) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path), "GIT_CEILING_DIRECTORIES": str(path)}
     command = ["make", "--no-print-directory", target, "IMAGE=image:test", "VERSION=1.2.3", "ARCH=amd64", *arguments]
-    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
 
 
 def engine(directory: Path, script: str) -> None:
@@ -47,3 +49,34 @@ def test_the_engine_that_docker_names_builds_the_image(tmp_path: Path) -> None:
     called = (tmp_path / "called").read_text().splitlines()
     assert called[0] == "info"
     assert called[1].startswith("build --target resource --tag image:test ")
+
+
+def test_the_revision_of_the_image_says_whether_the_checkout_was_changed(tmp_path: Path) -> None:
+    engine(tmp_path, "")
+    checkout = tmp_path / "checkout"
+    for name in ("Makefile", ".ci/engine"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(TOP / name, checkout / name)
+
+    def revision() -> str:
+        (tmp_path / "called").unlink(missing_ok=True)
+        assert make("image", "DOCKER=engine", path=tmp_path, checkout=checkout).returncode == 0
+        found = re.search(r"--build-arg revision=(\S*) ", (tmp_path / "called").read_text())
+        assert found is not None
+        return found[1]
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
+        done = subprocess.run(["git", *who, *arguments], cwd=checkout, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert revision() == "unknown"  # an archive of the sources
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=x")
+    git("tag", "v1")
+    commit = git("rev-parse", "HEAD")
+    assert revision() == commit
+    with (checkout / "Makefile").open("a") as changed:
+        changed.write("# changed\n")
+    assert revision() == f"{commit}-dirty"
