@@ -23,7 +23,9 @@ RUN set -- /build/pip-*.whl \
 COPY assets resource /out/opt/resource/
 COPY .ci/rootfs .ci/sbom pyproject.toml /build/
 ARG version=0.0.0
-RUN chmod 0755 /out/opt/resource/check /out/opt/resource/in /out/opt/resource/out \
+# A checkout's modes follow the umask of who made it; the image's do not.
+RUN chmod -R u=rwX,go=rX /out/opt/resource \
+ && chmod 0755 /out/opt/resource/check /out/opt/resource/in /out/opt/resource/out \
  && /build/rootfs /out \
  && PATH="/sbom/bin:$PATH" SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" /build/sbom /out /build/pyproject.toml "$version" \
       /out/opt/resource/sbom.cdx.json \
