@@ -6,8 +6,6 @@
 ARG base_image=python:3.13-slim-bookworm
 
 FROM ${base_image} AS build
-# All times in the layer, in seconds since 1970, so that two builds give the same digest.
-ARG SOURCE_DATE_EPOCH=0
 # `wheelhouse/` is there after `make wheelhouse`: then it is the only place that packages come from.
 COPY requirements.txt .ci/requirements-sbom.txt wheelhouse* /build/
 # Uninstalled: guessing of encodings, a compiler of C declarations, and a second cryptography. docs/image.md says how it was
@@ -23,6 +21,8 @@ RUN set -- /build/pip-*.whl \
 COPY assets resource /out/opt/resource/
 COPY .ci/rootfs .ci/sbom pyproject.toml /build/
 ARG version=0.0.0
+# The time of all files, in seconds since 1970, so that two builds give the same digest. BuildKit takes it for the image, too.
+ARG SOURCE_DATE_EPOCH=0
 # A checkout's modes follow the umask of who made it; the image's do not.
 RUN chmod -R u=rwX,go=rX /out/opt/resource \
  && chmod 0755 /out/opt/resource/check /out/opt/resource/in /out/opt/resource/out \

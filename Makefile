@@ -91,12 +91,14 @@ wheelhouse: setup ## Gather the image's packages beforehand, so that its build n
 	  $(DOWNLOAD) --only-binary=:all: --python-version $(IMAGE_PYTHON) --require-hashes --requirement
 	@$(DOWNLOAD) pip
 
-# The commit, `-dirty` where the checkout differs from it.
+# The commit, `-dirty` where the checkout differs from it; and its time, which all files of the image have.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 REVISION = git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown
 image: ## Build the image; ARGS=… goes to the build
 	@DOCKER=$(DOCKER) .ci/engine
 	@$(DOCKER) build --target resource --tag $(IMAGE) --build-arg base_image=$(BASE_IMAGE) \
-	  --build-arg version=$(VERSION) --build-arg revision=$$($(REVISION)) $(ARGS) .
+	  --build-arg version=$(VERSION) --build-arg revision=$$($(REVISION)) \
+	  --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(ARGS) .
 
 bundle: ## Pack the built image and its SBOM for a worker's resource-types/, into dist/
 	@DOCKER=$(DOCKER) .ci/engine

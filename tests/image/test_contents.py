@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
 from pathlib import Path, PurePosixPath
 from tarfile import TarInfo
 from typing import cast
@@ -60,6 +61,13 @@ def test_the_image_has_few_files(entries: dict[str, TarInfo]) -> None:
 )  # fmt: skip
 def test_what_no_step_reaches_is_not_there(entries: dict[str, TarInfo], what: str) -> None:
     assert [path for path in entries if path == what or path.startswith(f"{what}/")] == []
+
+
+def test_everything_has_the_time_of_the_commit(entries: dict[str, TarInfo], context: Path) -> None:
+    command = ["git", "log", "-1", "--format=%ct"]
+    time = int(subprocess.run(command, cwd=context, capture_output=True, check=True).stdout)
+    # The engine itself makes files in /etc and /dev for a container.
+    assert {entry.mtime for path, entry in entries.items() if path.startswith(("/opt", "/usr", "/var"))} == {time}
 
 
 def test_no_package_brings_authorities_or_time_zones(entries: dict[str, TarInfo]) -> None:

@@ -13,8 +13,14 @@ import pytest
 TOP = Path(__file__).parents[2]
 
 
-def make(target: str, *arguments: str, path: Path, checkout: Path = TOP) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": f"{path}:{os.environ['PATH']}", "HOME": str(path), "GIT_CEILING_DIRECTORIES": str(path)}
+def make(
+    target: str, *arguments: str, path: Path, checkout: Path = TOP, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = variables | {
+        "PATH": f"{path}:{os.environ['PATH']}",
+        "HOME": str(path),
+        "GIT_CEILING_DIRECTORIES": str(path),
+    }
     command = ["make", "--no-print-directory", target, "IMAGE=image:test", "VERSION=1.2.3", "ARCH=amd64", *arguments]
     return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
 
@@ -51,32 +57,35 @@ def test_the_engine_that_docker_names_builds_the_image(tmp_path: Path) -> None:
     assert called[1].startswith("build --target resource --tag image:test ")
 
 
-def test_the_revision_of_the_image_says_whether_the_checkout_was_changed(tmp_path: Path) -> None:
+def test_the_image_has_the_commits_time_and_says_whether_the_checkout_was_changed(tmp_path: Path) -> None:
     engine(tmp_path, "")
     checkout = tmp_path / "checkout"
     for name in ("Makefile", ".ci/engine"):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(TOP / name, checkout / name)
 
-    def revision() -> str:
+    def built(**variables: str) -> tuple[str, str]:
+        """The revision and the time that the engine was given."""
         (tmp_path / "called").unlink(missing_ok=True)
-        assert make("image", "DOCKER=engine", path=tmp_path, checkout=checkout).returncode == 0
-        found = re.search(r"--build-arg revision=(\S*) ", (tmp_path / "called").read_text())
-        assert found is not None
-        return found[1]
+        assert make("image", "DOCKER=engine", path=tmp_path, checkout=checkout, **variables).returncode == 0
+        given = dict(re.findall(r"--build-arg (\w+)=(\S*)", (tmp_path / "called").read_text()))
+        return given["revision"], given["SOURCE_DATE_EPOCH"]
 
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
-        done = subprocess.run(["git", *who, *arguments], cwd=checkout, capture_output=True, text=True, check=True)
+        environment = os.environ | {"GIT_COMMITTER_DATE": "1600000000 +0000"}
+        command = ["git", *who, *arguments]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    assert revision() == "unknown"  # an archive of the sources
+    assert built() == ("unknown", "0")  # an archive of the sources
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "--message=x")
     git("tag", "v1")
     commit = git("rev-parse", "HEAD")
-    assert revision() == commit
+    assert built() == (commit, "1600000000")
+    assert built(SOURCE_DATE_EPOCH="5") == (commit, "5")
     with (checkout / "Makefile").open("a") as changed:
         changed.write("# changed\n")
-    assert revision() == f"{commit}-dirty"
+    assert built() == (f"{commit}-dirty", "1600000000")
