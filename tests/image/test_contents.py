@@ -12,7 +12,9 @@ from typing import cast
 
 import pytest
 
+from tests.image.conftest import BASE
 from tests.image.container import content, files
+from tests.support import parts
 from tests.support.engine import Engine
 
 TOP = Path(__file__).parents[2]
@@ -92,6 +94,22 @@ print(len(links), [link for link in links if not os.path.exists(link)])
     counted = re.fullmatch(r"(\d+) \[\]\n", said)
     assert counted is not None, said
     assert int(counted[1]) > 100
+
+
+def test_a_base_without_a_library_that_is_needed_is_refused(engine: Engine, image: str, context: Path) -> None:
+    # libapt-pkg stands for a package's module: both need the library that the base has lost.
+    script = """
+mkdir -p /out/opt/resource /out/opt/.venv/bin /out/opt/.venv/lib/python3.11/site-packages/botocore/data/ec2
+cp /usr/lib/*/libapt-pkg.so.6.0 /out/opt/resource
+rm /usr/lib/*/libstdc++.so.6
+/rootfs /out 2>&1 && echo laid out
+"""
+    volume = f"--volume={context}/.ci/rootfs:/rootfs:ro"
+    run = [parts.need("docker"), f"--host={engine.url}", "run", "--rm", "--network=none", volume, BASE]
+    said = subprocess.run([*run, "sh", "-c", script], capture_output=True, text=True, check=False).stdout
+    assert "libraries that the base lacks:" in said
+    assert "libstdc++.so.6" in said
+    assert "laid out" not in said
 
 
 def test_the_tools_for_looking_around_run(engine: Engine, image: str) -> None:
