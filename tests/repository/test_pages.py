@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from registry_image.concourse.request.check import parse_check
 from tests.support import examples, tables
 
@@ -27,10 +29,15 @@ def test_every_request_that_readme_pipes_into_a_step_is_understood() -> None:
     assert {parse_check(request.encode()).source.tag for request in requests} == {"3"}
 
 
-def test_every_example_of_signatures_is_understood() -> None:
+@pytest.mark.parametrize("page", ["clouds.md", "signatures.md"])
+def test_every_example_of_logins_and_signatures_is_understood(page: str) -> None:
     found: set[str] = set()
-    for example in examples.objects(examples.of((tables.TOP / "docs" / "signatures.md").read_text())):
-        found |= examples.understood(example)
+    for example in examples.of((tables.TOP / "docs" / page).read_text()):
+        wholes = list(examples.objects(example))
+        if isinstance(example, dict) and not example.keys() & {"source", "resources", "var_sources"}:
+            wholes = [{"source": {**examples.SOURCE, **example}}]  # some fields, to be written into a source
+        for each in wholes:
+            found |= examples.understood(each)
     assert found == {"source", "put"}
 
 
