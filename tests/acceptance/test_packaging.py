@@ -33,7 +33,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(TOP / name, source)
     shutil.copytree(TOP / "resource", source / "resource", ignore=shutil.ignore_patterns("__pycache__"))
-    _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(source / "dist"), str(source))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(source / "dist"), str(source))
     (built,) = (source / "dist").glob("*.whl")
     return built
 
@@ -76,9 +78,11 @@ def run(programs: Path, script: str, request: dict[str, object], *arguments: Pat
 def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = archive.namelist()
+        times = {entry.date_time for entry in archive.infolist()}
         (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
     assert metadata["Version"] == VERSION
+    assert times == {(2023, 11, 14, 22, 13, 20)}  # SOURCE_DATE_EPOCH: the same source gives the same bytes
     assert set(metadata.get_all("Provides-Extra", [])) == {"aws", "azure", "gcp", "all"}
     assert "registry_image/concourse/request/schema/source.json" in names
     assert "registry_image/py.typed" in names
