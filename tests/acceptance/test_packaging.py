@@ -117,6 +117,15 @@ def test_the_console_scripts_check_and_get(plain: Path, registry: Registry, tmp_
     assert run(plain, "registry-image-out", {"source": source}, tmp_path).returncode == 1
 
 
+@pytest.mark.parametrize("step", ["check", "in", "out"])
+def test_the_help_of_a_console_script_names_it_as_it_is_called(plain: Path, step: str) -> None:
+    script = f"registry-image-{step}"
+    done = subprocess.run([plain / script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: {script} ")
+    assert f"' | {script}" in done.stdout
+    assert "assets/" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("source", "extra"),
     [
