@@ -128,6 +128,11 @@ def test_paths_targets_and_modules_that_pages_name_are_there() -> None:
     assert missing == []
 
 
+def test_contributing_lists_every_directory_of_tests() -> None:
+    listed = re.findall(r"^\| `(\w+)/` \|", (tables.TOP / "CONTRIBUTING.md").read_text(), re.M)
+    assert sorted(listed) == sorted({path.parent.name for path in (tables.TOP / "tests").glob("*/test_*.py")})
+
+
 def pages() -> list[Path]:
     return [*tables.TOP.glob("*.md"), *(tables.TOP / "docs").rglob("*.md")]
 
