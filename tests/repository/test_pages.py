@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,28 @@ def test_paths_targets_and_modules_that_pages_name_are_there() -> None:
 def test_contributing_lists_every_directory_of_tests() -> None:
     listed = re.findall(r"^\| `(\w+)/` \|", (tables.TOP / "CONTRIBUTING.md").read_text(), re.M)
     assert sorted(listed) == sorted({path.parent.name for path in (tables.TOP / "tests").glob("*/test_*.py")})
+
+
+def test_bounds_that_a_page_names_are_those_of_the_code() -> None:
+    source = "\n".join(path.read_text() for path in (tables.TOP / "resource").rglob("*.py"))
+    rows = section((tables.TOP / "docs" / "networks-and-registries.md").read_text(), "## Bounds").splitlines()
+    wrong = []
+    for bound, names in (row.split("|")[2:4] for row in rows if row.startswith("| ")):
+        for name in re.findall(r"`([A-Z_]+)`", names):
+            values = re.findall(rf"^{name}(?:: .+)? = ([\d_.* <]+)$", source, re.M)
+            if not any(form in bound for value in values for form in written(value)):
+                wrong.append((name, values, bound))
+    assert wrong == []
+
+
+def written(value: str) -> set[str]:
+    """How a page may write a number of the code."""
+    base, _, shift = value.partition("<<")
+    number = int(prod(float(factor) for factor in base.split("*"))) << int(shift or 0)
+    units = {"": 1, " KiB": 1 << 10, " MiB": 1 << 20, " TiB": 1 << 40}
+    words = {60: {"each minute"}, 86_400: {"a day"}}.get(number, set())
+    whole = {unit: number // size for unit, size in units.items() if number % size == 0}
+    return words | {f"{count:{sign}}{unit}" for unit, count in whole.items() for sign in ("", ",")}
 
 
 def pages() -> list[Path]:
