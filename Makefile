@@ -101,5 +101,5 @@ bundle: ## Pack the built image and its SBOM for a worker's resource-types/, int
 	@DOCKER=$(DOCKER) .ci/bundle $(IMAGE) $(VERSION) $(ARCH) dist
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist wheelhouse
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist resource/*.egg-info wheelhouse
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from email.parser import Parser
+from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -92,6 +93,16 @@ def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None
     assert "[Concourse](https://concourse-ci.org)" in readme
     assert "every field · clouds ·" in " ".join(readme.split())
     assert not [target for target in re.findall(r"\]\(([^)]*)\)", readme) if not target.startswith(("https:", "#"))]
+
+
+@pytest.mark.parametrize("ignored", [".gitignore", ".dockerignore"])
+def test_what_a_build_leaves_in_a_checkout_is_ignored(wheel: Path, ignored: str) -> None:
+    source = wheel.parents[1]
+    copied = {"pyproject.toml", "setup.py", "README.md", "LICENSE", "resource", "registry_image", "start.py"}
+    left = {path.name for path in (*source.iterdir(), *(source / "resource").iterdir())} - copied
+    patterns = [line.removeprefix("**").strip("/") for line in (TOP / ignored).read_text().splitlines()]
+    assert left == {"build", "dist", "registry_image_resource.egg-info"}
+    assert [name for name in left if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 def test_links_of_the_readme_lead_to_the_source_that_a_build_names() -> None:
