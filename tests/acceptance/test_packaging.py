@@ -24,7 +24,9 @@ pytestmark = pytest.mark.xdist_group("packaging")
 
 TOP = Path(__file__).parents[2]
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/app"
-Install = Callable[[str], Path]
+Install = Callable[..., Path]
+#: Packages with one wheel for every Python, whose oldest version can thus be installed for each.
+PURE = ("requests", "jsonschema", "botocore")
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +45,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Installs the wheel with these extras, such as ``[aws]``, in a fresh environment; its directory of programs."""
+    """Installs the wheel with these extras, such as ``[aws]``, in a fresh environment; its directory of programs.
 
-    def install(extras: str) -> Path:
+    ``oldest`` takes the oldest versions of the `PURE` packages that the project allows.
+    """
+
+    def install(extras: str, *, oldest: bool = False) -> Path:
         directory = tmp_path_factory.mktemp("environment")
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
         pins = re.findall(r"(?m)^[\w.-]+==[\w.]+", (TOP / "requirements.txt").read_text())
+        if oldest:
+            allowed = re.findall(rf'"({"|".join(PURE)})>=([\d.]+)"', (TOP / "pyproject.toml").read_text())
+            assert sorted(name for name, _ in allowed) == sorted(PURE)
+            pins = [f"{name}=={version}" for name, version in allowed]
         (directory / "constraints").write_text("\n".join(pins))
         python = directory / "bin" / "python"
         _pip(str(python), "install", "--constraint", str(directory / "constraints"), f"{wheel}{extras}")
@@ -64,7 +73,7 @@ def plain(install: Install) -> Path:
 
 @pytest.fixture(scope="module")
 def with_aws(install: Install) -> Path:
-    return install("[aws]")
+    return install("[aws]", oldest=True)
 
 
 def _pip(python: str, *arguments: str) -> None:
@@ -150,6 +159,20 @@ def test_a_cloud_that_is_not_installed_is_a_clear_error(plain: Path, source: dic
     assert (done.returncode, done.stdout) == (1, "")
     assert "which is not installed" in done.stderr
     assert f"pip install 'registry-image-resource[{extra}]'" in done.stderr
+
+
+def test_ca_certs_alone_are_trusted_with_the_oldest_requests_that_is_allowed(
+    with_aws: Path, tls_registry: Registry
+) -> None:
+    content = images.image(images.layer(tar.archive(tar.file("a", "b"))))
+    images.push(tls_registry, "packaging/secure", content, "latest")
+    source = tls_registry.source("packaging/secure")
+    checked = run(with_aws, "registry-image-check", {"source": source})
+    assert (checked.returncode, checked.stderr) == (0, "")
+    del source["ca_certs"]
+    refused = run(with_aws, "registry-image-check", {"source": source})
+    assert "not trusted" in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_an_extra_installs_its_cloud_and_no_other(with_aws: Path) -> None:
