@@ -35,7 +35,7 @@ demo: setup ## check → in of an image with a hard-linked git, from a registry 
 test: parts ## Run the tests; ARGS=… goes to pytest
 	@$(PY) -m pytest -q --numprocesses=auto --dist=loadgroup $(ARGS)
 
-lint: setup ## Hold format, style, types and scripts against the rules
+lint: setup ## Check format, style and types
 	@$(VENV)/bin/ruff format --check $(CODE)
 	@$(VENV)/bin/ruff check $(CODE)
 	@$(VENV)/bin/mypy
@@ -71,7 +71,7 @@ requirements: ## Pin the newest versions that pyproject.toml allows
 	@$(COMPILE) pyproject.toml --all-extras --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group sbom --output-file .ci/requirements-sbom.txt
 
-trusted-root: setup ## Renew whom keyless signatures are believed by default, from sigstore's wheel
+trusted-root: setup ## Renew the default trusted root of keyless signatures, from sigstore's wheel
 	@$(PY) .ci/trusted-root resource/registry_image/signing/public_good.json
 
 # The image: the engine that builds it (docker, podman), its base, the Python in that, its name, and the version and
@@ -105,5 +105,5 @@ bundle: ## Pack the built image and its SBOM for a worker's resource-types/, int
 	@DOCKER=$(DOCKER) .ci/bundle $(IMAGE) $(VERSION) $(ARCH) dist
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist wheelhouse
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist resource/*.egg-info wheelhouse
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from email.parser import Parser
+from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -23,7 +24,9 @@ pytestmark = pytest.mark.xdist_group("packaging")
 
 TOP = Path(__file__).parents[2]
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/app"
-Install = Callable[[str], Path]
+Install = Callable[..., Path]
+#: Packages with one wheel for every Python, whose oldest version can thus be installed for each.
+PURE = ("requests", "jsonschema", "botocore")
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +36,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(TOP / name, source)
     shutil.copytree(TOP / "resource", source / "resource", ignore=shutil.ignore_patterns("__pycache__"))
-    _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(source / "dist"), str(source))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        _pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(source / "dist"), str(source))
     (built,) = (source / "dist").glob("*.whl")
     return built
 
 
 @pytest.fixture(scope="module")
 def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Installs the wheel with these extras, such as ``[aws]``, in a fresh environment; its directory of programs."""
+    """Installs the wheel with these extras, such as ``[aws]``, in a fresh environment; its directory of programs.
 
-    def install(extras: str) -> Path:
+    ``oldest`` takes the oldest versions of the `PURE` packages that the project allows.
+    """
+
+    def install(extras: str, *, oldest: bool = False) -> Path:
         directory = tmp_path_factory.mktemp("environment")
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
         pins = re.findall(r"(?m)^[\w.-]+==[\w.]+", (TOP / "requirements.txt").read_text())
+        if oldest:
+            allowed = re.findall(rf'"({"|".join(PURE)})>=([\d.]+)"', (TOP / "pyproject.toml").read_text())
+            assert sorted(name for name, _ in allowed) == sorted(PURE)
+            pins = [f"{name}=={version}" for name, version in allowed]
         (directory / "constraints").write_text("\n".join(pins))
         python = directory / "bin" / "python"
         _pip(str(python), "install", "--constraint", str(directory / "constraints"), f"{wheel}{extras}")
@@ -61,7 +73,7 @@ def plain(install: Install) -> Path:
 
 @pytest.fixture(scope="module")
 def with_aws(install: Install) -> Path:
-    return install("[aws]")
+    return install("[aws]", oldest=True)
 
 
 def _pip(python: str, *arguments: str) -> None:
@@ -76,9 +88,11 @@ def run(programs: Path, script: str, request: dict[str, object], *arguments: Pat
 def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = archive.namelist()
+        times = {entry.date_time for entry in archive.infolist()}
         (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
     assert metadata["Version"] == VERSION
+    assert times == {(2023, 11, 14, 22, 13, 20)}  # SOURCE_DATE_EPOCH: the same source gives the same bytes
     assert set(metadata.get_all("Provides-Extra", [])) == {"aws", "azure", "gcp", "all"}
     assert "registry_image/concourse/request/schema/source.json" in names
     assert "registry_image/py.typed" in names
@@ -88,6 +102,16 @@ def test_the_wheel_has_the_version_the_schemas_and_no_tests(wheel: Path) -> None
     assert "[Concourse](https://concourse-ci.org)" in readme
     assert "every field · clouds ·" in " ".join(readme.split())
     assert not [target for target in re.findall(r"\]\(([^)]*)\)", readme) if not target.startswith(("https:", "#"))]
+
+
+@pytest.mark.parametrize("ignored", [".gitignore", ".dockerignore"])
+def test_what_a_build_leaves_in_a_checkout_is_ignored(wheel: Path, ignored: str) -> None:
+    source = wheel.parents[1]
+    copied = {"pyproject.toml", "setup.py", "README.md", "LICENSE", "resource", "registry_image", "start.py"}
+    left = {path.name for path in (*source.iterdir(), *(source / "resource").iterdir())} - copied
+    patterns = [line.removeprefix("**").strip("/") for line in (TOP / ignored).read_text().splitlines()]
+    assert left == {"build", "dist", "registry_image_resource.egg-info"}
+    assert [name for name in left if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 def test_links_of_the_readme_lead_to_the_source_that_a_build_names() -> None:
@@ -113,6 +137,15 @@ def test_the_console_scripts_check_and_get(plain: Path, registry: Registry, tmp_
     assert run(plain, "registry-image-out", {"source": source}, tmp_path).returncode == 1
 
 
+@pytest.mark.parametrize("step", ["check", "in", "out"])
+def test_the_help_of_a_console_script_names_it_as_it_is_called(plain: Path, step: str) -> None:
+    script = f"registry-image-{step}"
+    done = subprocess.run([plain / script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: {script} ")
+    assert f"' | {script}" in done.stdout
+    assert "assets/" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("source", "extra"),
     [
@@ -126,6 +159,20 @@ def test_a_cloud_that_is_not_installed_is_a_clear_error(plain: Path, source: dic
     assert (done.returncode, done.stdout) == (1, "")
     assert "which is not installed" in done.stderr
     assert f"pip install 'registry-image-resource[{extra}]'" in done.stderr
+
+
+def test_ca_certs_alone_are_trusted_with_the_oldest_requests_that_is_allowed(
+    with_aws: Path, tls_registry: Registry
+) -> None:
+    content = images.image(images.layer(tar.archive(tar.file("a", "b"))))
+    images.push(tls_registry, "packaging/secure", content, "latest")
+    source = tls_registry.source("packaging/secure")
+    checked = run(with_aws, "registry-image-check", {"source": source})
+    assert (checked.returncode, checked.stderr) == (0, "")
+    del source["ca_certs"]
+    refused = run(with_aws, "registry-image-check", {"source": source})
+    assert "not trusted" in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_an_extra_installs_its_cloud_and_no_other(with_aws: Path) -> None:

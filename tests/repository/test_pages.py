@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from pathlib import Path
+
+import pytest
 
 from registry_image.concourse.request.check import parse_check
 from tests.support import examples, tables
@@ -27,10 +30,15 @@ def test_every_request_that_readme_pipes_into_a_step_is_understood() -> None:
     assert {parse_check(request.encode()).source.tag for request in requests} == {"3"}
 
 
-def test_every_example_of_signatures_is_understood() -> None:
+@pytest.mark.parametrize("page", ["clouds.md", "signatures.md"])
+def test_every_example_of_logins_and_signatures_is_understood(page: str) -> None:
     found: set[str] = set()
-    for example in examples.objects(examples.of((tables.TOP / "docs" / "signatures.md").read_text())):
-        found |= examples.understood(example)
+    for example in examples.of((tables.TOP / "docs" / page).read_text()):
+        wholes = list(examples.objects(example))
+        if isinstance(example, dict) and not example.keys() & {"source", "resources", "var_sources"}:
+            wholes = [{"source": {**examples.SOURCE, **example}}]  # some fields, to be written into a source
+        for each in wholes:
+            found |= examples.understood(each)
     assert found == {"source", "put"}
 
 
@@ -105,19 +113,52 @@ def test_links_between_our_pages_lead_somewhere() -> None:
 
 def test_paths_targets_and_modules_that_pages_name_are_there() -> None:
     makefile = (tables.TOP / "Makefile").read_text()
+    modules = [path.as_posix() for folder in ("resource", "tests") for path in (tables.TOP / folder).rglob("*.py")]
     missing = []
     for page in pages():
         text = page.read_text()
         for path in re.findall(r"`((?:tests|benchmarks|docs|assets|resource|\.ci)/[\w./-]+)`", text):
             if not (tables.TOP / path).exists():
                 missing.append((page.name, path))
+        # Pages about the code leave out the directory that they are about.
+        for path in re.findall(r"`([\w/]+\.py)`", text):
+            if not (tables.TOP / path).exists() and not any(module.endswith(f"/{path}") for module in modules):
+                missing.append((page.name, path))
         for target in re.findall(r"(?:^|`)make ([a-z][\w-]*)", text, re.M):
             if not re.search(rf"^{target}:", makefile, re.M):
                 missing.append((page.name, f"make {target}"))
-        for module in re.findall(r"python -m ((?:benchmarks|tests)\.[\w.]+)", text):
-            if not (tables.TOP / f"{module.replace('.', '/')}.py").exists():
-                missing.append((page.name, module))
+        for python, module in re.findall(r"(\S*python) -m ((?:benchmarks|tests)\.[\w.]+)", text):
+            # Only the Python of `make setup` has the packages that they need.
+            if not python.endswith(".venv/bin/python") or not (tables.TOP / f"{module.replace('.', '/')}.py").exists():
+                missing.append((page.name, f"{python} -m {module}"))
     assert missing == []
+
+
+def test_contributing_lists_every_directory_of_tests() -> None:
+    listed = re.findall(r"^\| `(\w+)/` \|", (tables.TOP / "CONTRIBUTING.md").read_text(), re.M)
+    assert sorted(listed) == sorted({path.parent.name for path in (tables.TOP / "tests").glob("*/test_*.py")})
+
+
+def test_bounds_that_a_page_names_are_those_of_the_code() -> None:
+    source = "\n".join(path.read_text() for path in (tables.TOP / "resource").rglob("*.py"))
+    rows = section((tables.TOP / "docs" / "networks-and-registries.md").read_text(), "## Bounds").splitlines()
+    wrong = []
+    for bound, names in (row.split("|")[2:4] for row in rows if row.startswith("| ")):
+        for name in re.findall(r"`([A-Z_]+)`", names):
+            values = re.findall(rf"^{name}(?:: .+)? = ([\d_.* <]+)$", source, re.M)
+            if not any(form in bound for value in values for form in written(value)):
+                wrong.append((name, values, bound))
+    assert wrong == []
+
+
+def written(value: str) -> set[str]:
+    """How a page may write a number of the code."""
+    base, _, shift = value.partition("<<")
+    number = int(prod(float(factor) for factor in base.split("*"))) << int(shift or 0)
+    units = {"": 1, " KiB": 1 << 10, " MiB": 1 << 20, " TiB": 1 << 40}
+    words = {60: {"each minute"}, 86_400: {"a day"}}.get(number, set())
+    whole = {unit: number // size for unit, size in units.items() if number % size == 0}
+    return words | {f"{count:{sign}}{unit}" for unit, count in whole.items() for sign in ("", ",")}
 
 
 def pages() -> list[Path]:

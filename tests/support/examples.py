@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 
 import yaml
@@ -26,8 +27,8 @@ SOURCE = {"repository": "example", "tag": "1"}
 
 
 def blocks(text: str) -> list[str]:
-    """The YAML blocks of a Markdown page."""
-    return re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    """The YAML blocks of a Markdown page, also those in its lists."""
+    return [textwrap.dedent(block) for block in re.findall(r"^ *```yaml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)]
 
 
 def by_heading(text: str) -> dict[str, str]:

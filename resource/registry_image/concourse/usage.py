@@ -10,25 +10,25 @@ from registry_image.version import VERSION
 _VERSION = """{"tag": "latest", "digest": "sha256:…"}"""
 _ABOUT = {
     "check": (
-        "check <request.json",
+        "",
         "Lists the versions of an image: writes a JSON array to stdout, the oldest version first.",
         """{"source": {"repository": "alpine", "tag": "latest"}}""",
-        "assets/check",
+        "",
     ),
     "in": (
-        "in DIRECTORY <request.json",
+        " DIRECTORY",
         "Downloads the image of a version, which check printed, into DIRECTORY: rootfs/\nand metadata files.",
         """{"source": {"repository": "alpine"}, "version": """ + _VERSION + "}",
-        "assets/in /tmp/alpine",
+        " /tmp/alpine",
     ),
     "out": (
-        "out DIRECTORY <request.json",
+        " DIRECTORY",
         "Pushes an image that lies below DIRECTORY, and moves tags to it.",
         """{"source": {"repository": "registry.example/app", "tag": "latest"}, "params": {"image": "image.tar"}}""",
-        "assets/out /tmp/build",
+        " /tmp/build",
     ),
 }
-_HELP = """usage: {usage}
+_HELP = """usage: {name}{arguments} <request.json
 
 {summary}
 Reads one JSON object from stdin: `source`, and what the step needs besides.
@@ -36,7 +36,7 @@ Writes messages to stderr. Exits with 0, with 1 and an error message, or with 70
 if it has a bug.
 
 Example:
-  echo '{request}' | {command}
+  echo '{request}' | {command}{example}
 In a container: docker run -i --rm IMAGE /opt/resource/{step} …
 
 options:
@@ -46,9 +46,13 @@ options:
 
 
 def usage(step: str) -> str:
-    """The text of ``--help``."""
-    line, summary, request, command = _ABOUT[step]
-    return _HELP.format(step=step, usage=line, summary=summary, request=request, command=command)
+    """The text of ``--help``, with the name of the console script if that was called."""
+    script = f"registry-image-{step}"
+    name, command = (script, script) if sys.argv[0].endswith(script) else (step, f"assets/{step}")
+    arguments, summary, request, example = _ABOUT[step]
+    return _HELP.format(
+        step=step, name=name, arguments=arguments, summary=summary, request=request, command=command, example=example
+    )
 
 
 def version_line(step: str) -> str:
