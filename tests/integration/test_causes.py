@@ -85,7 +85,7 @@ def test_a_stall_says_how_long_was_waited_and_where_to_look(after: int) -> None:
     with fake_registry() as registry:
         registry.add("a/b", images.image(), "1")
         registry.script("GET", "/manifests/", stall(after), always=True)
-        repository = a_repository(registry, "a/b", client=a_client(policy=ONCE))
+        repository = a_repository(registry, "a/b", client=a_client(policy=ONCE, stall=STALL))
         with pytest.raises(TransportError, match=rf"stalled: no byte came in {STALL:.3g} s$") as caught:
             repository.tagged("1")
     assert "firewall" in (caught.value.hint or "")
