@@ -218,6 +218,14 @@ def test_a_check_of_many_tags_that_is_stopped_names_its_repository_and_a_tag() -
     assert f"stopped by SIGTERM: check: {doing}\n" in outcome.stderr
 
 
+def test_a_signal_that_comes_in_a_finalizer_ends_the_step() -> None:
+    """Python ignores what a finalizer raises, also what the handler of a signal raises there."""
+    finalizer = "'__del__': lambda self: os.kill(os.getpid(), 15)"
+    done = a_check_that(f"type('X', (), {{{finalizer}}})(); __import__('threading').Event().wait(60); return []")
+    assert (done.returncode, done.stdout) == (143, b"")
+    assert done.stderr.splitlines() == [b"stopped by SIGTERM: check: looking at 127.0.0.1:1/x"]
+
+
 def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:
     done = a_check_that("raise KeyError('nobody thought of this')")
     assert (done.returncode, done.stdout) == (70, b"")
