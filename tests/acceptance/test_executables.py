@@ -202,14 +202,14 @@ def test_a_check_of_many_tags_that_is_stopped_names_its_repository_and_a_tag() -
 
     def hold(ask: Ask, answer: Answer) -> Reply:
         reached.set()
-        over.wait(30)
+        over.wait(120)
         return answer()
 
     with fake_registry() as registry:
         registry.add("some/name", images.image(), "1.0.0", "1.0.1")
         registry.script("HEAD", "/manifests/", hold, always=True)
         process = runner.start("check", {"source": {"repository": f"{registry.host}/some/name"}})
-        assert reached.wait(30)
+        assert reached.wait(120)
         process.send_signal(signal.SIGTERM)
         outcome = runner.finish(process, timeout=20)
         over.set()
