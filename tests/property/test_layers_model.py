@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from registry_image.errors import ExtractionError
@@ -105,7 +105,7 @@ def expected(layers: list[list[Member]]) -> Tree:
 GIT = Member(path=b"usr/bin/git", data=b"ELF", mode=0o755)
 
 
-@settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(layers=LAYERS)
 @example(
     layers=[
