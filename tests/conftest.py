@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from registry_image.net.secrets import SECRETS
+from tests.support import parts
 from tests.support.clients import Time
 from tests.support.ear import Ear
 from tests.support.engine import Engine, docker_engine
@@ -31,6 +32,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartRegistry = Callable[[Config], Registry]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("dist", "no") == "no":  # xdist's workers inherit what they need to know
+        parts.set_caller_aside()
 
 
 @pytest.hookimpl(wrapper=True)
