@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 
@@ -11,7 +10,7 @@ import pytest
 from tests.support import images, runner
 from tests.support.fakehttp import Ask, Reply
 from tests.support.fakeregistry import Answer, fake_registry, status
-from tests.support.silent import silent_host
+from tests.support.silent import closed_port, silent_host
 
 IMAGE = images.image()
 REQUEST_SECONDS = 15
@@ -29,9 +28,8 @@ def timed(request: dict[str, object]) -> tuple[runner.Outcome, float]:
 
 
 def test_a_check_of_a_registry_that_is_down_makes_one_retry() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    message = runner.failed(runner.check(source(f"127.0.0.1:{port}", tag="latest")), "connection refused")
+    with closed_port() as (address, port):
+        message = runner.failed(runner.check(source(f"{address}:{port}", tag="latest")), "connection refused")
     assert message.count("trying again in") == 1
     assert "giving up after 2 tries" in message
 

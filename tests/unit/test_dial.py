@@ -13,7 +13,7 @@ import pytest
 
 from registry_image.net import dial as dialling
 from registry_image.net.dial import Address, connect, dial, look_up
-from tests.support.silent import silent_host
+from tests.support.silent import closed_port, silent_host
 
 SOON = 0.6
 """Seconds for all addresses together, where none answers. STAGGER is a quarter of one."""
@@ -37,9 +37,10 @@ def dropping() -> Iterator[Address]:
         yield at(*name)
 
 
-def refusing() -> Address:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return at(*server.getsockname())
+@contextlib.contextmanager
+def refusing() -> Iterator[Address]:
+    with closed_port() as name:
+        yield at(*name)
 
 
 def open_sockets() -> set[str]:
@@ -62,7 +63,7 @@ def test_an_address_that_drops_packets_does_not_hold_up_the_next() -> None:
 
 def test_an_address_that_refuses_is_followed_by_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "STAGGER", 60.0)
-    with listening() as alive, connect([refusing(), alive], ENOUGH) as connection:
+    with refusing() as first, listening() as alive, connect([first, alive], ENOUGH) as connection:
         assert connection.getpeername() == alive[3]
 
 
@@ -72,8 +73,8 @@ def test_an_address_of_a_family_that_is_missing_is_passed_over() -> None:
 
 
 def test_the_error_is_that_of_the_first_address() -> None:
-    with pytest.raises(ConnectionRefusedError):
-        connect([refusing(), (socket.AF_INET, 99, 0, ("127.0.0.1", 1))], ENOUGH)
+    with refusing() as first, pytest.raises(ConnectionRefusedError):
+        connect([first, (socket.AF_INET, 99, 0, ("127.0.0.1", 1))], ENOUGH)
 
 
 def test_all_addresses_share_one_time() -> None:
@@ -85,9 +86,9 @@ def test_all_addresses_share_one_time() -> None:
 
 
 def test_no_socket_is_left_but_the_connection() -> None:
-    with dropping() as dead, listening() as alive:
+    with dropping() as dead, refusing() as refuses, listening() as alive:
         before = open_sockets()
-        with connect([dead, refusing(), alive], ENOUGH):
+        with connect([dead, refuses, alive], ENOUGH):
             assert len(open_sockets() - before) == 1
         with pytest.raises(TimeoutError):
             connect([dead, dead], SOON)
