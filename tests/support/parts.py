@@ -48,11 +48,12 @@ _of_caller: dict[str, str] = {}
 
 def set_caller_aside() -> None:
     """From now on the environment has nothing that would change what is tested: no proxies, authorities and identities
-    of the caller, and no repository, which git has in the environment of a hook."""
+    of the caller, no repository, which git has in the environment of a hook, no warnings as errors, which pip fails by.
+    """
     for name in [*os.environ]:
         if _NETWORK.fullmatch(name):
             _of_caller[name] = os.environ.pop(name)
-        elif name.startswith("GIT_"):
+        elif name.startswith("GIT_") or name == "PYTHONWARNINGS":
             del os.environ[name]
 
 
