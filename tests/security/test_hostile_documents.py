@@ -13,7 +13,9 @@ import pytest
 from registry_image.errors import ContentError, InvalidManifest, NoMatchingPlatform
 from registry_image.oci import cached, mediatype
 from registry_image.oci.cached import CachedReader
-from registry_image.oci.descriptor import MAX_BLOB_SIZE
+from registry_image.oci.config import MAX_CONFIG_SIZE
+from registry_image.oci.content import read_small_blob
+from registry_image.oci.descriptor import MAX_BLOB_SIZE, Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
@@ -83,6 +85,14 @@ def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPat
             with reader.blob(layer) as pieces:
                 assert b"".join(pieces) == config.data
     assert len(inner.opened) == 2 + 2 * 3
+
+
+def test_a_config_over_its_bound_is_refused_before_it_is_read() -> None:
+    reader = MemoryReader()
+    large = Descriptor(media_type=mediatype.OCI_CONFIG, digest=Digest.of(b""), size=MAX_CONFIG_SIZE + 1)
+    with pytest.raises(InvalidManifest, match=f"^config: {MAX_CONFIG_SIZE + 1} bytes: more than {MAX_CONFIG_SIZE}$"):
+        read_small_blob(reader, large, "config", limit=MAX_CONFIG_SIZE)
+    assert reader.opened == []
 
 
 @pytest.mark.parametrize("media_type", [mediatype.OCI_MANIFEST, mediatype.OCI_INDEX])
