@@ -128,7 +128,7 @@ def test_a_chunk_without_a_size_is_told_and_asked_for_again(size: bytes) -> None
     with accepting(handle) as host:
         request = Request(method="GET", url=f"http://{host}/x", what="ask it")
         with pytest.raises(TransportError, match=r": the connection ended before the answer did$"):
-            a_client(time=time).fetch(request, 1000)
+            a_client(time=time, stall=STALL).fetch(request, 1000)
     assert time.waits
 
 
