@@ -160,6 +160,7 @@ def readable(path: Path) -> Tree:
 
 
 @pytest.mark.rule(48)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not IS_ROOT, reason="is the second run")
 def test_without_root_the_tree_is_the_same_but_for_owners() -> None:
     # A user namespace, because another user might not be allowed to read the interpreter.
@@ -168,7 +169,7 @@ def test_without_root_the_tree_is_the_same_but_for_owners() -> None:
         parts.lacking("user namespaces", "run the tests where unshare --user is allowed")
     command = [*enter, sys.executable, "-m", "pytest"]
     answer = subprocess.run(
-        [*command, "-q", "-p", "no:cacheprovider", __file__],
+        [*command, "-q", "--color=no", "--timeout=0", "-p", "no:cacheprovider", __file__],
         env=os.environ | {"CI": "false"},  # there this test is skipped, which CI does not allow
         capture_output=True,
         text=True,
