@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.set-up
+# Files are UTF-8, whatever the locale.
+export PYTHONUTF8 := 1
 CODE := resource tests benchmarks
 
 .DEFAULT_GOAL := help

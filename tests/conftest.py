@@ -10,17 +10,20 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from registry_image.net.secrets import SECRETS
+from tests.support import parts
 from tests.support.clients import Time
 from tests.support.ear import Ear
 from tests.support.engine import Engine, docker_engine
 from tests.support.registry import Config, Registry, docker_registry
 
-# A busy machine is no bug: examples have no deadline of their own. `make fuzz` looks for long.
-settings.register_profile("default", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=100_000)
+# A busy machine is no bug: examples have no deadline of their own, and may be made slowly. They are the same in every
+# run: a find by chance would fail a change that has nothing to do with it. `make fuzz` looks for others, for long.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", PATIENT, derandomize=True, database=None)
+settings.register_profile("fuzz", PATIENT, derandomize=False, max_examples=100_000)
 settings.load_profile("default")
 
 # Whoever starts the tests in the background may have SIGINT ignored, and that is inherited: tests of interrupts, and
@@ -29,6 +32,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartRegistry = Callable[[Config], Registry]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("dist", "no") == "no":  # xdist's workers inherit what they need to know
+        parts.set_caller_aside()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -202,20 +202,28 @@ def test_a_check_of_many_tags_that_is_stopped_names_its_repository_and_a_tag() -
 
     def hold(ask: Ask, answer: Answer) -> Reply:
         reached.set()
-        over.wait(30)
+        over.wait(120)
         return answer()
 
     with fake_registry() as registry:
         registry.add("some/name", images.image(), "1.0.0", "1.0.1")
         registry.script("HEAD", "/manifests/", hold, always=True)
         process = runner.start("check", {"source": {"repository": f"{registry.host}/some/name"}})
-        assert reached.wait(30)
+        assert reached.wait(120)
         process.send_signal(signal.SIGTERM)
         outcome = runner.finish(process, timeout=20)
         over.set()
     assert outcome.status == 143
     doing = f"looking at {registry.host}/some/name: waiting for 1.0.0, 1 of 2"
     assert f"stopped by SIGTERM: check: {doing}\n" in outcome.stderr
+
+
+def test_a_signal_that_comes_in_a_finalizer_ends_the_step() -> None:
+    """Python ignores what a finalizer raises, also what the handler of a signal raises there."""
+    finalizer = "'__del__': lambda self: os.kill(os.getpid(), 15)"
+    done = a_check_that(f"type('X', (), {{{finalizer}}})(); __import__('threading').Event().wait(60); return []")
+    assert (done.returncode, done.stdout) == (143, b"")
+    assert done.stderr.splitlines() == [b"stopped by SIGTERM: check: looking at 127.0.0.1:1/x"]
 
 
 def test_a_failure_of_our_own_is_a_traceback_and_exit_70() -> None:

@@ -94,7 +94,7 @@ def stall(registry: FakeRegistry, moment: Moment) -> threading.Event:
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     """Poll: another process writes to disk without notifying us."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, runner.finish(process).stderr
         assert time.monotonic() < deadline

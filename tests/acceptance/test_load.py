@@ -47,7 +47,7 @@ def test_the_shortest_simulation_measures_every_phase_and_draws_it(tmp_path: Pat
     picture = tmp_path / "load.svg"
     command = [sys.executable, "-m", "benchmarks.outage", f"--picture={picture}"]
     plan = ["--seconds=0.3", "--interval=0.5", "--resources=2"]
-    shown = subprocess.run([*command, *plan], cwd=DOCS.parent, capture_output=True, text=True, check=False, timeout=60)
+    shown = subprocess.run([*command, *plan], cwd=DOCS.parent, capture_output=True, text=True, check=False, timeout=240)
     assert shown.returncode == 0, shown.stderr
     root = ElementTree.fromstring(picture.read_text())  # noqa: S314 (our own picture)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"

@@ -17,7 +17,7 @@ from zipfile import ZipFile
 import pytest
 
 from registry_image.version import VERSION
-from tests.support import images, tar
+from tests.support import images, parts, tar
 from tests.support.registry import Registry
 
 pytestmark = pytest.mark.xdist_group("packaging")
@@ -77,7 +77,8 @@ def with_aws(install: Install) -> Path:
 
 
 def _pip(python: str, *arguments: str) -> None:
-    subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True)
+    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, env=parts.with_network(), check=True)
 
 
 def run(programs: Path, script: str, request: dict[str, object], *arguments: Path) -> subprocess.CompletedProcess[str]:

@@ -764,7 +764,7 @@ def test_a_signal_ends_a_put(artifacts: Path) -> None:
         fake.script("PUT", "/uploads/", hold, always=True)
         request = {"source": {"repository": f"{fake.host}/some/name", "tag": "v1"}, "params": {"image": "image"}}
         process = runner.start("out", request, artifacts)
-        assert sending.wait(30)
+        assert sending.wait(120)
         process.terminate()
         outcome = runner.finish(process, timeout=9)
         assert outcome.status == 128 + signal.SIGTERM

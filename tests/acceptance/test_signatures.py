@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -180,9 +181,9 @@ def test_a_bundle_of_rekor_v2_counts_by_its_timestamp(registry_: FakeRegistry, t
 
 
 def cpu_seconds(run: Callable[[], runner.Outcome]) -> float:
-    """What the quicker of two runs takes."""
+    """What the quickest of three runs takes."""
     taken = []
-    for _ in range(2):
+    for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run().status == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -190,12 +191,12 @@ def cpu_seconds(run: Callable[[], runner.Outcome]) -> float:
     return min(taken)
 
 
-def test_to_verify_an_identity_takes_less_than_half_a_second(registry_: FakeRegistry, tmp_path: Path) -> None:
+def test_to_verify_an_identity_takes_less_than_the_smallest_get(registry_: FakeRegistry, tmp_path: Path) -> None:
     registry_.add(NAME, IMAGE, "1")
     attach_keyless(registry_, "bundle", Recipe(version="0.0.2", promise=False, stamped=("tsa",)))
-    places = (tmp_path / str(number) for number in range(4))
+    places = (tmp_path / str(number) for number in itertools.count())
     plain = cpu_seconds(lambda: get(registry_, next(places)))
-    assert cpu_seconds(lambda: get(registry_, next(places), verify=keyless())) - plain < 0.5
+    assert cpu_seconds(lambda: get(registry_, next(places), verify=keyless())) < 2 * plain
 
 
 def test_without_verify_no_signature_is_asked_for(registry_: FakeRegistry, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import parts
 from tests.support.base import PYTHON, base_rootfs, cache_directory
 from tests.support.engine import Engine
 
@@ -22,7 +23,7 @@ IMAGE = "resource:test"
 
 def make(context: Path, engine: Engine, *arguments: str) -> str:
     """Run make in ``context`` against ``engine``, with this session's interpreter; what it printed."""
-    environment = os.environ | {"DOCKER_HOST": engine.url, "DOCKER_BUILDKIT": "0"}
+    environment = parts.with_network() | {"DOCKER_HOST": engine.url, "DOCKER_BUILDKIT": "0"}
     command = ["make", "--no-print-directory", f"PY={sys.executable}", f"IMAGE={IMAGE}", *arguments]
     done = subprocess.run(command, cwd=context, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

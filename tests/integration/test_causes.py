@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 
 from registry_image.errors import TransportError
+from registry_image.net import scheme
 from registry_image.net.http import Request
 from registry_image.net.retry import ONCE
 from registry_image.net.tls import TLS
@@ -15,8 +16,16 @@ from tests.support import images
 from tests.support.certificates import Authority, KeyPair
 from tests.support.clients import STALL, a_client, a_repository
 from tests.support.fakeregistry import fake_registry, stall
+from tests.support.silent import closed_port
 
 DAYS = datetime.timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def slow_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On loopback, which may be plain, TLS has 0.3 seconds at first: few on a busy machine for clients that never ask
+    again."""
+    monkeypatch.setattr(scheme, "PROBE_TIMEOUT", scheme.MAX_PROBE_TIMEOUT)
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +73,18 @@ def test_a_certificate_of_an_unknown_authority_says_that_insecure_does_not_help(
     assert "`insecure: true` does not help" in (error.hint or "")
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("protocol", ["http", "https"])
 @pytest.mark.parametrize("user", ["", "user:pa55@"])
 def test_a_proxy_that_is_down_is_named_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, scheme: str, user: str
+    monkeypatch: pytest.MonkeyPatch, protocol: str, user: str
 ) -> None:
-    with fake_registry() as gone:
-        host = gone.host
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(f"{scheme}_proxy", f"http://{user}{host}")
-    with pytest.raises(TransportError) as caught:
-        a_client(policy=ONCE).fetch(Request(method="GET", url=f"{scheme}://registry.example.com/", what="ask"), 10)
-    assert caught.value.message == f"ask: registry.example.com: the proxy {host} failed: connection refused"
+    request = Request(method="GET", url=f"{protocol}://registry.example.com/", what="ask")
+    with closed_port() as (address, port):
+        monkeypatch.setenv(f"{protocol}_proxy", f"http://{user}{address}:{port}")
+        with pytest.raises(TransportError) as caught:
+            a_client(policy=ONCE).fetch(request, 10)
+    failed = f"the proxy {address}:{port} failed: connection refused"
+    assert caught.value.message == f"ask: registry.example.com: {failed}"
     assert "https_proxy" in (caught.value.hint or "")
 
 
@@ -85,7 +93,7 @@ def test_a_stall_says_how_long_was_waited_and_where_to_look(after: int) -> None:
     with fake_registry() as registry:
         registry.add("a/b", images.image(), "1")
         registry.script("GET", "/manifests/", stall(after), always=True)
-        repository = a_repository(registry, "a/b", client=a_client(policy=ONCE))
+        repository = a_repository(registry, "a/b", client=a_client(policy=ONCE, stall=STALL))
         with pytest.raises(TransportError, match=rf"stalled: no byte came in {STALL:.3g} s$") as caught:
             repository.tagged("1")
     assert "firewall" in (caught.value.hint or "")

@@ -17,7 +17,7 @@ from registry_image.oci.reference import RepositoryName
 from registry_image.registry.mirror import MirroredRepository
 from registry_image.registry.repository import Repository
 from tests.support import images
-from tests.support.clients import a_client
+from tests.support.clients import STALL, a_client
 from tests.support.ear import Ear
 from tests.support.faultproxy import FaultProxy, How, fault_proxy
 from tests.support.registry import Registry
@@ -57,7 +57,7 @@ def read(repository: Repository) -> bytes:
 @pytest.mark.parametrize("how", ["close", "reset", "stall"])
 def test_a_download_survives_faults_at_many_places(proxy: FaultProxy, repository_name: str, how: How) -> None:
     ear = Ear()
-    repository = through(proxy, repository_name, a_client(ear=ear))
+    repository = through(proxy, repository_name, a_client(ear=ear, stall=STALL))
     assert repository.resolve("1") is not None  # finds the scheme before the first fault
     places = [1, 200, 5_000, 300_000] if how == "stall" else [0, 1, 100, 1000, 4096, 65_536, 100_000, 1_000_000]
     for place in places:

@@ -117,9 +117,7 @@ def test_a_list_of_tags_may_take_longer_to_begin_than_a_manifest(registry: FakeR
         released.wait(0.6)
         return answer()
 
-    client = Client(tls=TLS(), policy=ONCE, listener=Ear(), clock=Time().clock(), timeouts=Timeouts(stall=0.2))
-    repository = a_repository(registry, NAME, client=client)
-    assert repository.resolve("latest") is not None
+    repository = a_repository(registry, NAME, client=a_client(policy=ONCE, stall=0.2))
     registry.script("GET", "/tags/list", late)
     assert list(repository.tags()) == ["latest"]
     registry.script("HEAD", "/manifests/", late, always=True)
@@ -132,13 +130,17 @@ def test_a_list_of_tags_may_take_longer_to_begin_than_a_manifest(registry: FakeR
 
 
 def a_check(
-    registry: FakeRegistry, time: Time, *, credentials: Credentials | None = None, patience: Patience = CHECK_PATIENCE
+    registry: FakeRegistry,
+    time: Time,
+    *,
+    credentials: Credentials | None = None,
+    patience: Patience = CHECK_PATIENCE,
+    stall: float | None = None,
 ) -> Repository:
-    """With a short time to stall, which passes in truth; an answer's time passes by ``time``."""
+    """The time to ``stall`` passes in truth; an answer's time passes by ``time``."""
     policy, timeouts = patience
-    client = Client(
-        tls=TLS(), policy=policy, listener=Ear(), clock=time.clock(), timeouts=replace(timeouts, stall=STALL)
-    )
+    timeouts = replace(timeouts, stall=stall or timeouts.stall)
+    client = Client(tls=TLS(), policy=policy, listener=Ear(), clock=time.clock(), timeouts=timeouts)
     return a_repository(registry, NAME, client=client, credentials=credentials)
 
 
@@ -150,8 +152,9 @@ def test_a_registry_that_hangs_is_waited_for_once_also_with_credentials(registry
         return stall()(ask, answer)
 
     registry.script("GET", "/v2/$", hang, always=True)
+    login = Credentials(username="me", password="secret")
     with pytest.raises(TransportError, match=r"ask .* how to log in: .*stalled"):
-        a_check(registry, time, credentials=Credentials(username="me", password="secret")).resolve("latest")
+        a_check(registry, time, credentials=login, stall=STALL).resolve("latest")
     assert len(registry.log) == 1
 
 

@@ -22,7 +22,7 @@ def status_of(url: str, authorization: str | None = None, registry: Registry | N
     request = urllib.request.Request(url, headers={"Authorization": authorization} if authorization else {})  # noqa: S310
     context = ssl.create_default_context(cafile=str(registry.ca)) if registry and registry.ca else None
     try:
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:  # noqa: S310
             return answer.status, answer.headers
     except urllib.error.HTTPError as error:
         with error:
@@ -71,7 +71,7 @@ def test_the_token_server_lets_strangers_pull_only(token_registry: Registry) -> 
 
 def token_of(registry: Registry, scope: str) -> str:
     assert registry.tokens is not None
-    with urllib.request.urlopen(f"{registry.tokens.url}?service=tests&scope={scope}", timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"{registry.tokens.url}?service=tests&scope={scope}", timeout=60) as answer:  # noqa: S310
         return str(json.load(answer)["token"])
 
 

@@ -32,6 +32,7 @@ from tests.support.fakehttp import Reply, serve
 from tests.support.fakeregistry import FakeRegistry, drop, fake_registry
 from tests.support.faultproxy import accepting, fault_proxy, talker, tunnelling_proxy
 from tests.support.registry import Registry
+from tests.support.silent import closed_port
 
 NAME = "some/image"
 BUILT = images.image(b"layer")
@@ -590,11 +591,11 @@ def test_tls_through_a_tunnel_is_verified_as_without_one(authority: Authority, m
 
 
 def test_a_dead_proxy_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_registry() as gone:
-        host = gone.host
-    monkeypatch.setenv("https_proxy", f"http://user:pa55@{host}")
-    with pytest.raises(TransportError, match=rf"the proxy {host} failed: connection refused$") as caught:
-        Repository(a_client(), RepositoryName.parse("registry.example.com/a/b")).resolve("1")
+    repository = Repository(a_client(), RepositoryName.parse("registry.example.com/a/b"))
+    with closed_port() as (address, port):
+        monkeypatch.setenv("https_proxy", f"http://user:pa55@{address}:{port}")
+        with pytest.raises(TransportError, match=f"the proxy {address}:{port} failed: connection refused$") as caught:
+            repository.resolve("1")
     assert "pa55" not in caught.value.message
 
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry_image.errors import ExtractionError
@@ -55,7 +55,7 @@ def with_checksums(data: bytearray) -> bytes:
 
 
 @pytest.mark.rule(50)
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(changes=CHANGES)
 def test_changed_bytes_are_laid_out_or_refused(changes: list[tuple[int, bytes]]) -> None:
     data = bytearray(UPPER)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from registry_image.errors import ExtractionError
@@ -105,7 +105,7 @@ def expected(layers: list[list[Member]]) -> Tree:
 GIT = Member(path=b"usr/bin/git", data=b"ELF", mode=0o755)
 
 
-@settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(layers=LAYERS)
 @example(
     layers=[
@@ -160,6 +160,7 @@ def readable(path: Path) -> Tree:
 
 
 @pytest.mark.rule(48)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not IS_ROOT, reason="is the second run")
 def test_without_root_the_tree_is_the_same_but_for_owners() -> None:
     # A user namespace, because another user might not be allowed to read the interpreter.
@@ -168,7 +169,7 @@ def test_without_root_the_tree_is_the_same_but_for_owners() -> None:
         parts.lacking("user namespaces", "run the tests where unshare --user is allowed")
     command = [*enter, sys.executable, "-m", "pytest"]
     answer = subprocess.run(
-        [*command, "-q", "-p", "no:cacheprovider", __file__],
+        [*command, "-q", "--color=no", "--timeout=0", "-p", "no:cacheprovider", __file__],
         env=os.environ | {"CI": "false"},  # there this test is skipped, which CI does not allow
         capture_output=True,
         text=True,

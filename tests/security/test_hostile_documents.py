@@ -13,7 +13,9 @@ import pytest
 from registry_image.errors import ContentError, InvalidManifest, NoMatchingPlatform
 from registry_image.oci import cached, mediatype
 from registry_image.oci.cached import CachedReader
-from registry_image.oci.descriptor import MAX_BLOB_SIZE
+from registry_image.oci.config import MAX_CONFIG_SIZE
+from registry_image.oci.content import read_small_blob
+from registry_image.oci.descriptor import MAX_BLOB_SIZE, Descriptor
 from registry_image.oci.digest import Digest
 from registry_image.oci.manifest import MAX_CHILDREN, Index, Manifest, parse_manifest
 from registry_image.oci.platform import Platform
@@ -23,6 +25,7 @@ from registry_image.transfer.copy import graph_of
 from registry_image.transfer.mutate import annotate
 from registry_image.transfer.select import select_image
 from tests.support import images, tar
+from tests.support.growth import assert_linear
 from tests.support.memory import MemoryReader
 
 AMD64 = Platform("linux", "amd64")
@@ -84,24 +87,33 @@ def test_no_more_documents_are_remembered_than_fit(monkeypatch: pytest.MonkeyPat
     assert len(inner.opened) == 2 + 2 * 3
 
 
-@pytest.mark.parametrize("media_type", [mediatype.OCI_MANIFEST, mediatype.OCI_INDEX])
-def test_an_index_of_ten_thousand_platforms_is_searched_quickly(media_type: str) -> None:
-    entries = [
-        {
-            "mediaType": media_type,
-            "digest": ONE.digest,
-            "size": 1,
-            "platform": {"os": "linux", "architecture": f"a{at}"},
-        }
-        for at in range(MAX_CHILDREN)
-    ]
-    raw = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}).encode()
+def test_a_config_over_its_bound_is_refused_before_it_is_read() -> None:
     reader = MemoryReader()
-    reader.manifests[images.digest_of(raw)] = raw
-    begun = process_time()
-    with pytest.raises(NoMatchingPlatform):
-        select_image(reader, reader.manifest(Digest.parse(images.digest_of(raw))), AMD64)
-    assert process_time() - begun < 2.0
+    large = Descriptor(media_type=mediatype.OCI_CONFIG, digest=Digest.of(b""), size=MAX_CONFIG_SIZE + 1)
+    with pytest.raises(InvalidManifest, match=f"^config: {MAX_CONFIG_SIZE + 1} bytes: more than {MAX_CONFIG_SIZE}$"):
+        read_small_blob(reader, large, "config", limit=MAX_CONFIG_SIZE)
+    assert reader.opened == []
+
+
+@pytest.mark.parametrize("media_type", [mediatype.OCI_MANIFEST, mediatype.OCI_INDEX])
+def test_an_index_of_many_platforms_is_searched_in_proportion(media_type: str) -> None:
+    def seconds(count: int) -> float:
+        entries = [
+            {
+                "mediaType": media_type,
+                "digest": ONE.digest,
+                "size": 1,
+                "platform": {"os": "linux", "architecture": f"a{at}"},
+            }
+            for at in range(count)
+        ]
+        raw = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries}).encode()
+        begun = process_time()
+        with pytest.raises(NoMatchingPlatform):
+            select_image(MemoryReader(), parse_manifest(raw), AMD64)
+        return process_time() - begun
+
+    assert_linear(seconds, 1000)
 
 
 def test_half_of_a_surrogate_pair_stays_as_it_was_when_a_manifest_is_annotated() -> None:

@@ -260,7 +260,7 @@ def test_a_redirect_to_nowhere_is_an_error_of_ours(
 HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     code=st.sampled_from([200, 201, 204, 206, 301, 302, 307, 400, 401, 403, 404, 405, 416, 418, 429, 500, 503, 599]),
     headers=st.dictionaries(

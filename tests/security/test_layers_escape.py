@@ -229,7 +229,7 @@ ENTRIES: st.SearchStrategy[Callable[[str], bytes]] = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(layers=st.lists(st.lists(ENTRIES, max_size=8), min_size=1, max_size=3))
 def test_no_combination_reaches_outside(
     layers: list[list[Callable[[str], bytes]]], tmp_path_factory: pytest.TempPathFactory

@@ -57,7 +57,7 @@ def moto(*, checking: bool) -> Iterator[AWS]:
             # Like INITIAL_NO_AUTH_ACTION_COUNT in the environment, but from now on.
             plain = {"Content-Type": "text/plain"}
             request = urllib.request.Request(f"{found[0]}/moto-api/reset-auth", b"0", plain)  # noqa: S310 (our own server)
-            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+            urllib.request.urlopen(request, timeout=60).close()  # noqa: S310
         yield AWS(url=found[0], access_key=access_key, secret_key=secret_key)
 
 

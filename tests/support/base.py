@@ -43,7 +43,7 @@ def base_rootfs() -> Path:
             _RELEASE,
             str(made),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=parts.with_network(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         made.rename(cached)
     return cached

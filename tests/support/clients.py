@@ -7,14 +7,14 @@ from typing import Protocol
 from registry_image.auth.credentials import Credentials
 from registry_image.net.attempts import Clock
 from registry_image.net.client import Client
-from registry_image.net.retry import RetryPolicy, Timeouts
+from registry_image.net.retry import BUILD, RetryPolicy, Timeouts
 from registry_image.net.tls import TLS
 from registry_image.oci.reference import RepositoryName
 from registry_image.registry.repository import Repository
 from tests.support.ear import Ear
 
-STALL = 0.3
-"""Seconds: long enough for a loopback answer on a busy machine, short enough to wait for."""
+STALL = 1.0
+"""Seconds for a test that waits for a stall: as short as a busy machine allows. All others have a build's patience."""
 
 
 class Time:
@@ -43,13 +43,14 @@ def a_client(
     time: Time | None = None,
     tls: TLS | None = None,
     policy: RetryPolicy | None = None,
+    stall: float = BUILD.stall,
 ) -> Client:
     return Client(
         tls=tls or TLS(),
         policy=policy or RetryPolicy(budget=60.0),
         listener=ear or Ear(),
         clock=(time or Time()).clock(),
-        timeouts=Timeouts(stall=STALL),
+        timeouts=Timeouts(stall=stall),
     )
 
 

@@ -104,7 +104,7 @@ def _build(work: Path) -> images.Content:
     )
     _run(
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--skip=cleanup/apt/lists",
-        f"--customize-hook={download}", codename(), str(tree), *sources(),
+        f"--customize-hook={download}", codename(), str(tree), *sources(), environment=parts.with_network(),
     )  # fmt: skip
     layers = []
     before: dict[Name, State] = {}

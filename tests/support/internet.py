@@ -24,6 +24,8 @@ from tests.support.certificates import Authority
 from tests.support.fakehttp import in_background
 
 TIMEOUT_SECONDS = 30
+#: Seconds for one try to reach a `black_hole`, and to import a cloud's library on a slow machine.
+SOON = 15.0
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
 

@@ -24,12 +24,15 @@ def lay_out(path: str, layers: tuple[bytes, ...], umask: int) -> list[str]:
     """`unpack` without a jail: for layers that could not lead out of ``path`` if all checks failed."""
     ear = Ear()
     os.mkdir(path)
-    os.umask(umask)
-    with Root(path) as root:
-        applier = Applier(root, ear)
-        for number, layer in enumerate(layers, 1):
-            what = f"layer {number}"
-            applier.apply(TarReader([layer], what), what)
-        applier.finish()
-    assert os.umask(umask) == umask
+    before = os.umask(umask)
+    try:
+        with Root(path) as root:
+            applier = Applier(root, ear)
+            for number, layer in enumerate(layers, 1):
+                what = f"layer {number}"
+                applier.apply(TarReader([layer], what), what)
+            applier.finish()
+    finally:
+        after = os.umask(before)
+    assert after == umask
     return ear.notes

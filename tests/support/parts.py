@@ -8,6 +8,7 @@ installs them if it can.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import NoReturn
 
@@ -39,6 +40,26 @@ PACKAGES = {
 }
 SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 """PATH with the sbin directories, which not every login has."""
+_NETWORK = re.compile(
+    r"(?i:(?:https?|all|no)_proxy)|(?:AWS|AZURE|DOCKER|GCE|GOOGLE)_\w+|SSL_CERT_\w+|(?:CURL|REQUESTS)_CA_BUNDLE"
+)
+_of_caller: dict[str, str] = {}
+
+
+def set_caller_aside() -> None:
+    """From now on the environment has nothing that would change what is tested: no proxies, authorities and identities
+    of the caller, no repository, which git has in the environment of a hook, no warnings as errors, which pip fails by.
+    """
+    for name in [*os.environ]:
+        if _NETWORK.fullmatch(name):
+            _of_caller[name] = os.environ.pop(name)
+        elif name.startswith("GIT_") or name == "PYTHONWARNINGS":
+            del os.environ[name]
+
+
+def with_network() -> dict[str, str]:
+    """The environment for programs that fetch packages: only the caller knows the way to them."""
+    return os.environ | _of_caller
 
 
 def find(program: str) -> str | None:

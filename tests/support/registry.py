@@ -86,7 +86,7 @@ class Registry:
         marker = f"/mark/{next(self._marks)}"
         context = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
         with contextlib.suppress(urllib.error.HTTPError):
-            urllib.request.urlopen(self.url + marker, context=context, timeout=10)  # noqa: S310 (our own server)
+            urllib.request.urlopen(self.url + marker, context=context, timeout=60)  # noqa: S310 (our own server)
         line = self._server.wait_for(f"GET {marker} ")
         return self._server.lines.index(line) + 1
 

@@ -1,4 +1,4 @@
-"""Hosts that do not answer."""
+"""Hosts that do not answer, or refuse."""
 
 from __future__ import annotations
 
@@ -21,4 +21,13 @@ def silent_host(*, accepts: bool, address: str = "127.0.0.1", port: int = 0) -> 
                 waiting.connect(name)
             except TimeoutError:
                 break
+        yield name[0], name[1]
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[tuple[str, int]]:
+    """An address and a port that refuse connections: taken, so that no other test can listen there meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        name = taken.getsockname()
         yield name[0], name[1]

@@ -7,7 +7,6 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from time import monotonic
 
 import pytest
 
@@ -119,7 +118,7 @@ def test_a_connection_that_is_closed_without_an_answer_is_told_and_tried_again(m
 
 @pytest.mark.parametrize("size", [b"-5", b"f" * 20, b"z", b""])
 def test_a_chunk_without_a_size_is_told_and_asked_for_again(size: bytes) -> None:
-    begin, time = monotonic(), Time()
+    time = Time()
 
     def handle(client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
@@ -129,9 +128,8 @@ def test_a_chunk_without_a_size_is_told_and_asked_for_again(size: bytes) -> None
     with accepting(handle) as host:
         request = Request(method="GET", url=f"http://{host}/x", what="ask it")
         with pytest.raises(TransportError, match=r": the connection ended before the answer did$"):
-            a_client(time=time).fetch(request, 1000)
+            a_client(time=time, stall=STALL).fetch(request, 1000)
     assert time.waits
-    assert monotonic() - begin < len(time.waits) * STALL
 
 
 class Drip(io.RawIOBase):
@@ -203,25 +201,21 @@ def an_impatient_client() -> Client:
 
 @pytest.mark.parametrize("line", [b"", b"1;extension=", b"3\r\nabc\r\n", b"0\r\nTrailer: "], ids=repr)
 def test_the_lines_around_chunks_that_drip_have_an_end(line: bytes) -> None:
-    begin = monotonic()
     with dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line) as host:
         request = Request(method="GET", url=f"http://{host}/x", what="ask it")
         with pytest.raises(TransportError, match=f"stalled: the lines of its answer had no end in {STALL:.3g} s"):
             an_impatient_client().fetch(request, 1000)
-    assert monotonic() - begin < 20 * STALL
 
 
 @pytest.mark.parametrize(
     "words", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 900, EARLY], ids=len
 )
 def test_a_proxys_answer_to_connect_that_drips_has_an_end(words: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = monotonic()
     with dripping(words) as host:
         monkeypatch.setenv("https_proxy", f"http://{host}")
         request = Request(method="GET", url="https://registry.example/x", what="ask it")
         with pytest.raises(TransportError, match=f"ask it: .*the proxy {host} failed: no connection in time"):
             an_impatient_client().fetch(request, 1000)
-    assert monotonic() - begin < 20 * STALL
 
 
 def test_a_proxys_answer_to_connect_has_the_bounds_of_any_head(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,4 +223,4 @@ def test_a_proxys_answer_to_connect_has_the_bounds_of_any_head(monkeypatch: pyte
         monkeypatch.setenv("https_proxy", f"http://{host}")
         request = Request(method="GET", url="https://registry.example/x", what="ask it")
         with pytest.raises(TransportError, match="the headers are more than"):
-            an_impatient_client().fetch(request, 1000)
+            a_client(policy=ONCE).fetch(request, 1000)

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Callable
-from time import monotonic
+from time import process_time
 from urllib.parse import quote_plus
 
 import pytest
@@ -124,17 +124,17 @@ def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\\", "%25", "&#x", "&", "\\u00", "\\u005c"])
 def test_many_escapes_take_time_in_proportion(text: str) -> None:
-    begin = monotonic()
+    begin = process_time()
     hidden(text * (100_000 // len(text)))
-    assert monotonic() - begin < 5
+    assert process_time() - begin < 5
 
 
 @pytest.mark.parametrize("token", ["x", "ab", "0123456789abcdef"])
 @pytest.mark.parametrize("cut", ["…", "xx…", "xxxxx…", "ababab…"])
 def test_many_cuts_take_time_in_proportion(token: str, cut: str) -> None:
-    begin = monotonic()
+    begin = process_time()
     hidden(cut * (MAX_LINE // len(cut)), token * (65_536 // len(token)), token * (4000 // len(token)))
-    assert monotonic() - begin < 5
+    assert process_time() - begin < 5
 
 
 def test_a_secret_of_three_characters_would_be_found_in_ordinary_words() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from registry_image.rootfs import removal
 from registry_image.rootfs.removal import remove_tree
-from tests.support import filesystem
+from tests.support import filesystem, jail
 from tests.support.tree import snapshot
 
 #: Deeper than Python's stack, than the limit of open files below, and than one path can be.
@@ -53,6 +53,21 @@ def test_a_tree_is_removed_with_all_its_content_and_symlinks_are_not_followed(tm
     assert sorted(gone) == [b"tree", b"tree/a", b"tree/a/b", b"tree/empty"]
     assert os.listdir(tmp_path) == ["outside"]
     assert snapshot(tmp_path / "outside") == before
+
+
+def remove_the_link() -> None:
+    remove_tree(os.open("/", os.O_RDONLY), b"link")
+
+
+@pytest.mark.rule(29)
+def test_a_symlink_in_place_of_the_tree_is_an_error_and_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_text("kept")
+    (tmp_path / "link").symlink_to("outside")
+    with pytest.raises(NotADirectoryError):
+        jail.run(tmp_path, remove_the_link)
+    assert (tmp_path / "outside/file").read_text() == "kept"
+    assert (tmp_path / "link").is_symlink()
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 7, 100])

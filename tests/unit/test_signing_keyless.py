@@ -465,6 +465,7 @@ BROKEN = {
     "with the subject as a DNS name": Broken(
         recipe=recipe(names=(x509.DNSName("ci.test"),)), says="names nobody", lenient="the policy's"
     ),
+    "without a subject": Broken(recipe=recipe(names=()), says="not one of a trusted authority"),
     # What was signed.
     "of another image": Broken(
         recipe=recipe(

@@ -329,7 +329,7 @@ def test_an_error_in_a_later_layer_ends_everything_at_once(tmp_path: Path) -> No
     started = time.monotonic()
     with pytest.raises(TransportError, match="connection refused"):
         unpacked(reader, content, tmp_path)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < TIMEOUT / 2
     release.set()
 
 
@@ -350,7 +350,7 @@ def test_a_wrong_digest_in_a_later_layer_ends_everything_at_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("at", ["the start", "the middle"])
-def test_an_interrupt_ends_everything_within_two_seconds(tmp_path: Path, at: str) -> None:
+def test_an_interrupt_ends_everything_although_a_download_hangs(tmp_path: Path, at: str) -> None:
     content = images.image(*(layer(tar.file(f"f{number}", NOISE[number:])) for number in range(6)))
     reader = MemoryReader(content)
     release = threading.Event()
@@ -365,9 +365,10 @@ def test_an_interrupt_ends_everything_within_two_seconds(tmp_path: Path, at: str
         yield data
 
     reader.pieces[content.blobs[1].digest] = interrupts
+    gc.collect()  # an interrupt that comes while another test's garbage is finalized is lost
     with pytest.raises(KeyboardInterrupt):
         unpacked(reader, content, tmp_path)
-    assert time.monotonic() - interrupted[0] < 2
+    assert time.monotonic() - interrupted[0] < TIMEOUT / 2
     release.set()
 
 

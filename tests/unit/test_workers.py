@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -260,6 +261,7 @@ def test_a_signal_unwinds_the_caller_while_all_threads_hang_and_nothing_more_is_
         release.wait(TIMEOUT)
 
     before = set(threading.enumerate())
+    gc.collect()  # an interrupt that comes while another test's garbage is finalized is lost
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         parallel_map(act, range(100), 3)

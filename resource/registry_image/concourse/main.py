@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_REQUEST_SIZE = 16 * 1024 * 1024
 #: Seconds to clean up after a signal; Concourse sends SIGKILL after 10.
 CLEAN_UP_TIME = 9
+#: Seconds after which a signal that came in a finalizer is raised again.
+MOMENT = 0.01
 
 EXIT_REFUSED = 1
 #: EX_SOFTWARE in sysexits.h.
@@ -222,8 +224,18 @@ def _stop_on_signals() -> None:
         signal.alarm(CLEAN_UP_TIME)
         raise Interrupted(number)
 
+    def stop_later(lost: sys.UnraisableHookArgs) -> None:
+        """Python drops what is raised in a finalizer, such as that of a directory's handle."""
+        if not isinstance(lost.exc_value, Interrupted):
+            sys.__unraisablehook__(lost)
+            return
+        number = lost.exc_value.number
+        signal.signal(signal.SIGALRM, lambda *_: stop(number, None))
+        signal.setitimer(signal.ITIMER_REAL, MOMENT)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    sys.unraisablehook = stop_later
 
 
 def _write_answer(descriptor: int, data: bytes) -> None:
