@@ -507,6 +507,16 @@ def test_the_first_challenge_of_another_host_is_not_answered(registry: FakeRegis
     assert all("authorization" not in ask.headers for ask in [*registry.log, *other.log])
 
 
+def test_the_question_how_to_log_in_does_not_follow_a_redirect_into_this_network(
+    registry: FakeRegistry, time: Time
+) -> None:
+    with fake_registry() as other:
+        registry.script("GET", "/v2/$", redirect(f"{other.url.replace('127.0.0.1', '127.0.0.2')}/v2/"))
+        a_reader(registry, time, USER).resolve("1")
+        assert len(registry.asked("GET", "/v2/$")) == 1
+        assert other.log == []
+
+
 def test_trouble_of_the_token_server_after_the_first_challenge_is_waited_out(
     registry: FakeRegistry, time: Time
 ) -> None:

@@ -13,8 +13,8 @@ from registry_image.net.certificate import ClientCertificate
 from registry_image.record import record
 
 _HTTPS = ":443"
-#: The names under which OpenSSL looks for an authority in a directory.
-_BY_HASH = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+#: The names under which OpenSSL looks for an authority in a directory. Compiled when first used, which is hardly ever.
+_BY_HASH = r"[0-9a-f]{8}\.[0-9]+"
 
 
 @record(kw_only=True)
@@ -83,7 +83,7 @@ def _other_files(directory: str, bundle: str | None) -> list[str]:
     return [
         os.path.join(directory, each[0])
         for each in names.values()
-        if bundle not in each and not any(map(_BY_HASH.fullmatch, each))
+        if bundle not in each and not any(re.fullmatch(_BY_HASH, name) for name in each)
     ]
 
 
