@@ -354,7 +354,7 @@ def test_an_invalid_put_is_explained_without_a_request(
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
-        (["one", "none"], ["params.images[1].path: nothing matches 'none': the build has "]),
+        (["one", "none"], ["params.images[1].path: nothing matches 'none': the put was given "]),
         (["one", "../one"], ["params.images[1].path: '../one' is not a path inside the artifacts"]),
         (["one", "two"], [f"params.images: 'one' and 'two' are both for linux/{images.ARCHITECTURE}"]),
         (["one", "both"], ["params.images[1]: 'both' holds images of 2 platforms"]),

@@ -342,7 +342,7 @@ IMAGES = (
     ),
     Row("give a destination without it: what another run left is never written over", (staged("tag"),), (staged("x"),)),
     Row(
-        "a path begins with the name of an artifact of the build, such as `image/image.tar`",
+        "a path begins with the name of what an earlier step got or made",
         (finding("image.tar"), finding("build/image.tar"), finding("*.tar"), finding("../"), finding(".")),
         (finding("image/image.tar"), finding("image/*.tar"), finding("image")),
     ),

@@ -59,8 +59,25 @@ def test_no_match_lists_nothing_outside(artifacts: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["*/x*.tar", "*.tar", "image/image.tar/*", "IMAGE"])
 def test_no_match_lists_the_artifacts(artifacts: Path, pattern: str) -> None:
-    with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: the build has 'image', 'more'"):
+    with pytest.raises(RequestError, match=r"params\.image: nothing matches .*: the put was given 'image', 'more'"):
         find_one(str(artifacts), pattern, "params.image")
+
+
+def test_a_put_without_artifacts_is_told_that_it_was_given_none(tmp_path: Path) -> None:
+    # Concourse mounts what the parameters name: the build may have made other artifacts.
+    with pytest.raises(RequestError, match=r"nothing matches 'image/image.tar': the put was given nothing$") as found:
+        find_one(str(tmp_path), "image/image.tar", "params.image")
+    with pytest.raises(RequestError, match=r"no file 'image/tags': the put was given nothing$") as read:
+        read_artifact(str(tmp_path), "image/tags", "params.additional_tags", 100)
+    for raised in (found, read):
+        assert raised.value.hint is not None
+        assert "an earlier step got or made" in raised.value.hint
+
+
+def test_a_file_that_an_artifact_lacks_brings_no_hint_about_artifacts(artifacts: Path) -> None:
+    with pytest.raises(RequestError, match="no file 'image/tags': 'image' has ") as read:
+        read_artifact(str(artifacts), "image/tags", "params.additional_tags", 100)
+    assert read.value.hint is None
 
 
 def test_several_matches_are_listed(artifacts: Path) -> None:

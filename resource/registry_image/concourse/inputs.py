@@ -10,7 +10,10 @@ from registry_image.errors import RequestError, quote
 from registry_image.storage.files import Region, closing_descriptor
 
 _META = re.compile(r"[*?\[\\]")
-_PATH = "a path begins with the name of an artifact of the build, such as `image/image.tar`"
+# Concourse gives a put the artifacts whose names begin its parameters, without a look at patterns (`inputs: detect`).
+_PATH = (
+    "a path begins with the name of what an earlier step got or made; a pattern there needs `inputs: all` on the put"
+)
 #: How many names an error lists.
 _SHOWN = 5
 
@@ -41,8 +44,11 @@ def read_artifact(directory: str, path: str, field: str, limit: int) -> bytes:
     path = "/".join(_parts(path, field))
     real = _within(directory, path, field)
     if not os.path.lexists(real):
-        head = posixpath.dirname(path)
-        raise RequestError(f"{field}: there is no file {quote(path)}: {_holdings(directory, [head], field)}")
+        artifact, head = path.partition("/")[0], posixpath.dirname(path)
+        raise RequestError(
+            f"{field}: there is no file {quote(path)}: {_holdings(directory, [head], field)}",
+            hint=None if os.path.lexists(os.path.join(directory, artifact)) else _PATH,
+        )
     label = f"{field}: {quote(path)}"
     with closing_descriptor(real, label) as descriptor:
         return b"".join(Region(descriptor, 0, min(os.fstat(descriptor).st_size, limit + 1)).pieces(label))
@@ -118,7 +124,7 @@ def _holdings(directory: str, parents: list[str], field: str) -> str:
         real = _within(directory, parents[0], field)
         if os.path.isdir(real):
             return f"{quote(parents[0])} has {_list(sorted(os.listdir(real)))}"
-    return f"the build has {_list(sorted(os.listdir(directory)))}"
+    return f"the put was given {_list(sorted(os.listdir(directory)))}"
 
 
 def _list(names: list[str]) -> str:
