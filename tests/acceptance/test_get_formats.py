@@ -326,16 +326,17 @@ def test_a_short_get_shows_no_progress(
 @pytest.mark.parametrize(
     ("formats", "what"),
     [
-        (["oci"], "1 layer, "),
-        (["oci-layout"], "2 manifests, 4 blobs, "),
-        (["oci-layout", "oci", "rootfs"], "2 manifests, 4 blobs, "),
+        (["oci"], " for linux/amd64: 1 layer, "),
+        (["oci-layout"], "…: 2 manifests, 4 blobs, "),
+        (["oci-layout", "oci", "rootfs"], "…: 2 manifests, 4 blobs, "),
     ],
 )
-def test_the_first_line_counts_what_the_formats_need(
+def test_the_first_line_says_what_the_formats_need_and_of_which_platform(
     registry: Registry, repository_name: str, tmp_path: Path, formats: list[str], what: str
 ) -> None:
     outcome = get(registry, repository_name, BOTH, tmp_path, {"formats": formats}, progress="plain")
-    assert f"linux/amd64: {what}" in lines_of(outcome)[0]
+    assert what in lines_of(outcome)[0]
+    assert ("linux/amd64" in lines_of(outcome)[0]) == ("layer, " in what)
     assert "every digest verified" in lines_of(outcome)[-1]
 
 

@@ -20,8 +20,11 @@ MAX_TAGS = 10
 
 
 def getting(taken: Taken, blobs: Collection[Descriptor]) -> str:
-    """Such as ``getting ghcr.io/org/app:1.2@sha256:356a52170700… for linux/amd64: 6 layers, 26.2 MB``."""
-    named = str(taken.config.platform) if taken.config is not None else ""
+    """Such as ``getting ghcr.io/org/app:1.2@sha256:356a52170700… for linux/amd64: 6 layers, 26.2 MB``.
+
+    Without a platform where more than its image is downloaded, as for an OCI layout of an index.
+    """
+    named = str(taken.config.platform) if taken.config is not None and _only_image(taken, blobs) else ""
     platform = f" for {named}" if named else ""
     return f"getting {taken.tagged_name or taken.name}@{short(taken.root.digest)}{platform}: {contents(taken, blobs)}"
 
@@ -30,11 +33,15 @@ def contents(taken: Taken, blobs: Collection[Descriptor]) -> str:
     if not blobs:
         return "nothing is downloaded"
     size = size_text(sum(blob.size for blob in blobs))
-    manifest = taken.manifest
-    if manifest is not None and len(blobs) <= len(manifest.layers) + 1:
-        return f"{count(len(manifest.layers), 'layer')}, {size}"
+    if taken.manifest is not None and _only_image(taken, blobs):
+        return f"{count(len(taken.manifest.layers), 'layer')}, {size}"
     manifests = len(taken.root.manifests) if isinstance(taken.root, Index) else 1
     return f"{count(manifests, 'manifest')}, {count(len(blobs), 'blob')}, {size}"
+
+
+def _only_image(taken: Taken, blobs: Collection[Descriptor]) -> bool:
+    """Whether ``blobs`` are those of the platform's image, or none."""
+    return taken.manifest is not None and len(blobs) <= len(taken.manifest.layers) + 1
 
 
 def got(
